@@ -1,0 +1,68 @@
+# Two doors: `make demo` and `make test`. The rest stands beside them.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first of these that is 3.11 or 3.12; looked for only when the environment is made.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& echo $$python && break; done)
+
+IMAGE ?= brain-tumor-train:latest
+TENSORFLOW ?= cuda
+DOCKER ?= docker
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test benchmark compile image lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## Run the whole pipeline on sample data, here, in minutes
+	$(BIN)/brain-tumor demo
+
+test: $(VENV)/.installed ## Lint, check types and the compiled pipeline, run every test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/brain-tumor compile --check
+	$(BIN)/pytest
+
+benchmark: $(VENV)/.installed ## Measure again the figures that docs/results.md shows
+	@for script in benchmarks/[a-z]*.py; do module=benchmarks.$$(basename $$script .py); \
+		echo "== $$module"; $(BIN)/python -m $$module || exit 1; done
+
+compile: $(VENV)/.installed ## Write pipelines/training.yaml anew
+	$(BIN)/brain-tumor compile
+
+image: ## Build the training image; TENSORFLOW=cpu for one without CUDA
+	$(DOCKER) build --file Dockerfile.train --tag $(IMAGE) --build-arg TENSORFLOW=$(TENSORFLOW) \
+		--build-arg REVISION=$$(git rev-parse HEAD) .
+
+# Locks are kept where they still fit; `make lock UPGRADE=--upgrade` takes the newest of everything.
+COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
+	--no-emit-find-links $(UPGRADE)
+# One version of a package for every Python and platform.
+EVERYWHERE = --universal --python-version 3.11 --fork-strategy fewest
+# The image: what the tests ran with, but for KFP, of which a step needs only its own files.
+IN_IMAGE = --extra train --constraints locks/dev.txt --excludes locks/not-in-image.txt \
+	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu
+
+lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
+	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/dev.txt \
+		--extra train --extra cpu --extra stores --extra serve --extra dev
+	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/core.txt --constraints locks/dev.txt
+	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cpu.txt --extra cpu
+	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cuda.txt --extra cuda
+	grep --only-matching 'kfp==[0-9.]*' pyproject.toml \
+		| $(COMPILE) - --no-deps --no-annotate --output-file locks/kfp.txt
+
+# Installed once for each change of the lock; --no-build-isolation: setuptools is locked too.
+$(VENV)/.installed: locks/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || \
+		{ echo "Python 3.11 or 3.12 is needed; install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what locks/dev.txt names into $(VENV): once, a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--editable .
+	@touch $@

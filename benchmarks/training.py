@@ -1,0 +1,125 @@
+"""Seconds per epoch: this project's training against the reference implementation's, in turn.
+
+    python -m benchmarks.training --source path/to/archive.zip --rounds 3
+
+Both train the same CNN on the same images, split by name as the reference does: 80% training, 20%
+validation. The reference's path is written again after its description: Keras' ImageDataGenerator
+reads and resizes every file in every epoch (nearest neighbour, zoom 0.99, rescaled), the network
+computes in float32, `fit` runs with its defaults. Ours reads pixels that ingest decoded once, and
+computes as `components.train.fit` decides. Epochs alternate, so that a machine that slows down
+slows both.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+# Keras 3 keeps the reference's generator under this path.
+from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+from components.dataset import CLASSES, ImageDataset
+from components.ingest.ingest import ingest
+from components.ingest.sources import Source, open_source
+from components.split.splitter import make_split
+from components.train.fit import Hyperparameters, fit
+
+
+def reference_model(values: Hyperparameters) -> keras.Model:
+    """Returns the reference's CNN, compiled as it does."""
+    model = keras.Sequential(
+        [
+            keras.Input((150, 150, 3)),
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(values.dense, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(values.dropout),
+            layers.Dense(values.dense // 2, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(values.dropout),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(values.learning_rate), "binary_crossentropy", ["accuracy"])
+    return model
+
+
+def unpack(source: Source, dataset: ImageDataset, folder: Path) -> None:
+    """Writes the usable files into one folder a class, as the reference's generator needs them."""
+    usable = {record.path for record in dataset.manifest.images}
+    for file in source.files:
+        if file.path in usable:
+            target = folder / CLASSES[file.label] / Path(file.path).name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read())
+
+
+def reference_epochs(folder: Path, values: Hyperparameters, epochs: int) -> list[float]:
+    """Trains as the reference does; returns seconds of each epoch, validation included."""
+    generator = ImageDataGenerator(rescale=1 / 255, zoom_range=(0.99, 0.99), validation_split=0.2)
+    options = {"target_size": (150, 150), "batch_size": 32, "class_mode": "binary"}
+    train = generator.flow_from_directory(folder, subset="training", **options)
+    validation = generator.flow_from_directory(folder, subset="validation", **options)
+    model = reference_model(values)
+    seconds = []
+    for _ in range(epochs):
+        started = time.perf_counter()
+        model.fit(train, validation_data=validation, verbose=0)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def our_epochs(dataset: ImageDataset, values: Hyperparameters, epochs: int) -> list[float]:
+    """Trains as this project does; returns the same."""
+    split = make_split(dataset, "by-name")
+    return [epoch.seconds for epoch in fit(dataset, split, values, epochs).history]
+
+
+def main() -> None:
+    """Prints seconds per epoch of both, and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--source", default="sample://?images=600", help="as for brain-tumor run")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=2, help="a round; the first one warms up")
+    options = parser.parse_args()
+    values = Hyperparameters(learning_rate=0.0001, dropout=0.2, dense=128)
+
+    with TemporaryDirectory() as scratch:
+        with open_source(options.source) as opened:
+            ingest(opened, Path(scratch, "dataset"), Path(scratch, "state"))
+            dataset = ImageDataset(Path(scratch, "dataset"))
+            unpack(opened, dataset, Path(scratch, "files"))
+        reference, ours = [], []
+        for number in range(1, options.rounds + 1):
+            reference += reference_epochs(Path(scratch, "files"), values, options.epochs)[1:]
+            keras.backend.clear_session()
+            ours += our_epochs(dataset, values, options.epochs)[1:]
+            keras.backend.clear_session()
+            print(
+                f"round {number}: reference {reference[-1]:.1f} s, ours {ours[-1]:.1f} s",
+                flush=True,
+            )
+
+    ratios = [slow / fast for slow, fast in zip(reference, ours, strict=True)]
+    print(
+        f"\n{len(dataset):,} images, {tf.config.threading.get_intra_op_parallelism_threads() or 'all'} threads"
+    )
+    for name, seconds in (("reference", reference), ("this project", ours)):
+        middle = statistics.median(seconds)
+        print(f"{name:13} {middle:6.1f} s an epoch (median), {len(dataset) / middle:6.0f} images/s")
+    print(
+        f"ratio         {statistics.median(ratios):6.2f} (of each round: {', '.join(f'{r:.2f}' for r in ratios)})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""SHA256SUMS: the list of digests that makes a folder checkable, as `sha256sum -c` reads it."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from components.errors import UserError
+from components.files import write_atomically
+
+SUMS = "SHA256SUMS"
+_LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<file>[^\\\r\n\0]+)")
+
+
+def write_sums(folder: str | Path) -> None:
+    """Lists the digest of every file in a folder, sorted by path, in its `SHA256SUMS`.
+
+    Args:
+        folder: A folder of regular files and folders; their names hold no line break.
+
+    Raises:
+        UserError: The folder holds a link or another thing that is not a file.
+    """
+    folder = Path(folder)
+    lines = (f"{_digest(folder / file)}  {file}\n" for file in _files(folder))
+    write_atomically(folder / SUMS, "".join(lines))
+
+
+def verify(folder: str | Path) -> None:
+    """Checks that a folder holds exactly the files that its `SHA256SUMS` lists, unchanged.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        UserError: Names the first file that is missing, extra or changed, or the bad line.
+    """
+    folder = Path(folder)
+    listed = _read_sums(folder)
+    present = set(_files(folder))
+    for file in sorted(listed.keys() | present):
+        if file not in present:
+            raise UserError(f"{folder}: {file} is missing; restore the folder from its source")
+        if file not in listed:
+            raise UserError(f"{folder}: {file} is extra, {SUMS} does not list it; remove it")
+        if _digest(folder / file) != listed[file]:
+            raise UserError(
+                f"{folder}: {file} has changed since it was written; "
+                "restore the folder from its source"
+            )
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    try:
+        text = (folder / SUMS).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{folder}: cannot read {SUMS}, so this is no finished model folder: {error}"
+        ) from error
+    listed: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        match = _LINE.fullmatch(line)
+        if match is None or match["file"] in listed:
+            raise UserError(f"{folder}: {SUMS} line {number} is malformed; restore the folder")
+        listed[match["file"]] = match["digest"]
+    return listed
+
+
+def _files(folder: Path) -> list[str]:
+    """Returns the files below a folder but for its `SHA256SUMS`, relative, sorted."""
+    files = []
+    for path in folder.rglob("*"):
+        file = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise UserError(f"{folder}: {file} is a link or no regular file; remove it")
+        if path.is_file() and file != SUMS:
+            files.append(file)
+    return sorted(files)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,226 @@
+"""The ingested dataset: a few shards of pixels, one manifest, and the split that lies over them."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.errors import UserError
+from components.images import SHAPE, THUMBNAIL
+
+CLASSES = ("Brain Tumor", "Healthy")
+TUMOR, HEALTHY = 0, 1
+MANIFEST = "manifest.json"
+THUMBNAILS = "thumbnails.npy"
+SPLIT = "split.json"
+
+PARTS = ("train", "validation", "held_out")
+Strategy = Literal["grouped", "by-name"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImageRecord(_Strict):
+    """One usable image, in the order of the shards."""
+
+    path: str = Field(description="inside the source, with forward slashes")
+    label: int = Field(ge=0, lt=len(CLASSES), description="index into classes")
+    bytes: int = Field(gt=0, description="size of the file")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="digest of the file")
+    pixels_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="digest of the pixels")
+    phash: str = Field(pattern="^[0-9a-f]{16}$", description="perceptual hash of the pixels")
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    mode: str = Field(description="Pillow's mode, as stored")
+    format: Literal["JPEG", "PNG", "TIFF"]
+    wrong_extension: bool = Field(description="the name says another format")
+    group: int = Field(ge=0, description="near-duplicates share a group")
+
+
+class QuarantinedFile(_Strict):
+    """A file in a class folder that could not be used."""
+
+    path: str
+    reason: str
+
+
+class Shard(_Strict):
+    """A file of pixels: uint8 [images, 150, 150, 3] in NumPy's format."""
+
+    file: str = Field(pattern=r"^images-\d{5}\.npy$")
+    images: int = Field(gt=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Manifest(_Strict):
+    """What an ingested dataset says of itself."""
+
+    schema_version: Literal[1] = 1
+    source: str
+    source_version: str
+    classes: tuple[str, ...] = CLASSES
+    shards: tuple[Shard, ...]
+    images: tuple[ImageRecord, ...]
+    quarantined: tuple[QuarantinedFile, ...]
+    mixed_groups: tuple[int, ...] = Field(description="groups that hold more than one class")
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of labels, files and groups: the same data, the same digest."""
+        rows = (
+            f"{r.path}\t{r.label}\t{r.sha256}\t{r.pixels_sha256}\t{r.group}" for r in self.images
+        )
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+class Split(_Strict):
+    """Which images belong to which part; indices into the manifest's images."""
+
+    schema_version: Literal[1] = 1
+    strategy: Strategy
+    seed: int
+    dataset_digest: str
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    held_out: tuple[int, ...]
+
+    def part(self, name: str) -> np.ndarray:
+        """Returns the sorted indices of `train`, `validation` or `held_out`, int64 [n]."""
+        return np.asarray(getattr(self, name), dtype=np.int64)
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of the split's content."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @classmethod
+    def open(cls, folder: str | Path, dataset: "ImageDataset") -> "Split":
+        """Reads a split and checks it against the dataset that it was made for.
+
+        Args:
+            folder: Where the split step wrote.
+            dataset: The dataset to use it on.
+
+        Returns:
+            The split.
+
+        Raises:
+            UserError: Missing, malformed, or made for another dataset.
+        """
+        split = cls.model_validate_json(_read(Path(folder) / SPLIT, "split"))
+        if split.dataset_digest != dataset.digest:
+            raise UserError(
+                f"split {folder} was made for another dataset: split the dataset at hand again"
+            )
+        if any(i >= len(dataset) or i < 0 for name in PARTS for i in split.part(name)):
+            raise UserError(f"split {folder} names images that the dataset does not have")
+        return split
+
+
+class ImageDataset:
+    """Read access to an ingested dataset; pixels stay on disk until asked for."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Opens the dataset that the ingest step wrote.
+
+        Args:
+            folder: The dataset's folder.
+
+        Raises:
+            UserError: The manifest or a shard is missing, malformed or of the wrong shape.
+        """
+        self.folder = Path(folder)
+        text = _read(self.folder / MANIFEST, "dataset")
+        try:
+            self.manifest = Manifest.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(
+                f"{self.folder / MANIFEST}: {where}: {first['msg']}; ingest the data again"
+            ) from error
+        self._shards = [
+            _map(self.folder / shard.file, (shard.images, *SHAPE)) for shard in self.manifest.shards
+        ]
+        self._starts = np.cumsum([0, *(shard.images for shard in self.manifest.shards)])
+        if self._starts[-1] != len(self.manifest.images):
+            raise UserError(f"{self.folder}: shards and manifest disagree; ingest the data again")
+        self.digest = self.manifest.digest()
+
+    def __len__(self) -> int:
+        """Returns the number of images."""
+        return len(self.manifest.images)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Class of each image, int8 [n]: 0 Brain Tumor, 1 Healthy."""
+        return np.array([record.label for record in self.manifest.images], dtype=np.int8)
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Near-duplicate group of each image, int64 [n]."""
+        return np.array([record.group for record in self.manifest.images], dtype=np.int64)
+
+    @cached_property
+    def thumbnails(self) -> np.ndarray:
+        """Grey thumbnails, uint8 [n, 32, 32], mapped from disk."""
+        return _map(self.folder / THUMBNAILS, (len(self), THUMBNAIL, THUMBNAIL))
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns the pixels of some images, in the order asked for.
+
+        Args:
+            indices: Positions in the manifest.
+
+        Returns:
+            uint8 [len(indices), 150, 150, 3].
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        pixels = np.empty((len(wanted), *SHAPE), dtype=np.uint8)
+        homes = np.searchsorted(self._starts, wanted, side="right") - 1
+        for home in np.unique(homes):
+            rows = homes == home
+            pixels[rows] = self._shards[home][wanted[rows] - self._starts[home]]
+        return pixels
+
+    def batches(
+        self, indices: Sequence[int] | np.ndarray, size: int = 256
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields images a batch at a time, so that memory does not grow with the dataset.
+
+        Args:
+            indices: Positions in the manifest.
+            size: Images a batch.
+
+        Yields:
+            Positions, int64 [b], and pixels, uint8 [b, 150, 150, 3]; the last may be shorter.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        for start in range(0, len(wanted), size):
+            batch = wanted[start : start + size]
+            yield batch, self.read(batch)
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the {what}: {error}") from error
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Maps an array from disk after checking that it is what the manifest says."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot read: {error}; ingest the data again") from error
+    if array.shape != shape or array.dtype != np.uint8:
+        raise UserError(
+            f"{path}: holds {array.dtype} {list(array.shape)} where the manifest says "
+            f"uint8 {list(shape)}; ingest the data again"
+        )
+    return array

@@ -1,0 +1,80 @@
+"""The evaluate step's KFP interface."""
+
+from typing import NamedTuple
+
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+
+from components.base import component
+
+
+@component
+def evaluate(
+    dataset: Input[Dataset],
+    split: Input[Dataset],
+    model: Input[Model],
+    seed: int,
+    bootstrap_samples: int,
+    metrics: Output[Metrics],
+    held_out_curves: Output[ClassificationMetrics],
+    full_dataset_curves: Output[ClassificationMetrics],
+    report: Output[HTML],
+    evaluation: Output[Artifact],
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Outputs",
+    [
+        ("threshold", float),
+        ("held_out_accuracy", float),
+        ("held_out_sensitivity", float),
+        ("held_out_specificity", float),
+    ],
+):
+    """Measures the model on the held-out part and on the full dataset, beside two floors.
+
+    Args:
+        dataset: What ingest wrote.
+        split: What split wrote.
+        model: What train wrote.
+        seed: Of the bootstrap and of the metadata floor.
+        bootstrap_samples: Resamples of the duplicate groups behind each interval.
+        metrics: Every number, under a name that says part, predictor and measure.
+        held_out_curves: Confusion matrix and ROC on the held-out part.
+        full_dataset_curves: The same on the full dataset, most of which was trained on.
+        report: Self-contained HTML.
+        evaluation: Folder of evaluation.json, roc.json and predictions.csv.
+
+    Returns:
+        The decision threshold, and the model's held-out accuracy, sensitivity and specificity.
+    """
+    from components.step import step
+
+    with step("evaluate"):
+        from components.dataset import CLASSES, ImageDataset, Split
+        from components.evaluate.evaluator import evaluate
+        from components.evaluate.results import RocCurves
+
+        images = ImageDataset(dataset.path)
+        result = evaluate(
+            images,
+            Split.open(split.path, images),
+            model.path,
+            evaluation.path,
+            report.path,
+            seed,
+            bootstrap_samples,
+        )
+        for name, value in result.flat().items():
+            metrics.log_metric(name, float(value))
+        curves = RocCurves.open(evaluation.path)
+        for artifact, part, curve in (
+            (held_out_curves, result.held_out, curves.held_out),
+            (full_dataset_curves, result.full_dataset, curves.full_dataset),
+        ):
+            artifact.log_confusion_matrix(list(CLASSES), [list(row) for row in part.confusion])
+            artifact.log_roc_curve(list(curve.fpr), list(curve.tpr), list(curve.threshold))
+        scores = result.held_out.model
+    return (
+        float(result.threshold),
+        float(scores.accuracy.value),
+        float(scores.sensitivity.value),
+        float(scores.specificity.value),
+    )

@@ -1,0 +1,191 @@
+"""The evaluate step: one model, two floors, the held-out part and the full dataset."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from components.dataset import PARTS, TUMOR, ImageDataset, Split
+from components.errors import UserError
+from components.evaluate import floors
+from components.evaluate.comparison import leads
+from components.evaluate.metrics import (
+    Predictor,
+    bootstrap,
+    confusion,
+    point_estimate,
+    require_both_classes,
+    roc,
+    with_intervals,
+)
+from components.evaluate.predictor import BATCH, open_model, predict_tumor
+from components.evaluate.report import Findings, write_evaluation_report
+from components.evaluate.results import (
+    EVALUATION,
+    PREDICTIONS,
+    ROC,
+    Evaluation,
+    PartResult,
+    RocCurves,
+)
+from components.evaluate.threshold import RULE, choose_threshold
+from components.evaluate.training import read_history, read_record
+from components.files import write_atomically
+from components.progress import track
+
+MIN_SAMPLES = 100  # below, the ends of a 95% interval are a handful of resamples
+
+
+def evaluate(
+    dataset: ImageDataset,
+    split: Split,
+    model_folder: str | Path,
+    output_folder: str | Path,
+    report_path: str | Path,
+    seed: int = 0,
+    bootstrap_samples: int = 1000,
+) -> Evaluation:
+    """Measures a model on the held-out part and on the full dataset, beside the two floors.
+
+    Each predictor, floors included, has its threshold chosen on validation by the same rule.
+
+    Args:
+        dataset: The ingested images.
+        split: Its parts.
+        model_folder: What the train step wrote: `model.keras`, `history.csv`, `training.json`.
+        output_folder: Takes `evaluation.json`, `roc.json` and `predictions.csv`.
+        report_path: Takes the HTML report.
+        seed: Of the bootstrap and of the metadata floor.
+        bootstrap_samples: Resamples an interval, at least 100.
+
+    Returns:
+        What `evaluation.json` holds.
+
+    Raises:
+        UserError: A part lacks a class, the model cannot be used or was trained on another split,
+            or a number is out of range.
+    """
+    if bootstrap_samples < MIN_SAMPLES:
+        raise UserError(
+            f"bootstrap_samples is {bootstrap_samples}: give at least {MIN_SAMPLES} (1000 is usual)"
+        )
+    for name in PARTS:
+        require_both_classes(dataset.labels[split.part(name)], name)
+    history, record = read_history(model_folder), read_record(model_folder, split)
+    model = open_model(model_folder)
+
+    images = len(dataset)
+    everything = np.arange(images)
+    batches = dataset.batches(everything, BATCH)
+    scores = predict_tumor(
+        model, track(batches, -(-images // BATCH), f"batches of {BATCH} images predicted"), images
+    )
+    train, validation = split.part("train"), split.part("validation")
+    print("fitting the metadata floor on the training part", flush=True)
+    metadata = floors.metadata_scores(dataset, train, everything, seed)
+    print("finding each image's nearest neighbour in the training part", flush=True)
+    neighbour = floors.nearest_neighbour_scores(dataset, train, everything)
+    predictors = [
+        Predictor(s, choose_threshold(dataset.labels[validation], s[validation]))
+        for s in (scores, metadata, neighbour)
+    ]
+
+    print(f"drawing {bootstrap_samples:,} resamples of the duplicate groups", flush=True)
+    held_out = split.part("held_out")
+    on_held_out, samples = _judge(dataset, split, held_out, predictors, bootstrap_samples, seed)
+    on_everything, _ = _judge(dataset, split, everything, predictors, bootstrap_samples, seed)
+    evaluation = Evaluation(
+        threshold=predictors[0].threshold,
+        threshold_rule=RULE,
+        split_strategy=split.strategy,
+        dataset_digest=dataset.digest,
+        split_digest=split.digest(),
+        seed=seed,
+        bootstrap_samples=bootstrap_samples,
+        held_out=on_held_out,
+        full_dataset=on_everything,
+    )
+    curves = RocCurves(
+        held_out=roc(dataset.labels[held_out], scores[held_out]),
+        full_dataset=roc(dataset.labels, scores),
+    )
+    folder = Path(output_folder)
+    write_atomically(folder / PREDICTIONS, _predictions(dataset, split, scores))
+    write_atomically(folder / ROC, curves.model_dump_json(indent=2) + "\n")
+    write_atomically(folder / EVALUATION, evaluation.model_dump_json(indent=2) + "\n")
+    write_evaluation_report(
+        report_path,
+        Findings(
+            evaluation=evaluation,
+            leads=leads(on_held_out, samples),
+            dataset=dataset,
+            split=split,
+            model=model,
+            predictors=predictors,
+            history=history,
+            record=record,
+        ),
+    )
+    return evaluation
+
+
+def twins_in_training(groups: np.ndarray, train: np.ndarray, rows: np.ndarray) -> int:
+    """Counts the images with a near-duplicate, other than themselves, in training.
+
+    Args:
+        groups: Group of every image, int64 [n].
+        train: Positions of the training images.
+        rows: Positions of the images to look at.
+
+    Returns:
+        How many of `rows` have one.
+    """
+    _, group_of = np.unique(groups, return_inverse=True)
+    others = np.bincount(group_of[train], minlength=int(group_of.max()) + 1)[group_of]
+    others[train] -= 1
+    return int(np.sum(others[rows] > 0))
+
+
+def _judge(
+    dataset: ImageDataset,
+    split: Split,
+    rows: np.ndarray,
+    predictors: list[Predictor],
+    samples: int,
+    seed: int,
+) -> tuple[PartResult, np.ndarray]:
+    """Returns the predictors' results on some images, and their resamples [predictors, b, 8]."""
+    labels, groups = dataset.labels[rows], dataset.groups[rows]
+    here = [predictor.on(rows) for predictor in predictors]
+    resamples = bootstrap(labels, groups, here, samples, seed)
+    model, metadata, neighbour = (
+        with_intervals(point_estimate(labels, predictor), drawn)
+        for predictor, drawn in zip(here, resamples, strict=True)
+    )
+    tumor = int(np.sum(labels == TUMOR))
+    result = PartResult(
+        images=len(rows),
+        groups=len(np.unique(groups)),
+        tumor=tumor,
+        healthy=len(rows) - tumor,
+        twins_in_training=twins_in_training(dataset.groups, split.part("train"), rows),
+        confusion=confusion(labels, *here[0]),
+        model=model,
+        metadata_floor=metadata,
+        nearest_neighbour_floor=neighbour,
+    )
+    return result, resamples
+
+
+def _predictions(dataset: ImageDataset, split: Split, scores: np.ndarray) -> str:
+    """Returns the model's answers as CSV; an image of two parts stands as held out."""
+    part_of = dict.fromkeys(range(len(dataset)), "none")
+    for name in PARTS:
+        part_of.update(dict.fromkeys(getattr(split, name), name))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["index", "path", "part", "label", "probability_tumor"])
+    for index, record in enumerate(dataset.manifest.images):
+        writer.writerow([index, record.path, part_of[index], record.label, float(scores[index])])
+    return file.getvalue()

@@ -1,0 +1,141 @@
+"""The report's pictures of numbers, each as a data URI."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import roc_curve
+
+from components.dataset import TUMOR
+from components.evaluate.metrics import BINS, Predictor
+from components.report import plot
+
+MODEL, TUMOR_COLOR, HEALTHY_COLOR = "#24527a", "#b3261e", "#1f6f54"
+FLOOR_COLORS = ("#8a929c", "#4f565e")
+GRID = "#dde3ea"
+
+
+def training_curves(history: dict[str, np.ndarray], best_epoch: int) -> str:
+    """Draws loss and accuracy by epoch; the best epoch is marked."""
+    figure, axes = _figure(2, width=9.4, height=3.3)
+    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+        marker = "o" if len(history["epoch"]) < 15 else None
+        axis.plot(
+            history["epoch"], history[name], color="#8fb0cc", marker=marker, ms=3, label="training"
+        )
+        axis.plot(
+            history["epoch"],
+            history[f"val_{name}"],
+            color=MODEL,
+            marker=marker,
+            ms=3,
+            label="validation",
+        )
+        axis.axvline(best_epoch, color="#5b6776", lw=1, ls=":", label="best epoch")
+        axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.legend(frameon=False)
+    return plot(figure)
+
+
+def roc_plot(labels: np.ndarray, predictors: list[Predictor], names: list[str]) -> str:
+    """Draws the ROC curve of the model and of the floors, with each one's threshold as a dot.
+
+    Args:
+        labels: int [n], 0 Brain Tumor.
+        predictors: The model first, then the floors.
+        names: One each, for the legend.
+    """
+    figure, (axis,) = _figure(1, width=4.6, height=4.3)
+    axis.plot([0, 1], [0, 1], color=GRID, lw=1)
+    for predictor, name, color in reversed(
+        list(zip(predictors, names, (MODEL, *FLOOR_COLORS), strict=True))
+    ):
+        fpr, tpr, _ = roc_curve(labels == TUMOR, predictor.scores)
+        axis.plot(fpr, tpr, color=color, lw=2 if color == MODEL else 1.4, label=name)
+        called = predictor.scores >= predictor.threshold
+        axis.plot(
+            np.mean(called[labels != TUMOR]), np.mean(called[labels == TUMOR]), "o", color=color
+        )
+    axis.set(
+        xlabel="healthy images called tumour (1 - specificity)",
+        ylabel="tumours found (sensitivity)",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        aspect="equal",
+    )
+    handles, texts = axis.get_legend_handles_labels()
+    axis.legend(handles[::-1], texts[::-1], frameon=False, loc="lower right")
+    return plot(figure)
+
+
+def calibration_plot(labels: np.ndarray, scores: np.ndarray) -> str:
+    """Draws how often images were tumours against how probable the model said it was.
+
+    Args:
+        labels: int [n], 0 Brain Tumor.
+        scores: P(Brain Tumor), float [n].
+    """
+    figure = Figure(figsize=(4.6, 4.3))
+    axis, counts_axis = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    used = counts > 0
+    said = np.bincount(bins, scores, minlength=BINS)[used] / counts[used]
+    true = np.bincount(bins, labels == TUMOR, minlength=BINS)[used] / counts[used]
+    axis.plot([0, 1], [0, 1], color="#8a929c", lw=1, ls="--", label="perfectly calibrated")
+    axis.plot(said, true, "o-", color=MODEL, ms=5, lw=1.2, label="model")
+    axis.set(ylabel="share that are tumours", ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
+    axis.legend(frameon=False, loc="upper left")
+    counts_axis.bar((np.arange(BINS) + 0.5) / BINS, counts, 0.92 / BINS, color="#8fb0cc")
+    counts_axis.set(xlabel="P(Brain Tumor) given by the model", ylabel="images")
+    _plain(axis)
+    _plain(counts_axis)
+    figure.tight_layout()
+    return plot(figure)
+
+
+def threshold_sweep(
+    held_out: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    threshold: float,
+) -> str:
+    """Draws what other thresholds would have given.
+
+    Args:
+        held_out: Labels, int [n], and P(Brain Tumor), float [n].
+        validation: The same of the part that the threshold was chosen on.
+        threshold: The one chosen.
+    """
+    figure, (axis,) = _figure(1, width=9.4, height=3.4)
+    grid = np.linspace(0, 1, 401)
+    for (labels, scores), style in ((held_out, "-"), (validation, ":")):
+        tumor, healthy = np.sort(scores[labels == TUMOR]), np.sort(scores[labels != TUMOR])
+        found = len(tumor) - np.searchsorted(tumor, grid)
+        spared = np.searchsorted(healthy, grid)
+        for share, name, color in (
+            (found / len(tumor), "sensitivity", TUMOR_COLOR),
+            (spared / len(healthy), "specificity", HEALTHY_COLOR),
+            ((found + spared) / len(labels), "accuracy", MODEL),
+        ):
+            label = name if style == "-" else None
+            axis.plot(grid, share, style, color=color, lw=1.8 if label else 1.1, label=label)
+    axis.plot([], [], ":", color="#5b6776", lw=1.1, label="the same on validation")
+    axis.axvline(threshold, color="#1c2530", lw=1, ls="--", label=f"threshold {threshold:.3f}")
+    axis.set(xlabel="threshold on P(Brain Tumor)", xlim=(0, 1), ylim=(0, 1.02))
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return plot(figure)
+
+
+def _figure(columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="tight")
+    axes = list(np.atleast_1d(figure.subplots(1, columns)))
+    for axis in axes:
+        _plain(axis)
+    return figure, axes
+
+
+def _plain(axis: Axes) -> None:
+    axis.grid(color=GRID, lw=0.7)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)

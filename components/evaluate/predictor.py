@@ -1,0 +1,72 @@
+"""The trained model: opened, and asked about whole datasets."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.errors import UserError
+from components.images import SHAPE
+
+BATCH = 64  # measured: larger ones are no faster on CPU and take more memory
+
+
+def open_model(folder: str | Path) -> keras.Model:
+    """Opens the model that the train step wrote.
+
+    Args:
+        folder: Holds `model.keras`.
+
+    Returns:
+        A model from uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1].
+
+    Raises:
+        UserError: Missing, damaged, or a model of other inputs or outputs.
+    """
+    path = Path(folder) / "model.keras"
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # a damaged archive raises nearly anything
+        reason = str(error).split("\n", 1)[0] or type(error).__name__
+        raise UserError(f"{path}: cannot open the model: {reason}; train it again") from error
+    if model.input_shape != (None, *SHAPE) or model.output_shape != (None, 1):
+        raise UserError(
+            f"{path}: goes from {model.input_shape} to {model.output_shape} where "
+            f"{(None, *SHAPE)} to (None, 1) is needed; train it again"
+        )
+    return model
+
+
+def predict_tumor(
+    model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]], images: int
+) -> np.ndarray:
+    """Asks the model about many images, a batch at a time.
+
+    Args:
+        model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1].
+        batches: Positions, int64 [b], and pixels, uint8 [b, 150, 150, 3], as
+            `ImageDataset.batches` yields them.
+        images: How many there are; the positions are 0..images-1.
+
+    Returns:
+        P(Brain Tumor), float64 [images].
+
+    Raises:
+        UserError: The model answers with something else than a number.
+    """
+    answer = tf.function(
+        lambda pixels: model(pixels, training=False)[:, 0],
+        input_signature=[tf.TensorSpec((None, *SHAPE), tf.uint8)],
+    )
+    scores = np.full(images, np.nan)
+    for positions, pixels in batches:
+        scores[positions] = 1.0 - answer(pixels).numpy().astype(np.float64)
+    unusable = int(np.sum(~np.isfinite(scores)))
+    if unusable:
+        raise UserError(
+            f"the model gives no probability for {unusable:,} of {images:,} images: its training "
+            "has diverged; train it again with a smaller learning rate"
+        )
+    return scores

@@ -1,0 +1,211 @@
+"""The evaluation report: what the model is worth, and where it goes wrong."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from components.dataset import TUMOR, ImageDataset, Split
+from components.evaluate import figures
+from components.evaluate.comparison import Lead, sentences
+from components.evaluate.metrics import BINS, MEASURES, Predictor
+from components.evaluate.results import Evaluation, Interval, PartResult
+from components.gradcam import gradcam, overlay
+from components.report import picture, write_report
+from components.train.trainer import TrainingRecord
+
+GALLERY = 12  # mistakes shown of each kind
+_PERCENT = frozenset({"accuracy", "sensitivity", "specificity"})
+_MEANINGS = {
+    "accuracy": ("Accuracy", "right answers"),
+    "sensitivity": ("Sensitivity", "tumours found"),
+    "specificity": ("Specificity", "healthy images recognised"),
+    "auroc": ("AUROC", "ranks tumours above healthy; 0.5 is chance"),
+    "auprc": ("AUPRC", "average precision"),
+    "mcc": ("MCC", "correlation of answer and truth; 0 is chance"),
+    "brier": ("Brier score", "squared error of the probability; lower is better"),
+    "ece": ("Calibration error", f"expected, over {BINS} bins; lower is better"),
+}
+_UNSHOWN = frozenset({"libraries", "split_strategy", "dataset_digest", "split_digest"})
+_PREDICTORS = ["model", "metadata only", "1-NN on 32x32"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the report shows.
+
+    Attributes:
+        evaluation: The numbers.
+        leads: The model against the floors on the held-out part.
+        dataset: The images.
+        split: Their parts.
+        model: For the heat maps.
+        predictors: Model, metadata floor, 1-NN floor; scores of every image.
+        history: Training curves, by column.
+        record: How the model was made.
+    """
+
+    evaluation: Evaluation
+    leads: list[Lead]
+    dataset: ImageDataset
+    split: Split
+    model: keras.Model
+    predictors: list[Predictor]
+    history: dict[str, np.ndarray]
+    record: TrainingRecord
+
+
+class Mistake(NamedTuple):
+    """A wrong answer in a gallery; the pictures are data URIs."""
+
+    path: str
+    probability: str
+    original: str
+    heat: str
+
+
+class Gallery(NamedTuple):
+    """The worst mistakes of one kind."""
+
+    title: str
+    kind: str
+    meaning: str
+    total: int
+    mistakes: list[Mistake]
+
+
+def write_evaluation_report(path: str | Path, findings: Findings) -> None:
+    """Writes the self-contained HTML report, well below what the KFP UI shows.
+
+    Args:
+        path: The HTML file.
+        findings: What to show.
+    """
+    evaluation, split = findings.evaluation, findings.split
+    labels = findings.dataset.labels
+    held_out, validation = split.part("held_out"), split.part("validation")
+    scores = findings.predictors[0].scores
+    against, for_it = sentences(findings.leads)
+    write_report(
+        path,
+        "evaluate/report.html.j2",
+        evaluation=evaluation,
+        against=against,
+        for_it=for_it,
+        cards=[
+            (_MEANINGS[name][0], *_numbers(name, getattr(evaluation.held_out.model, name)))
+            for name in ("accuracy", "sensitivity", "specificity", "auroc")
+        ],
+        floor_accuracy=[
+            _numbers("accuracy", floor.accuracy)[0]
+            for floor in (
+                evaluation.held_out.metadata_floor,
+                evaluation.held_out.nearest_neighbour_floor,
+            )
+        ],
+        held_out=_part(findings, evaluation.held_out, held_out),
+        full_dataset=_part(findings, evaluation.full_dataset, np.arange(len(findings.dataset))),
+        trained_on=len(split.train),
+        training_curves=figures.training_curves(findings.history, findings.record.best_epoch),
+        settings={
+            name.replace("_", " "): _setting(value)
+            for name, value in findings.record
+            if name not in _UNSHOWN
+        },
+        sweep=figures.threshold_sweep(
+            (labels[held_out], scores[held_out]),
+            (labels[validation], scores[validation]),
+            evaluation.threshold,
+        ),
+        galleries=_galleries(findings, held_out),
+    )
+
+
+def _part(findings: Findings, result: PartResult, rows: np.ndarray) -> dict[str, Any]:
+    """Returns what the template shows of one part."""
+    labels = findings.dataset.labels[rows]
+    here = [predictor.on(rows) for predictor in findings.predictors]
+    return {
+        "result": result,
+        "rows": [
+            (
+                *_MEANINGS[name],
+                [
+                    _numbers(name, getattr(scores, name))
+                    for scores in (
+                        result.model,
+                        result.metadata_floor,
+                        result.nearest_neighbour_floor,
+                    )
+                ],
+            )
+            for name in MEASURES
+        ],
+        "roc": figures.roc_plot(labels, here, _PREDICTORS),
+        "calibration": figures.calibration_plot(labels, here[0].scores),
+    }
+
+
+def _numbers(measure: str, interval: Interval) -> tuple[str, str]:
+    """Returns a value and its interval as people read them."""
+    if measure in _PERCENT:
+        return f"{interval.value:.1%}", f"{interval.low:.1%} to {interval.high:.1%}"
+    return f"{interval.value:.3f}", f"{interval.low:.3f} to {interval.high:.3f}"
+
+
+def _setting(value: str | int | float) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
+
+
+def _galleries(findings: Findings, rows: np.ndarray) -> list[Gallery]:
+    """Returns the worst misses and false alarms among some images."""
+    model = findings.predictors[0].on(rows)
+    tumor = findings.dataset.labels[rows] == TUMOR
+    called = model.scores >= model.threshold
+    missed, alarms = tumor & ~called, ~tumor & called
+    return [
+        Gallery(
+            "Tumours called healthy",
+            "tumor",
+            "false negatives, the least P(Brain Tumor) first",
+            int(missed.sum()),
+            _mistakes(findings, rows[missed], findings.predictors[0].scores),
+        ),
+        Gallery(
+            "Healthy images called tumour",
+            "healthy",
+            "false positives, the greatest P(Brain Tumor) first",
+            int(alarms.sum()),
+            _mistakes(findings, rows[alarms], 1 - findings.predictors[0].scores),
+        ),
+    ]
+
+
+def _mistakes(findings: Findings, wrong: np.ndarray, right_score: np.ndarray) -> list[Mistake]:
+    """Returns the worst of the wrong answers, one a duplicate group.
+
+    Args:
+        findings: What the report shows.
+        wrong: Positions of the wrong answers.
+        right_score: Probability that the model gave the true class, float [n], of every image.
+    """
+    ranked = wrong[np.argsort(right_score[wrong], kind="stable")]
+    _, first = np.unique(findings.dataset.groups[ranked], return_index=True)
+    shown = ranked[np.sort(first)[:GALLERY]]
+    if not len(shown):
+        return []
+    pixels = findings.dataset.read(shown)
+    _, heat = gradcam(findings.model)(pixels)
+    return [
+        Mistake(
+            findings.dataset.manifest.images[position].path,
+            f"{findings.predictors[0].scores[position]:.3f}",
+            picture(image, size=150),
+            picture(overlay(image, warmth), size=150),
+        )
+        for position, image, warmth in zip(shown, pixels, np.asarray(heat), strict=True)
+    ]

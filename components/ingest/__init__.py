@@ -1,0 +1,1 @@
+"""Ingest: files from anywhere -> checked, decoded once, grouped by near-duplicates."""

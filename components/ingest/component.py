@@ -1,0 +1,66 @@
+"""KFP interface of the ingest step."""
+
+from typing import NamedTuple
+
+from kfp.dsl import HTML, Dataset, Metrics, Output
+
+from components.base import component
+
+
+@component
+def ingest(
+    dataset: Output[Dataset],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    source: str,
+    source_version: str,
+    max_bad_share: float,
+    seed: int,
+    state_root: str,
+) -> NamedTuple("Outputs", [("images", int), ("dataset_digest", str)]):  # type: ignore[valid-type]
+    """Checks, decodes and groups the images of a source.
+
+    Args:
+        dataset: Shards of pixels and a manifest.
+        report: What the data is like.
+        metrics: Counts, and what metadata alone gives away.
+        source: kaggle://owner/dataset, a folder, a zip, or sample://.
+        source_version: Version of the dataset, for Kaggle; elsewhere it only renews the cache.
+        max_bad_share: Greatest share of unusable files.
+        seed: Of the report's samples.
+        state_root: Folder that outlives a killed step; empty for none.
+
+    Returns:
+        Number of usable images and the digest of the data.
+    """
+    from components.step import state_folder, step
+
+    with step("ingest"):
+        from components.dataset import CLASSES, ImageDataset
+        from components.ingest.ingest import ingest as ingest_images
+        from components.ingest.report import write_data_report
+        from components.ingest.sources import open_source
+
+        with open_source(source, source_version) as opened:
+            manifest = ingest_images(
+                opened, dataset.path, state_folder(state_root, "ingest"), max_bad_share
+            )
+        images = ImageDataset(dataset.path)
+        metadata = write_data_report(report.path, images, seed)
+        dataset.metadata["source"] = source
+        dataset.metadata["source_version"] = manifest.source_version
+        dataset.metadata["digest"] = images.digest
+        metrics.log_metric("images", len(images))
+        for label, name in enumerate(CLASSES):
+            metrics.log_metric(
+                f"images_{name.lower().replace(' ', '_')}", int((images.labels == label).sum())
+            )
+        metrics.log_metric("duplicate_groups", int(images.groups.max()) + 1)
+        metrics.log_metric("mixed_groups", len(manifest.mixed_groups))
+        metrics.log_metric("quarantined_files", len(manifest.quarantined))
+        if metadata:
+            metrics.log_metric("metadata_accuracy_random_folds", float(metadata.random_folds.value))
+            metrics.log_metric(
+                "metadata_accuracy_grouped_folds", float(metadata.grouped_folds.value)
+            )
+        return (len(images), images.digest)

@@ -1,0 +1,257 @@
+"""Files -> a dataset: decoded once, in parallel, a chunk at a time, resumable."""
+
+import hashlib
+import io
+import os
+import shutil
+import zipfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+import imagehash
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from components.dataset import (
+    CLASSES,
+    MANIFEST,
+    THUMBNAILS,
+    ImageRecord,
+    Manifest,
+    QuarantinedFile,
+    Shard,
+)
+from components.errors import UserError
+from components.files import write_atomically
+from components.images import SHAPE, THUMBNAIL, ImageError, decode, thumbnail
+from components.ingest.duplicates import group_duplicates
+from components.ingest.sources import Source, SourceFile
+from components.progress import track
+
+FILES_IN_A_CHUNK = 2048
+
+_EXTENSIONS = {
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
+    "PNG": {".png"},
+    "TIFF": {".tif", ".tiff"},
+}
+
+
+class _Chunk(BaseModel):
+    """What is known of a run of files once their pixels are on disk; groups come later."""
+
+    images: list[ImageRecord]
+    quarantined: list[QuarantinedFile]
+    pixels_file_sha256: str
+
+
+def ingest(
+    source: Source, output: str | Path, state: str | Path, max_bad_share: float = 0.05
+) -> Manifest:
+    """Writes a dataset from a source.
+
+    Chunks that are finished stay in `state` until all are, so that a killed run goes on where it
+    was. The same input gives the same bytes.
+
+    Args:
+        source: An opened source.
+        output: Folder of the dataset.
+        state: Folder for unfinished work; outlives a killed run if it is to be resumed.
+        max_bad_share: Greatest share of unusable files, 0..1.
+
+    Returns:
+        The manifest, which is the last file written.
+
+    Raises:
+        UserError: A class is missing or empty, or too many files are unusable.
+    """
+    _check_classes(source, [file.label for file in source.files], "holds no files")
+    work = Path(state) / source.fingerprint()[:16]
+    work.mkdir(parents=True, exist_ok=True)
+    chunks = _decode_all(source, work)
+    records = [record for chunk in chunks for record in chunk.images]
+    quarantined = [file for chunk in chunks for file in chunk.quarantined]
+    _check_share(source, quarantined, max_bad_share)
+    _check_classes(source, [record.label for record in records], "holds no usable image")
+
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    thumbnails = np.concatenate([np.load(_thumbnails_path(work, i)) for i in range(len(chunks))])
+    groups = group_duplicates(thumbnails)
+    _save_array(output / THUMBNAILS, thumbnails)
+    labels = np.array([record.label for record in records])
+    manifest = Manifest(
+        source=source.uri,
+        source_version=source.version or _content_version(records),
+        shards=tuple(_move_shards(work, output, chunks)),
+        images=tuple(
+            record.model_copy(update={"group": int(group)})
+            for record, group in zip(records, groups, strict=True)
+        ),
+        quarantined=tuple(quarantined),
+        mixed_groups=mixed_groups(groups, labels),
+    )
+    write_atomically(output / MANIFEST, manifest.model_dump_json(indent=1))
+    shutil.rmtree(work)
+    return manifest
+
+
+def mixed_groups(groups: np.ndarray, labels: np.ndarray) -> tuple[int, ...]:
+    """Returns the groups that hold more than one class.
+
+    Args:
+        groups: int64 [n].
+        labels: int [n].
+    """
+    pairs = np.unique(np.stack([groups, labels], axis=1), axis=0)
+    group, classes = np.unique(pairs[:, 0], return_counts=True)
+    return tuple(int(g) for g in group[classes > 1])
+
+
+def _decode_all(source: Source, work: Path) -> list[_Chunk]:
+    files = source.files
+    runs = [files[i : i + FILES_IN_A_CHUNK] for i in range(0, len(files), FILES_IN_A_CHUNK)]
+    chunks = []
+    for number, run in enumerate(runs):
+        chunk = _finished_chunk(work, number)
+        if chunk is None:
+            chunk = _decode_chunk(run, work, number)
+        else:
+            print(f"chunk {number + 1} of {len(runs)} was decoded before", flush=True)
+        chunks.append(chunk)
+    return chunks
+
+
+def _decode_chunk(files: tuple[SourceFile, ...], work: Path, number: int) -> _Chunk:
+    """Decodes a run of files; writes pixels and thumbnails first and the chunk's record last."""
+    pixels = np.empty((len(files), *SHAPE), dtype=np.uint8)
+    thumbnails = np.empty((len(files), THUMBNAIL, THUMBNAIL), dtype=np.uint8)
+    images: list[ImageRecord] = []
+    quarantined: list[QuarantinedFile] = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for result in track(pool.map(_decode_file, files), len(files), "files decoded"):
+            if isinstance(result, QuarantinedFile):
+                quarantined.append(result)
+            else:
+                record, pixels[len(images)], thumbnails[len(images)] = result
+                images.append(record)
+    digest = _save_array(_pixels_path(work, number), pixels[: len(images)])
+    _save_array(_thumbnails_path(work, number), thumbnails[: len(images)])
+    chunk = _Chunk(images=images, quarantined=quarantined, pixels_file_sha256=digest)
+    write_atomically(_record_path(work, number), chunk.model_dump_json())
+    return chunk
+
+
+def _decode_file(file: SourceFile) -> tuple[ImageRecord, np.ndarray, np.ndarray] | QuarantinedFile:
+    if file.problem:
+        return QuarantinedFile(path=file.path, reason=file.problem)
+    try:
+        content = file.read()
+        image = decode(content)
+    except ImageError as error:
+        return QuarantinedFile(path=file.path, reason=str(error))
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        return QuarantinedFile(path=file.path, reason=f"unreadable: {error}")
+    suffix = PurePosixPath(file.path).suffix.lower()
+    record = ImageRecord(
+        path=file.path,
+        label=file.label,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        pixels_sha256=hashlib.sha256(image.pixels).hexdigest(),
+        phash=str(imagehash.phash(Image.fromarray(image.pixels))),
+        width=image.width,
+        height=image.height,
+        mode=image.mode,
+        format=image.format,  # type: ignore[arg-type]  # decode() allows these formats only
+        wrong_extension=suffix not in _EXTENSIONS[image.format],
+        group=0,
+    )
+    return record, image.pixels, thumbnail(image.pixels)
+
+
+def _finished_chunk(work: Path, number: int) -> _Chunk | None:
+    """Returns a chunk that an earlier run finished, or None."""
+    try:
+        return TypeAdapter(_Chunk).validate_json(_record_path(work, number).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _move_shards(work: Path, output: Path, chunks: list[_Chunk]) -> list[Shard]:
+    """Moves the chunks' pixels into the dataset, leaving out the empty ones."""
+    shards: list[Shard] = []
+    for number, chunk in enumerate(chunks):
+        if chunk.images:
+            name = f"images-{len(shards):05d}.npy"
+            # A copy beside, renamed: a run killed here finds the chunk again.
+            beside = output / f".{name}"
+            _link_or_copy(_pixels_path(work, number), beside)
+            beside.replace(output / name)
+            shards.append(
+                Shard(file=name, images=len(chunk.images), sha256=chunk.pixels_file_sha256)
+            )
+    return shards
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
+def _save_array(path: Path, array: np.ndarray) -> str:
+    """Writes an array beside its place, renames it there and returns the file's SHA-256."""
+    beside = path.with_name(f".{path.name}")
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    digest = hashlib.sha256(header.getvalue())
+    with open(beside, "wb") as file:
+        file.write(header.getvalue())
+        for start in range(0, len(array), 64):
+            block = np.ascontiguousarray(array[start : start + 64])
+            digest.update(block)
+            file.write(block)
+    beside.replace(path)
+    return digest.hexdigest()
+
+
+def _pixels_path(work: Path, number: int) -> Path:
+    return work / f"pixels-{number:05d}.npy"
+
+
+def _thumbnails_path(work: Path, number: int) -> Path:
+    return work / f"thumbnails-{number:05d}.npy"
+
+
+def _record_path(work: Path, number: int) -> Path:
+    return work / f"chunk-{number:05d}.json"
+
+
+def _content_version(records: list[ImageRecord]) -> str:
+    rows = "\n".join(f"{record.path}\t{record.sha256}" for record in records)
+    return "sha256:" + hashlib.sha256(rows.encode()).hexdigest()
+
+
+def _check_classes(source: Source, labels: list[int], fault: str) -> None:
+    for label, name in enumerate(CLASSES):
+        if label not in labels:
+            raise UserError(
+                f"source {source.uri}: class '{name}' {fault}; "
+                f"give a source with image folders named {' and '.join(CLASSES)}"
+            )
+
+
+def _check_share(source: Source, quarantined: list[QuarantinedFile], allowed: float) -> None:
+    share = len(quarantined) / len(source.files)
+    if share > allowed:
+        first = quarantined[0]
+        raise UserError(
+            f"source {source.uri}: {len(quarantined)} of {len(source.files)} files "
+            f"({share:.1%}) are unusable, {allowed:.1%} are allowed; the first is "
+            f"{first.path} ({first.reason}); mend the data or raise max_bad_share"
+        )

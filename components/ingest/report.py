@@ -1,0 +1,184 @@
+"""The data report: what the files are, what repeats, and what gives the class away."""
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from components.dataset import CLASSES, ImageDataset
+from components.evaluate.floors import metadata_scores
+from components.evaluate.metrics import (
+    MEASURES,
+    Predictor,
+    bootstrap,
+    point_estimate,
+    with_intervals,
+)
+from components.evaluate.results import Interval
+from components.ingest.duplicates import correlation
+from components.report import picture, plot, write_report
+
+FOLDS = 5
+_SAMPLES_A_CLASS = 12
+_LARGEST_GROUPS = 6
+_PICTURES_A_GROUP = 10
+_QUARANTINED_SHOWN = 50
+
+
+class MetadataAccuracy(NamedTuple):
+    """How often width, height, mode and format alone give the class, in cross-validation."""
+
+    random_folds: Interval
+    grouped_folds: Interval
+
+
+class Group(NamedTuple):
+    """A group of near-duplicates, for showing."""
+
+    images: int
+    classes: str
+    pictures: list[str]
+    least_correlation: float
+
+
+def write_data_report(
+    path: str | Path, dataset: ImageDataset, seed: int = 0
+) -> MetadataAccuracy | None:
+    """Writes the report as self-contained HTML below 2 MB.
+
+    Args:
+        path: The HTML file.
+        dataset: The ingested dataset.
+        seed: Of the samples shown and of the cross-validation.
+
+    Returns:
+        The accuracy of metadata alone, or None where there are too few images to tell.
+    """
+    manifest = dataset.manifest
+    rng = np.random.default_rng(seed)
+    metadata = metadata_accuracy(dataset, seed)
+    sizes = np.bincount(dataset.groups)
+    write_report(
+        path,
+        "ingest/report.html.j2",
+        manifest=manifest,
+        digest=dataset.digest,
+        classes=[(name, int((dataset.labels == i).sum())) for i, name in enumerate(CLASSES)],
+        groups=len(sizes),
+        repeated=int(sizes[sizes > 1].sum()),
+        identical=len(dataset) - len({record.sha256 for record in manifest.images}),
+        wrong_extensions=sum(record.wrong_extension for record in manifest.images),
+        metadata=metadata,
+        folds=FOLDS,
+        samples=[
+            (name, [picture(p) for p in dataset.read(_some_of(dataset, i, rng))])
+            for i, name in enumerate(CLASSES)
+        ],
+        modes=_table(dataset, "mode"),
+        formats=_table(dataset, "format"),
+        sizes_plot=plot(_draw_sizes(dataset)),
+        groups_plot=plot(_draw_groups(sizes)),
+        largest=[
+            _shown(dataset, int(g)) for g in np.argsort(-sizes, kind="stable")[:_LARGEST_GROUPS]
+        ],
+        mixed=[_shown(dataset, g) for g in manifest.mixed_groups[:_LARGEST_GROUPS]],
+        quarantined=manifest.quarantined[:_QUARANTINED_SHOWN],
+    )
+    return metadata
+
+
+def metadata_accuracy(dataset: ImageDataset, seed: int = 0) -> MetadataAccuracy | None:
+    """Cross-validates the guess from metadata, with random folds and with folds of whole groups.
+
+    Args:
+        dataset: The images.
+        seed: Of folds and guesser.
+
+    Returns:
+        Both accuracies with 95% intervals by duplicate group; None where a class has fewer
+        images or groups than there are folds.
+    """
+    labels, groups = dataset.labels, dataset.groups
+    for label in range(len(CLASSES)):
+        if len(np.unique(groups[labels == label])) < FOLDS:
+            return None
+    accuracies = []
+    for folds in (StratifiedKFold, StratifiedGroupKFold):
+        scores = np.empty(len(dataset))
+        divided = folds(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups)
+        for train, test in divided:
+            scores[test] = metadata_scores(dataset, train, test, seed)
+        guess = Predictor(scores, 0.5)
+        resamples = bootstrap(labels, groups, [guess], 1000, seed)[0]
+        measured = with_intervals(point_estimate(labels, guess), resamples)
+        accuracies.append(getattr(measured, MEASURES[0]))
+    return MetadataAccuracy(*accuracies)
+
+
+def _some_of(dataset: ImageDataset, label: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns positions of a few images of a class, no two of one group."""
+    members = rng.permutation(np.flatnonzero(dataset.labels == label))
+    _, first = np.unique(dataset.groups[members], return_index=True)
+    return members[np.sort(first)[:_SAMPLES_A_CLASS]]
+
+
+def _table(dataset: ImageDataset, field: str) -> list[tuple[str, list[int]]]:
+    """Returns each value of a field with its count in each class, the most frequent first."""
+    counts = Counter((getattr(r, field), r.label) for r in dataset.manifest.images)
+    totals = Counter(getattr(r, field) for r in dataset.manifest.images)
+    return [
+        (value, [counts[value, label] for label in range(len(CLASSES))])
+        for value, _ in totals.most_common()
+    ]
+
+
+def _shown(dataset: ImageDataset, group: int) -> Group:
+    members = np.flatnonzero(dataset.groups == group)
+    spread = members[
+        np.linspace(0, len(members) - 1, min(_PICTURES_A_GROUP, len(members))).astype(int)
+    ]
+    classes = [CLASSES[label] for label in np.unique(dataset.labels[members])]
+    thumbnails = dataset.thumbnails
+    least = min(correlation(thumbnails[members[0]], thumbnails[i]) for i in members)
+    return Group(
+        len(members), " and ".join(classes), [picture(p, 72) for p in dataset.read(spread)], least
+    )
+
+
+def _draw_sizes(dataset: ImageDataset) -> Figure:
+    figure = Figure(figsize=(5.2, 3.6))
+    axes = figure.subplots()
+    colors = ("#b3261e", "#1f6f54")
+    for label, name in enumerate(CLASSES):
+        sides = Counter((r.width, r.height) for r in dataset.manifest.images if r.label == label)
+        widths, heights = zip(*sides, strict=True)
+        area = [12 + 3 * count for count in sides.values()]
+        axes.scatter(
+            widths, heights, s=area, color=colors[label], alpha=0.35, label=name, linewidth=0
+        )
+    axes.set(
+        xlabel="width, pixels", ylabel="height, pixels", title="Sizes (area: number of images)"
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    legend = axes.legend(frameon=False, loc="upper left")
+    for handle in legend.legend_handles:
+        handle.set_sizes([40])  # type: ignore[union-attr]  # scatter handles have sizes
+    return figure
+
+
+def _draw_groups(sizes: np.ndarray) -> Figure:
+    """Draws how many images stand in groups of each size."""
+    figure = Figure(figsize=(4.6, 3.6))
+    axes = figure.subplots()
+    edges = [(1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, 49), (50, int(max(sizes.max(), 50)))]
+    heights = [int(sizes[(sizes >= low) & (sizes <= high)].sum()) for low, high in edges]
+    names = [f"{low}" if low == high else f"{low}–{high}" for low, high in edges]
+    bars = axes.bar(names, heights, color=["#1f6f54"] + ["#24527a"] * (len(edges) - 1))
+    axes.bar_label(bars, fontsize=8, padding=2)
+    axes.set(xlabel="images in the group", ylabel="images", title="Near-duplicate groups")
+    axes.tick_params(axis="x", labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,82 @@
+"""KFP interface of the register step."""
+
+from typing import NamedTuple
+
+from kfp.dsl import Artifact, Dataset, Input, Markdown, Model, Output
+
+from components.base import component
+
+
+@component
+def register(
+    dataset: Input[Dataset],
+    split: Input[Dataset],
+    model: Input[Model],
+    evaluation: Input[Artifact],
+    registry: str,
+    min_accuracy: float,
+    min_sensitivity: float,
+    min_specificity: float,
+    champion_margin: float,
+    git_revision: str,
+    run_id: str,
+    registered_model: Output[Model],
+    summary: Output[Markdown],
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Outputs", [("registered", bool), ("model_uri", str), ("version", int)]
+):
+    """Registers the model as a new version if it passes the gate; a refusal is no failure.
+
+    Args:
+        dataset: What the ingest step wrote.
+        split: What the split step wrote.
+        model: What the train step wrote.
+        evaluation: What the evaluate step wrote.
+        registry: Folder of the registry, a path or file://.
+        min_accuracy: Least accuracy on the held-out part, 0..1.
+        min_sensitivity: Least sensitivity (Brain Tumor is positive) on the held-out part, 0..1.
+        min_specificity: Least specificity on the held-out part, 0..1.
+        champion_margin: By how much accuracy and sensitivity may each lie below those of the
+            latest registered version on the same held-out images, 0..1.
+        git_revision: Revision of the project, for the model card.
+        run_id: Id of the pipeline run, for the model card.
+        registered_model: A copy of the registered version; empty where the model was refused.
+        summary: What became of the model, and why.
+
+    Returns:
+        registered: Whether the model was registered.
+        model_uri: Absolute path of the version's folder; empty where the model was refused.
+        version: Its number; 0 where the model was refused.
+    """
+    import shutil
+    from pathlib import Path
+
+    from components.step import step
+
+    with step("register"):
+        from components.register.gate import Gate
+        from components.register.registrar import register as register_model
+
+        result = register_model(
+            dataset.path,
+            split.path,
+            model.path,
+            evaluation.path,
+            registry,
+            Gate(min_accuracy, min_sensitivity, min_specificity, champion_margin),
+            git_revision=git_revision,
+            run_id=run_id,
+        )
+        Path(summary.path).parent.mkdir(parents=True, exist_ok=True)
+        Path(summary.path).write_text(result.summary, encoding="utf-8")
+        registered_model.framework = "tensorflow"
+        registered_model.metadata["registry_uri"] = result.uri
+        registered_model.metadata["version"] = result.version
+        if result.registered:
+            shutil.copytree(result.uri, registered_model.path, dirs_exist_ok=True)
+            print(f"registered as version {result.version}: {result.uri}")
+        else:
+            print("NOT registered: the model did not pass the gate")
+        for reason in result.reasons:
+            print(f"- {reason}")
+    return bool(result.registered), str(result.uri), int(result.version)

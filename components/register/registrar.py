@@ -1,0 +1,224 @@
+"""The register step: gate, champion, export, publication."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.dataset import TUMOR, ImageDataset, Split
+from components.errors import UserError
+from components.evaluate.predictor import open_model
+from components.evaluate.results import Evaluation
+from components.evaluate.training import read_record
+from components.register import card, registry
+from components.register.export import INPUT, OUTPUT, check_export, export, load_signature
+from components.register.gate import Decision, Gate, Measured, check_bounds, compare
+from components.storage import local_folder
+
+_CHECKED_IMAGES = 8
+_BATCH = 64
+
+# uint8 [n, 150, 150, 3] -> P(Healthy), float32 [n]
+_Answer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of a model.
+
+    Attributes:
+        registered: Whether it is in the registry now.
+        uri: The version's folder, an absolute path; empty where it was refused.
+        version: Its number; 0 where it was refused.
+        reasons: Why it was refused, or what else to know.
+        summary: The same for people, in Markdown.
+    """
+
+    registered: bool
+    uri: str
+    version: int
+    reasons: tuple[str, ...]
+    summary: str
+
+
+class _Inputs(NamedTuple):
+    """What the earlier steps wrote, checked to belong together."""
+
+    dataset: ImageDataset
+    split: Split
+    evaluation: Evaluation
+    training: dict[str, Any]
+    model: keras.Model
+
+
+class _Champion(NamedTuple):
+    """The version registered last."""
+
+    version: int
+    split_digest: str
+    measured: Measured
+
+
+def register(
+    dataset_folder: str | Path,
+    split_folder: str | Path,
+    model_folder: str | Path,
+    evaluation_folder: str | Path,
+    registry_uri: str,
+    gate: Gate,
+    git_revision: str = "",
+    run_id: str = "",
+) -> Registration:
+    """Registers a model that passes the gate, and says why where it does not.
+
+    Args:
+        dataset_folder: What the ingest step wrote.
+        split_folder: What the split step wrote.
+        model_folder: What the train step wrote.
+        evaluation_folder: What the evaluate step wrote, of this model, dataset and split.
+        registry_uri: The registry's folder, a path or file://.
+        gate: What the model has to pass.
+        git_revision: Of the project; empty where unknown.
+        run_id: Of the pipeline run; empty where there is none.
+
+    Returns:
+        What became of it.
+
+    Raises:
+        UserError: An input is missing, malformed, or does not belong to the others; or the
+            registry cannot be used.
+    """
+    root = local_folder(registry_uri, "registry")
+    inputs = _read_inputs(dataset_folder, split_folder, model_folder, evaluation_folder)
+    challenger = _measure(_keras_answer(inputs.model), inputs.evaluation.threshold, inputs)
+    _check_same_model(challenger, inputs, evaluation_folder)
+    champion = _measure_champion(root, inputs)
+    decision = _decide(gate, challenger, champion, inputs)
+    uri, version = "", 0
+    if decision.accepted:
+        record = card.GateRecord(
+            **asdict(gate),
+            champion_version=champion.version if champion else None,
+            notes=decision.reasons,
+        )
+        version = _publish(root, inputs, record, git_revision, run_id)
+        uri = str(registry.version_folder(root, version))
+    summary = card.render(
+        "summary.md.j2",
+        decision=decision,
+        version=version,
+        uri=uri,
+        gate=gate,
+        champion=champion,
+        part=inputs.evaluation.held_out,
+        strategy=inputs.split.strategy,
+    )
+    return Registration(decision.accepted, uri, version, decision.reasons, summary)
+
+
+def _read_inputs(
+    dataset_folder: str | Path,
+    split_folder: str | Path,
+    model_folder: str | Path,
+    evaluation_folder: str | Path,
+) -> _Inputs:
+    dataset = ImageDataset(dataset_folder)
+    split = Split.open(split_folder, dataset)
+    evaluation = Evaluation.open(evaluation_folder)
+    found = (evaluation.dataset_digest, evaluation.split_digest)
+    if found != (dataset.digest, split.digest()):
+        raise UserError(
+            f"evaluation {evaluation_folder} was made on another dataset or split: "
+            "evaluate the model on those at hand"
+        )
+    training = read_record(model_folder, split).model_dump()
+    return _Inputs(dataset, split, evaluation, training, open_model(model_folder))
+
+
+def _measure(answer: _Answer, threshold: float, inputs: _Inputs) -> Measured:
+    """Measures a model on the held-out images at its own threshold."""
+    indices = inputs.split.part("held_out")
+    batches = inputs.dataset.batches(indices, _BATCH)
+    healthy = np.concatenate([answer(images) for _, images in batches]).astype(np.float64)
+    called_tumor = 1 - healthy >= threshold
+    tumor = inputs.dataset.labels[indices] == TUMOR
+    return Measured(
+        accuracy=float(np.mean(called_tumor == tumor)),
+        sensitivity=float(np.mean(called_tumor[tumor])),
+        specificity=float(np.mean(~called_tumor[~tumor])),
+    )
+
+
+def _keras_answer(model: keras.Model) -> _Answer:
+    return lambda images: np.asarray(model.predict_on_batch(images))[:, 0]
+
+
+def _registered_answer(folder: Path) -> _Answer:
+    signature = load_signature(folder)
+    return lambda images: np.asarray(signature(**{INPUT: tf.constant(images)})[OUTPUT])
+
+
+def _check_same_model(challenger: Measured, inputs: _Inputs, folder: str | Path) -> None:
+    """Catches an evaluation that was made of another model."""
+    part = inputs.evaluation.held_out
+    # Another device may tip an image that lies on the threshold, and one may be more than 1%.
+    allowed = max(0.01, 1 / part.images) + 1e-9
+    if abs(challenger.accuracy - part.model.accuracy.value) > allowed:
+        raise UserError(
+            f"evaluation {folder} says {part.model.accuracy.value:.1%} held-out accuracy where "
+            f"this model reaches {challenger.accuracy:.1%}: evaluate this model"
+        )
+
+
+def _measure_champion(root: Path, inputs: _Inputs) -> _Champion | None:
+    """Measures the version registered last on the images at hand."""
+    version = registry.latest_version(root)
+    if version is None:
+        return None
+    folder = registry.version_folder(root, version)
+    registry.verify(folder)
+    metadata = registry.read_metadata(folder)
+    measured = _measure(_registered_answer(folder), metadata.threshold, inputs)
+    return _Champion(version, metadata.data.split_digest, measured)
+
+
+def _decide(
+    gate: Gate, challenger: Measured, champion: _Champion | None, inputs: _Inputs
+) -> Decision:
+    """Combines bounds and champion, so that all that is wrong is told at once."""
+    bounds = check_bounds(gate, inputs.evaluation.held_out.model)
+    if champion is None:
+        return bounds
+    comparison = compare(challenger, champion.measured, champion.version, gate.champion_margin)
+    notes: tuple[str, ...] = ()
+    if champion.split_digest != inputs.split.digest():
+        notes = (
+            f"version {champion.version} was trained under another split and may have seen some "
+            "of these held-out images, which flatters it",
+        )
+    return Decision(
+        bounds.accepted and comparison.accepted, bounds.reasons + comparison.reasons + notes
+    )
+
+
+def _publish(
+    root: Path, inputs: _Inputs, record: card.GateRecord, git_revision: str, run_id: str
+) -> int:
+    data = card.Data.of(inputs.dataset, inputs.split)
+    samples = inputs.dataset.read(inputs.split.held_out[:_CHECKED_IMAGES])
+
+    def fill(folder: Path) -> None:
+        export(inputs.model, folder)
+        check_export(inputs.model, folder, samples)
+
+    def describe(folder: Path, version: int) -> None:
+        metadata = card.describe(
+            version, data, inputs.evaluation, record, inputs.training, git_revision, run_id
+        )
+        card.write_description(folder, metadata)
+
+    return registry.publish(root, fill, describe)

@@ -1,0 +1,1 @@
+"""Split: which images train, which validate, which are held out. Moves no pixels."""

@@ -1,0 +1,54 @@
+"""KFP interface of the split step."""
+
+from typing import NamedTuple
+
+from kfp.dsl import HTML, Dataset, Input, Metrics, Output
+
+from components.base import component
+
+
+@component
+def split(
+    dataset: Input[Dataset],
+    parts: Output[Dataset],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    strategy: str,
+    held_out_share: float,
+    validation_share: float,
+    seed: int,
+) -> NamedTuple("Outputs", [("train", int), ("validation", int), ("held_out", int)]):  # type: ignore[valid-type]
+    """Divides the dataset into train, validation and held-out parts.
+
+    Args:
+        dataset: What ingest wrote.
+        parts: Which image belongs where; no pixels.
+        report: What each part holds, and what of it has a twin in training.
+        metrics: The same as numbers.
+        strategy: grouped, or by-name as the reference implementation did.
+        held_out_share: Share that no choice is based on.
+        validation_share: Share of the rest that values, epoch and threshold are chosen on.
+        seed: Decides which group goes where.
+
+    Returns:
+        Images in each part.
+    """
+    from components.step import step
+
+    with step("split"):
+        from pathlib import Path
+
+        from components.dataset import PARTS, SPLIT, ImageDataset
+        from components.files import write_atomically
+        from components.split.report import write_split_report
+        from components.split.splitter import make_split, twins_in_training
+
+        images = ImageDataset(dataset.path)
+        made = make_split(images, strategy, held_out_share, validation_share, seed)  # type: ignore[arg-type]  # checked there
+        write_atomically(Path(parts.path) / SPLIT, made.model_dump_json())
+        write_split_report(report.path, images, made)
+        for part in PARTS:
+            metrics.log_metric(f"{part}_images", len(made.part(part)))
+            metrics.log_metric(f"{part}_twins_in_training", twins_in_training(images, made, part))
+        parts.metadata["strategy"] = strategy
+        return (len(made.train), len(made.validation), len(made.held_out))

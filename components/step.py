@@ -1,0 +1,56 @@
+"""What every step does around its work: report failure in one line, and say what it cost."""
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.errors import UserError
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Runs the body of a pipeline step.
+
+    A `UserError` ends the process with exit status 1 and its one line on standard error, so that
+    whoever submitted the run reads what to do and not a traceback. Success prints wall time and
+    peak resident memory, which `pipelines.local` collects into its summary.
+
+    Args:
+        name: The step's name, as in the pipeline.
+
+    Yields:
+        Nothing.
+    """
+    started = time.perf_counter()
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"{name}: {error}")
+    seconds = time.perf_counter() - started
+    print(
+        f"{name} finished in {seconds:.1f} s, peak memory {peak_memory() / 1e9:.2f} GB", flush=True
+    )
+
+
+def peak_memory() -> int:
+    """Returns the peak resident memory of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def state_folder(state_root: str, name: str) -> Path:
+    """Returns where a step keeps what it needs to resume.
+
+    Args:
+        state_root: Folder that outlives a killed step, such as a mounted volume; empty where
+            there is none, and then a retried step starts again.
+        name: The step's name.
+    """
+    root = (
+        Path(state_root).expanduser() if state_root else Path(tempfile.gettempdir(), "brain-tumor")
+    )
+    return root / name

@@ -1,0 +1,1 @@
+"""Train: the final model, its best epoch chosen on the validation part."""

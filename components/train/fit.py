@@ -1,0 +1,235 @@
+"""Fitting the network: what a trial of the search and the final training have in common."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.dataset import ImageDataset, Split
+from components.model import reference_cnn
+from components.train.augment import with_augmentation
+from components.train.batches import training_batches, validation_batches
+from components.train.hardware import precision
+from components.train.optimizer import FusedAdam
+
+_CHECKPOINT = "checkpoint.npz"
+
+
+class DivergedError(Exception):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What the search decides.
+
+    Attributes:
+        learning_rate: Of Adam.
+        dropout: Share of units dropped, 0..1.
+        dense: Units of the first dense layer.
+        augmentation: Whether training images are varied.
+    """
+
+    learning_rate: float = 0.001
+    dropout: float = 0.3
+    dense: int = 128
+    augmentation: bool = False
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the history.
+
+    Attributes:
+        epoch: From 1.
+        loss: Binary cross-entropy on the training part.
+        accuracy: On the training part, while it trained.
+        val_loss: On the validation part.
+        val_accuracy: On the validation part, at a threshold of 0.5.
+        seconds: Wall time.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+
+    def better_than(self, other: "Epoch | None") -> bool:
+        """Returns whether this epoch validates better; equal accuracy is decided by the loss."""
+        if other is None:
+            return True
+        return (self.val_accuracy, -self.val_loss) > (other.val_accuracy, -other.val_loss)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted network.
+
+    Attributes:
+        model: With the weights of the best epoch, computing in float32.
+        history: All epochs.
+        best: The epoch that validated best.
+        precision: The policy it was trained with.
+    """
+
+    model: keras.Model
+    history: tuple[Epoch, ...]
+    best: Epoch
+    precision: str
+
+
+def fit(
+    dataset: ImageDataset,
+    split: Split,
+    values: Hyperparameters,
+    epochs: int,
+    patience: int = 0,
+    seed: int = 0,
+    state: Path | None = None,
+) -> Fit:
+    """Trains the reference CNN and keeps its best epoch by validation.
+
+    On a CPU the same seed gives the same weights, also where the run was killed and resumed.
+
+    Args:
+        dataset: The images.
+        split: Its train and validation parts are used.
+        values: Hyperparameters.
+        epochs: Most epochs to train.
+        patience: Stop after so many epochs without a better one; 0 never stops early.
+        seed: Of initial weights, order, dropout and augmentation.
+        state: Folder to resume from and to keep every epoch in; None keeps nothing.
+
+    Returns:
+        The fitted network.
+
+    Raises:
+        DivergedError: The loss became NaN or infinite.
+    """
+    keras.utils.set_random_seed(seed)
+    policy = precision()
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+    with _policy(policy):
+        model = reference_cnn(values.dropout, values.dense)
+        trained = with_augmentation(model, seed) if values.augmentation else model
+        trained.compile(
+            FusedAdam(values.learning_rate),
+            "binary_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=False,
+        )
+        trained.optimizer.build(trained.trainable_variables)
+    progress = _Progress(trained, model, state)
+    progress.resume()
+
+    train, validation = split.part("train"), split.part("validation")
+    while len(progress.history) < epochs and not progress.stalled(patience):
+        number = len(progress.history)
+        started = time.perf_counter()
+        logs = trained.fit(
+            training_batches(dataset, train, seed, number),
+            validation_data=validation_batches(dataset, validation),
+            initial_epoch=number,
+            epochs=number + 1,
+            verbose=0,
+        ).history
+        figures = {name: float(values_[-1]) for name, values_ in logs.items()}
+        if not all(math.isfinite(figure) for figure in figures.values()):
+            raise DivergedError(
+                f"the loss is not a number in epoch {number + 1} at learning rate "
+                f"{values.learning_rate:g}"
+            )
+        epoch = Epoch(epoch=number + 1, seconds=time.perf_counter() - started, **figures)
+        progress.add(epoch)
+        print(
+            f"epoch {epoch.epoch:>2}/{epochs}  loss {epoch.loss:.4f}  validation "
+            f"{epoch.val_loss:.4f}, accuracy {epoch.val_accuracy:.2%}  {epoch.seconds:.1f} s",
+            flush=True,
+        )
+    assert progress.best is not None  # epochs is at least 1
+    with _policy("float32"):
+        final = reference_cnn(values.dropout, values.dense)
+    final.set_weights(progress.best_weights)
+    return Fit(final, tuple(progress.history), progress.best, policy)
+
+
+class _Progress:
+    """The epochs so far, the best weights, and both on disk."""
+
+    def __init__(self, trained: keras.Model, model: keras.Model, state: Path | None) -> None:
+        self.trained = trained
+        self.model = model
+        self.state = state
+        self.history: list[Epoch] = []
+        self.best: Epoch | None = None
+        self.best_weights: list[np.ndarray] = []
+
+    def add(self, epoch: Epoch) -> None:
+        """Records an epoch that has just been trained."""
+        self.history.append(epoch)
+        if epoch.better_than(self.best):
+            self.best, self.best_weights = epoch, self.model.get_weights()
+        if self.state:
+            self._save()
+
+    def stalled(self, patience: int) -> bool:
+        """Returns whether so many epochs passed without a better one."""
+        if not patience or self.best is None:
+            return False
+        return len(self.history) - self.best.epoch >= patience
+
+    def resume(self) -> None:
+        """Continues from the last epoch on disk, if there is one."""
+        if not self.state or not (self.state / _CHECKPOINT).exists():
+            return
+        with np.load(self.state / _CHECKPOINT, allow_pickle=False) as saved:
+            record = json.loads(str(saved["record"]))
+            for i, variable in enumerate(self._variables()):
+                variable.assign(saved[f"variable_{i}"])
+            self.best_weights = [saved[f"best_{i}"] for i in range(len(self.model.weights))]
+        self.history = [Epoch(**epoch) for epoch in record]
+        for epoch in self.history:
+            if epoch.better_than(self.best):
+                self.best = epoch
+        print(f"resumed after epoch {len(self.history)}", flush=True)
+
+    def _save(self) -> None:
+        """Writes one file beside its place and renames it: an epoch is there whole or not."""
+        assert self.state
+        self.state.mkdir(parents=True, exist_ok=True)
+        arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(self._variables())}
+        arrays |= {f"best_{i}": weights for i, weights in enumerate(self.best_weights)}
+        beside = self.state / f".{_CHECKPOINT}"
+        with open(beside, "wb") as file:
+            np.savez(file, record=json.dumps([asdict(e) for e in self.history]), **arrays)
+        beside.replace(self.state / _CHECKPOINT)
+
+    def _variables(self) -> list[keras.Variable]:
+        """Weights, statistics, the state of random layers and of the optimizer."""
+        return [*self.trained.variables, *self.trained.optimizer.variables]
+
+
+def forget(state: Path) -> None:
+    """Removes what a finished run no longer needs to resume."""
+    shutil.rmtree(state, ignore_errors=True)
+
+
+@contextmanager
+def _policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

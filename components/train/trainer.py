@@ -1,0 +1,194 @@
+"""The train step: fit, then write the model with all that is known of its making."""
+
+import csv
+import io
+import math
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import tensorflow as tf
+from matplotlib.figure import Figure
+from pydantic import BaseModel, ConfigDict
+
+from components.dataset import ImageDataset, Split
+from components.errors import UserError
+from components.files import write_atomically
+from components.model import PARAMETERS
+from components.report import plot, write_report
+from components.train.fit import DivergedError, Epoch, Fit, Hyperparameters, fit, forget
+from components.train.hardware import device_name
+
+MODEL = "model.keras"
+HISTORY = "history.csv"
+RECORD = "training.json"
+TENSORBOARD = "tensorboard"
+
+
+class TrainingRecord(BaseModel):
+    """How a model was made; stands beside it and goes into its card."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: str
+    parameters: int
+    learning_rate: float
+    dropout: float
+    dense: int
+    augmentation: bool
+    epochs: int
+    best_epoch: int
+    patience: int
+    seed: int
+    precision: str
+    device: str
+    seconds_per_epoch: float
+    split_strategy: str
+    dataset_digest: str
+    split_digest: str
+    libraries: dict[str, str]
+
+
+def train(
+    dataset: ImageDataset,
+    split: Split,
+    values: Hyperparameters,
+    epochs: int,
+    patience: int,
+    seed: int,
+    output: str | Path,
+    report: str | Path,
+    state: str | Path,
+) -> Fit:
+    """Trains the final model and writes it.
+
+    Args:
+        dataset: The images.
+        split: Its train part is learned, its validation part chooses the epoch.
+        values: Hyperparameters, as the search found them.
+        epochs: Most epochs to train.
+        patience: Stop after so many epochs without a better one; 0 never stops early.
+        seed: Of everything random.
+        output: Folder for model, history, record and TensorBoard logs.
+        report: HTML file with the curves.
+        state: Folder that a killed run is resumed from.
+
+    Returns:
+        The fitted network.
+
+    Raises:
+        UserError: The loss stopped being a number.
+    """
+    work = Path(state) / _fingerprint(dataset, split, values, seed)
+    try:
+        fitted = fit(dataset, split, values, epochs, patience, seed, work)
+    except DivergedError as error:
+        raise UserError(f"{error}; give a smaller learning rate") from error
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    beside = output / f"unfinished.{MODEL}"
+    fitted.model.save(beside)
+    beside.replace(output / MODEL)
+    write_atomically(output / HISTORY, history_csv(fitted.history))
+    _write_tensorboard(output / TENSORBOARD, fitted.history)
+    record = training_record(dataset, split, values, patience, seed, fitted)
+    write_atomically(output / RECORD, record.model_dump_json(indent=1))
+    write_report(
+        report,
+        "train/report.html.j2",
+        record=record,
+        history=fitted.history,
+        best=fitted.best,
+        curves=plot(draw_curves(fitted.history, fitted.best)),
+    )
+    forget(work)
+    return fitted
+
+
+def training_record(
+    dataset: ImageDataset,
+    split: Split,
+    values: Hyperparameters,
+    patience: int,
+    seed: int,
+    fitted: Fit,
+) -> TrainingRecord:
+    """Returns the record of a finished training."""
+    parameters = fitted.model.count_params()
+    if values.dense == Hyperparameters.dense:
+        assert parameters == PARAMETERS, f"{parameters:,} parameters are not the reference CNN's"
+    return TrainingRecord(
+        architecture=fitted.model.name,
+        parameters=parameters,
+        learning_rate=values.learning_rate,
+        dropout=values.dropout,
+        dense=values.dense,
+        augmentation=values.augmentation,
+        epochs=len(fitted.history),
+        best_epoch=fitted.best.epoch,
+        patience=patience,
+        seed=seed,
+        precision=fitted.precision,
+        device=device_name(),
+        seconds_per_epoch=sorted(e.seconds for e in fitted.history)[len(fitted.history) // 2],
+        split_strategy=split.strategy,
+        dataset_digest=dataset.digest,
+        split_digest=split.digest(),
+        libraries={
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            **{name: version(name) for name in ("keras", "numpy", "pillow")},
+        },
+    )
+
+
+def history_csv(history: tuple[Epoch, ...]) -> str:
+    """Returns the history as CSV with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Epoch.__dataclass_fields__)
+    for epoch in history:
+        writer.writerow(getattr(epoch, name) for name in Epoch.__dataclass_fields__)
+    return text.getvalue()
+
+
+def draw_curves(history: tuple[Epoch, ...], best: Epoch) -> Figure:
+    """Draws loss and accuracy of both parts, and marks the best epoch."""
+    figure = Figure(figsize=(9.5, 3.4))
+    epochs = [epoch.epoch for epoch in history]
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, [getattr(e, name) for e in history], color="#8a94a0", label="training")
+        axes.plot(
+            epochs,
+            [getattr(e, f"val_{name}") for e in history],
+            color="#24527a",
+            label="validation",
+        )
+        axes.axvline(best.epoch, color="#24527a", linewidth=0.8, linestyle=":")
+        axes.plot(
+            best.epoch, getattr(best, f"val_{name}"), "o", color="#24527a", label="best epoch"
+        )
+        axes.set(xlabel="epoch", title=name)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.axes[0].set_ylim(0, min(3.0, 1.1 * max(max(e.loss, e.val_loss) for e in history)))
+    figure.axes[1].legend(frameon=False, loc="lower right")
+    return figure
+
+
+def _write_tensorboard(folder: Path, history: tuple[Epoch, ...]) -> None:
+    for part, prefix in (("train", ""), ("validation", "val_")):
+        writer = tf.summary.create_file_writer(str(folder / part))
+        with writer.as_default():
+            for epoch in history:
+                for name in ("loss", "accuracy"):
+                    figure = getattr(epoch, prefix + name)
+                    assert math.isfinite(figure)
+                    tf.summary.scalar(f"epoch_{name}", figure, step=epoch.epoch)
+        writer.close()
+
+
+def _fingerprint(dataset: ImageDataset, split: Split, values: Hyperparameters, seed: int) -> str:
+    """Returns a name for the work in progress that any other work does not have."""
+    parts = [dataset.digest[:12], split.digest()[:12], str(seed)]
+    return "-".join([*parts, *(f"{value:g}" for value in vars(values).values())])

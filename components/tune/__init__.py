@@ -1,0 +1,1 @@
+"""Tune: KerasTuner looks for the values that validate best."""

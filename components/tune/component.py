@@ -1,0 +1,74 @@
+"""KFP interface of the tune step."""
+
+from typing import NamedTuple
+
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
+
+from components.base import component
+
+
+@component
+def tune(
+    dataset: Input[Dataset],
+    split: Input[Dataset],
+    trials: Output[Artifact],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    tuner: str,
+    max_trials: int,
+    tune_epochs: int,
+    executions_per_trial: int,
+    seed: int,
+    state_root: str,
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Outputs",
+    [("learning_rate", float), ("dropout", float), ("dense", int), ("augmentation", bool)],
+):
+    """Searches learning rate, dropout, dense size and augmentation with KerasTuner.
+
+    Args:
+        dataset: What ingest wrote.
+        split: What split wrote.
+        trials: Every trial as CSV.
+        report: Every trial as a table and a picture.
+        metrics: The best trial's figures.
+        tuner: random, bayesian, hyperband or grid.
+        max_trials: How many trials; hyperband decides that itself.
+        tune_epochs: Epochs of a trial.
+        executions_per_trial: Trainings of a trial; their mean counts.
+        seed: Of everything random.
+        state_root: Folder that outlives a killed step; empty for none.
+
+    Returns:
+        The best values.
+    """
+    from components.dataset import ImageDataset, Split
+    from components.step import state_folder, step
+
+    with step("tune"):
+        from components.tune.search import best_trial
+        from components.tune.tuner import tune as run_search
+
+        images = ImageDataset(dataset.path)
+        values, done = run_search(
+            images,
+            Split.open(split.path, images),
+            tuner,  # type: ignore[arg-type]  # checked by the search
+            max_trials,
+            tune_epochs,
+            executions_per_trial,
+            seed,
+            output=trials.path,
+            report=report.path,
+            state=state_folder(state_root, "tune"),
+        )
+        metrics.log_metric("best_validation_accuracy", float(best_trial(done).score or 0))
+        metrics.log_metric("trials", len(done))
+        metrics.log_metric("failed_trials", sum(1 for trial in done if trial.failure))
+        metrics.log_metric("learning_rate", float(values.learning_rate))
+        return (
+            float(values.learning_rate),
+            float(values.dropout),
+            int(values.dense),
+            bool(values.augmentation),
+        )

@@ -1,0 +1,239 @@
+"""The search for hyperparameters, resumable after a kill."""
+
+import hashlib
+import json
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, get_args
+
+import keras
+import keras_tuner
+from keras_tuner.engine import base_tuner
+
+from components.dataset import ImageDataset, Split
+from components.errors import UserError
+from components.files import write_atomically
+from components.train.fit import DivergedError, Hyperparameters, fit
+
+Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
+OBJECTIVE = "val_accuracy"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of values and what came of it.
+
+    Attributes:
+        values: The hyperparameters.
+        epochs: How many epochs each execution trained.
+        accuracies: Best validation accuracy of each execution; empty if the trial failed.
+        losses: Validation loss at those epochs.
+        seconds: Wall time of all executions.
+        failure: Why the trial failed, or empty.
+    """
+
+    values: Hyperparameters
+    epochs: int
+    accuracies: tuple[float, ...]
+    losses: tuple[float, ...]
+    seconds: float
+    failure: str = ""
+
+    @property
+    def score(self) -> float | None:
+        """Mean validation accuracy, or None if the trial failed."""
+        return statistics.fmean(self.accuracies) if self.accuracies else None
+
+
+def search_space() -> keras_tuner.HyperParameters:
+    """Returns what is searched; the learning rates are the reference's."""
+    space = keras_tuner.HyperParameters()
+    space.Choice("learning_rate", [0.1, 0.01, 0.001, 0.0001], default=0.001)
+    space.Choice("dropout", [0.2, 0.3, 0.4, 0.5], default=0.3)
+    space.Choice("dense", [64, 128, 256], default=128)
+    space.Boolean("augmentation", default=False)
+    return space
+
+
+def search(
+    dataset: ImageDataset,
+    split: Split,
+    algorithm: Algorithm,
+    trials: int,
+    epochs: int,
+    executions: int,
+    seed: int,
+    state: str | Path,
+) -> list[Trial]:
+    """Searches; a trial that was finished before a kill is not run again.
+
+    KerasTuner's oracles decide what to try from the seed and the results so far, so a fresh
+    oracle that is given the recorded results walks the same way to where the killed one stood.
+    That needs nothing of KerasTuner's own files, which a kill can leave half-written.
+
+    Args:
+        dataset: The images.
+        split: Its train part is learned, its validation part scores.
+        algorithm: Which oracle.
+        trials: How many to run; `hyperband` decides that itself from `epochs`.
+        epochs: Of each trial; for `hyperband`, of the longest.
+        executions: Trainings a trial, of different seeds; their mean counts.
+        seed: Of oracle and trainings.
+        state: Folder of finished trials.
+
+    Returns:
+        All trials, in the order they were run.
+
+    Raises:
+        UserError: Every trial failed.
+    """
+    oracle = _oracle(algorithm, trials, epochs, seed)
+    with TemporaryDirectory(prefix="tuner-") as scratch:
+        tuner = _Search(dataset, split, oracle, epochs, executions, seed, Path(state), scratch)
+        oracle.verbose = 0
+        tuner.search()
+    if all(trial.failure for trial in tuner.finished):
+        raise UserError(
+            f"tune: all {len(tuner.finished)} trials failed, the last with: "
+            f"{tuner.finished[-1].failure}; give more trials or another algorithm"
+        )
+    return tuner.finished
+
+
+def best_trial(trials: list[Trial]) -> Trial:
+    """Returns the trial of greatest mean validation accuracy; equals are decided by the loss."""
+    completed = [trial for trial in trials if not trial.failure]
+    return max(completed, key=lambda t: (t.score, -statistics.fmean(t.losses)))
+
+
+def _oracle(algorithm: Algorithm, trials: int, epochs: int, seed: int) -> keras_tuner.Oracle:
+    common = {
+        "objective": keras_tuner.Objective(OBJECTIVE, "max"),
+        "hyperparameters": search_space(),
+        "seed": seed + 1,  # KerasTuner takes 0 for "draw one"
+        # A learning rate that diverges says nothing of the next trial: never give up early.
+        "max_consecutive_failed_trials": 10**9,
+    }
+    oracles = keras_tuner.oracles
+    if algorithm == "hyperband":
+        return oracles.HyperbandOracle(max_epochs=epochs, **common)
+    kinds = {
+        "random": oracles.RandomSearchOracle,
+        "bayesian": oracles.BayesianOptimizationOracle,
+        "grid": oracles.GridSearchOracle,
+    }
+    if algorithm not in kinds:
+        raise UserError(
+            f"tune: '{algorithm}' is no algorithm; give {', '.join(get_args(Algorithm))}"
+        )
+    return kinds[algorithm](max_trials=trials, **common)
+
+
+class _Search(base_tuner.BaseTuner):  # type: ignore[misc]  # KerasTuner is untyped
+    """Runs what the oracle proposes with `fit`, and remembers it on disk."""
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        split: Split,
+        oracle: keras_tuner.Oracle,
+        epochs: int,
+        executions: int,
+        seed: int,
+        state: Path,
+        scratch: str,
+    ) -> None:
+        super().__init__(oracle=oracle, directory=scratch, project_name="search")
+        self.dataset = dataset
+        self.split = split
+        self.epochs = epochs
+        self.executions = executions
+        self.seed = seed
+        self.state = state
+        self.finished: list[Trial] = []
+
+    def run_trial(self, trial: keras_tuner.engine.trial.Trial) -> dict[str, float]:
+        """Runs one proposal, or recalls it.
+
+        Args:
+            trial: The oracle's proposal.
+
+        Returns:
+            The objective.
+
+        Raises:
+            keras_tuner.errors.FailedTrialError: The training diverged.
+            keras_tuner.errors.FatalError: Anything else went wrong.
+        """
+        proposed = trial.hyperparameters.values
+        values = Hyperparameters(**{name: proposed[name] for name in asdict(Hyperparameters())})
+        epochs = int(proposed.get("tuner/epochs", self.epochs))
+        record = self.state / f"trial-{self._key(values, epochs)}.json"
+        settings = "  ".join(f"{name} {value:g}" for name, value in asdict(values).items())
+        print(f"trial {len(self.finished) + 1}: {settings}", flush=True)
+        done = _recall(record)
+        if done is None:
+            try:
+                done = self._run(values, epochs)
+            except Exception as error:  # KerasTuner would take it for a failed trial
+                raise keras_tuner.errors.FatalError(str(error)) from error
+            write_atomically(record, json.dumps(asdict(done)))
+        else:
+            print("finished before the run was resumed", flush=True)
+        self.finished.append(done)
+        if done.score is None:
+            print(f"failed: {done.failure}", flush=True)
+            raise keras_tuner.errors.FailedTrialError(done.failure)
+        print(f"validation accuracy {done.score:.4f}", flush=True)
+        return {OBJECTIVE: done.score}
+
+    def _run(self, values: Hyperparameters, epochs: int) -> Trial:
+        started = time.perf_counter()
+        bests = []
+        failure = ""
+        for execution in range(self.executions):
+            try:
+                fitted = fit(self.dataset, self.split, values, epochs, seed=self.seed + execution)
+            except DivergedError as error:
+                failure, bests = str(error), []
+                break
+            finally:
+                keras.backend.clear_session()
+            bests.append(fitted.best)
+        return Trial(
+            values,
+            epochs,
+            tuple(best.val_accuracy for best in bests),
+            tuple(best.val_loss for best in bests),
+            time.perf_counter() - started,
+            failure,
+        )
+
+    def _key(self, values: Hyperparameters, epochs: int) -> str:
+        """Names everything that a result depends on."""
+        facts = [
+            self.dataset.digest,
+            self.split.digest(),
+            json.dumps(asdict(values)),
+            str(epochs),
+            str(self.executions),
+            str(self.seed),
+        ]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:20]
+
+
+def _recall(record: Path) -> Trial | None:
+    try:
+        facts = json.loads(record.read_text())
+    except OSError:
+        return None
+    values = Hyperparameters(**facts.pop("values"))
+    return Trial(
+        values,
+        accuracies=tuple(facts.pop("accuracies")),
+        losses=tuple(facts.pop("losses")),
+        **facts,
+    )

@@ -1,0 +1,108 @@
+"""The tune step: search, then show every trial."""
+
+import csv
+import io
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from components.dataset import ImageDataset, Split
+from components.files import write_atomically
+from components.report import plot, write_report
+from components.train.fit import Hyperparameters, forget
+from components.tune.search import Algorithm, Trial, best_trial, search
+
+TRIALS = "trials.csv"
+
+
+def tune(
+    dataset: ImageDataset,
+    split: Split,
+    algorithm: Algorithm,
+    trials: int,
+    epochs: int,
+    executions: int,
+    seed: int,
+    output: str | Path,
+    report: str | Path,
+    state: str | Path,
+) -> tuple[Hyperparameters, list[Trial]]:
+    """Searches and writes the trials as a table and a picture.
+
+    Args:
+        dataset: The images.
+        split: Its train part is learned, its validation part scores.
+        algorithm: `random`, `bayesian`, `hyperband` or `grid`.
+        trials: How many to run.
+        epochs: Of each trial.
+        executions: Trainings a trial.
+        seed: Of everything random.
+        output: Folder for the table.
+        report: HTML file.
+        state: Folder that a killed search is resumed from.
+
+    Returns:
+        The best values, and all trials.
+
+    Raises:
+        UserError: Every trial failed.
+    """
+    work = Path(state) / f"{dataset.digest[:12]}-{split.digest()[:12]}"
+    done = search(dataset, split, algorithm, trials, epochs, executions, seed, work)
+    best = best_trial(done)
+    write_atomically(Path(output) / TRIALS, trials_csv(done))
+    write_report(
+        report,
+        "tune/report.html.j2",
+        algorithm=algorithm,
+        split=split,
+        trials=sorted(enumerate(done, start=1), key=lambda row: -(row[1].score or -1)),
+        best=best,
+        picture=plot(draw_trials(done, best)),
+    )
+    forget(work)
+    return best.values, done
+
+
+def trials_csv(trials: list[Trial]) -> str:
+    """Returns all trials as CSV with a header, in the order they were run."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = list(asdict(Hyperparameters()))
+    writer.writerow(["trial", *names, "epochs", "val_accuracy", "val_loss", "seconds", "failure"])
+    for number, trial in enumerate(trials, start=1):
+        loss = float(np.mean(trial.losses)) if trial.losses else ""
+        score = "" if trial.score is None else trial.score
+        outcome = [trial.epochs, score, loss, round(trial.seconds, 2), trial.failure]
+        writer.writerow([number, *asdict(trial.values).values(), *outcome])
+    return text.getvalue()
+
+
+def draw_trials(trials: list[Trial], best: Trial) -> Figure:
+    """Draws each trial's accuracy over each hyperparameter; failed ones stand below the axis."""
+    figure = Figure(figsize=(10.5, 3.2))
+    scores = [trial.score for trial in trials if trial.score is not None]
+    low, high = min(scores), max(scores)
+    margin = max((high - low) * 0.12, 0.01)
+    names = list(asdict(best.values))
+    for axes, name in zip(figure.subplots(1, len(names), sharey=True), names, strict=True):
+        choices = sorted({getattr(trial.values, name) for trial in trials})
+        for number, trial in enumerate(trials):
+            # A little aside, so that trials of one value do not hide each other.
+            x = choices.index(getattr(trial.values, name)) + 0.24 * (number / len(trials) - 0.5)
+            if trial.score is None:
+                axes.plot(x, low - margin, "x", color="#b3261e")
+            else:
+                axes.plot(x, trial.score, "o", color="#24527a", alpha=0.75, markersize=6)
+            if trial is best:
+                axes.plot(
+                    x, trial.score, "o", color="none", markeredgecolor="#1f6f54", markersize=12
+                )
+        axes.set_xticks(range(len(choices)), [f"{choice}" for choice in choices])
+        axes.set(xlabel=name.replace("_", " "), xlim=(-0.6, len(choices) - 0.4))
+        axes.set_ylim(low - 2 * margin, high + margin)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("validation accuracy")
+    return figure

@@ -1,0 +1,305 @@
+"""The command line: `brain-tumor run | compile | submit | predict | sample | demo`."""
+
+import functools
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from components.errors import UserError
+from pipelines import compile as compiling
+from pipelines import settings
+from pipelines.cluster import Cluster
+
+app = typer.Typer(
+    help="From brain-MRI images to a served classifier: a Kubeflow pipeline, here or on a cluster.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+PANELS = {
+    "Data": ["source", "source_version", "max_bad_share"],
+    "Split": ["split_strategy", "held_out_share", "validation_share"],
+    "Tune": ["tuner", "max_trials", "tune_epochs", "executions_per_trial"],
+    "Train": ["epochs", "patience", "seed"],
+    "Evaluate": ["bootstrap_samples"],
+    "Register": [
+        "min_accuracy",
+        "min_sensitivity",
+        "min_specificity",
+        "champion_margin",
+        "registry",
+        "git_revision",
+    ],
+    "Cluster": ["state_root", "gpu_count", "gpu_type", "gpu_node_selector", "gpu_tolerations"],
+}
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file of pipeline parameters; options win over it."),
+]
+
+
+class Format(StrEnum):
+    """How predictions are printed."""
+
+    table = "table"
+    json = "json"
+
+
+def main() -> None:
+    """Entry point: a `UserError` becomes one line on standard error and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        errors.print(f"[red]error:[/] {error}", soft_wrap=True)
+        sys.exit(2)
+
+
+def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command an option for each pipeline parameter, as the signature describes it.
+
+    The command gets them as its keyword argument `given`: the checked values that the user set,
+    from the configuration file and the options.
+    """
+
+    @functools.wraps(command)
+    def with_parameters(**arguments: Any) -> None:
+        from_options = {p.name: arguments.pop(p.name) for p in known}
+        given = settings.read_config(arguments["config"]) if arguments.get("config") else {}
+        given |= {name: value for name, value in from_options.items() if value is not None}
+        for name in ("gpu_node_selector", "gpu_tolerations"):
+            if isinstance(given.get(name), str):
+                given[name] = _from_json(name, given[name])
+        arguments.pop("config")
+        command(given=settings.check_run(given), **arguments)
+
+    known = settings.parameters()
+    own = [p for name, p in inspect.signature(command).parameters.items() if name != "given"]
+    options = [_option(parameter) for parameter in known]
+    with_parameters.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    return with_parameters
+
+
+def _option(parameter: settings.Parameter) -> inspect.Parameter:
+    """Returns a command-line option for a pipeline parameter; unset it is None."""
+    allowed = settings.ALLOWED.get(parameter.name)
+    kind = parameter.type if parameter.type in (int, float, str) else str
+    metavar = "JSON" if parameter.type in (dict, list) else None
+    if get_origin(allowed) is Literal:
+        metavar = "|".join(get_args(allowed))
+    default = "empty" if parameter.default == "" else json.dumps(parameter.default).strip('"')
+    option = typer.Option(
+        help=f"{parameter.description} [dim]\\[default: {_escaped(default)}][/]",
+        metavar=metavar,
+        show_default=False,
+        rich_help_panel=next(name for name, names in PANELS.items() if parameter.name in names),
+    )
+    return inspect.Parameter(
+        parameter.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
+
+
+def _help(name: str) -> str:
+    """Returns the description of a cluster setting."""
+    return Cluster.model_fields[name].description or ""
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _from_json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{name}: {text!r} is no JSON: {error}") from error
+
+
+@app.command()
+@takes_parameters
+def run(
+    given: dict[str, Any],
+    runs: Annotated[Path, typer.Option(help="Folder for results, cache and registry.")] = Path(
+        "runs"
+    ),
+    config: Config = None,
+) -> None:
+    """Run the whole pipeline on this machine.
+
+    The same command again resumes a run that was killed, and takes finished steps from the cache.
+
+    [dim]brain-tumor run --source path/to/archive.zip --epochs 20[/]
+    """
+    from pipelines.local import run_local, show_results
+
+    result = run_local(given, runs, console)
+    show_results(result, console)
+
+
+@app.command()
+def compile(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write.")
+    ] = compiling.COMMITTED,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail if the file differs.")
+    ] = False,
+    image: Annotated[str | None, typer.Option(help=_help("image"))] = None,
+    shared_memory: Annotated[str | None, typer.Option(help=_help("shared_memory"))] = None,
+    volume_claim: Annotated[str | None, typer.Option(help=_help("volume_claim"))] = None,
+    kaggle_secret: Annotated[str | None, typer.Option(help=_help("kaggle_secret"))] = None,
+) -> None:
+    """Compile the pipeline to YAML for a cluster."""
+    cluster = _cluster(image, shared_memory, volume_claim, kaggle_secret)
+    if check:
+        compiling.check(output, cluster)
+        console.print(f"{output} is what the code compiles to")
+    else:
+        compiling.write(output, cluster)
+        console.print(f"wrote {output}")
+
+
+@app.command()
+@takes_parameters
+def submit(
+    given: dict[str, Any],
+    endpoint: Annotated[
+        str, typer.Option(envvar="KFP_ENDPOINT", help="KFP API, such as http://localhost:8080.")
+    ],
+    token: Annotated[
+        str, typer.Option(envvar="KFP_TOKEN", help="Bearer token.", show_default=False)
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option(envvar="KFP_NAMESPACE", help="Yours, in a multi-user KFP.")
+    ] = "",
+    experiment: Annotated[str, typer.Option(help="Made where missing.")] = "brain-tumor",
+    run_name: Annotated[str, typer.Option(help="Empty: made from the version.")] = "",
+    caching: Annotated[bool, typer.Option(help="Use finished steps of earlier runs.")] = True,
+    image: Annotated[str | None, typer.Option(help=_help("image"))] = None,
+    shared_memory: Annotated[str | None, typer.Option(help=_help("shared_memory"))] = None,
+    volume_claim: Annotated[str | None, typer.Option(help=_help("volume_claim"))] = None,
+    kaggle_secret: Annotated[str | None, typer.Option(help=_help("kaggle_secret"))] = None,
+    config: Config = None,
+) -> None:
+    """Upload the pipeline as a version named by the git revision, and start a run of it.
+
+    [dim]brain-tumor submit --endpoint http://localhost:8080 --image IMAGE@DIGEST --epochs 20[/]
+    """
+    from pipelines.submit import submit as submit_run
+
+    cluster = _cluster(image, shared_memory, volume_claim, kaggle_secret)
+    done = submit_run(
+        endpoint, token, namespace, experiment, run_name, given, cluster, caching=caching
+    )
+    console.print(f"pipeline version {done.version}, run {done.run_id}")
+    console.print(f"{endpoint.rstrip('/')}/#/runs/details/{done.run_id}")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder of a registered model version.")],
+    files: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+) -> None:
+    """Classify images with a registered model.
+
+    Exit status 1 if a file could not be classified. This is no diagnosis.
+    """
+    from components.images import ImageError
+    from serving.classifier import Classifier
+
+    rows = []
+    failed = False
+    for path, answer in Classifier(model).classify_files(files):
+        if isinstance(answer, ImageError):
+            failed = True
+            rows.append({"file": str(path), "error": str(answer)})
+        else:
+            rows.append(
+                {
+                    "file": str(path),
+                    "label": answer.label,
+                    "probability": round(answer.probability, 6),
+                    "probabilities": {n: round(p, 6) for n, p in answer.probabilities.items()},
+                    "threshold": round(answer.threshold, 6),
+                    "model_version": answer.model_version,
+                }
+            )
+    if output is Format.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        console.print(_prediction_table(rows))
+    if not rows:
+        raise UserError("no files to classify: give images, or folders that hold some")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where to write; made where missing.")],
+    images: Annotated[int, typer.Option(help="How many usable images.")] = 240,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 7,
+) -> None:
+    """Write made-up images in the layout of the Kaggle dataset."""
+    from components.ingest.sample import write_sample
+
+    write_sample(folder, images, seed)
+    console.print(f"wrote {images} images, and a few broken files, to {folder}")
+
+
+@app.command()
+def demo(
+    runs: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs/demo"),
+) -> None:
+    """Run the whole pipeline on made-up images and classify three with the result."""
+    from pipelines.demo import run_demo
+
+    run_demo(runs, console)
+
+
+def _cluster(
+    image: str | None,
+    shared_memory: str | None,
+    volume_claim: str | None,
+    kaggle_secret: str | None,
+) -> Cluster:
+    given = {
+        "image": image,
+        "shared_memory": shared_memory,
+        "volume_claim": volume_claim,
+        "kaggle_secret": kaggle_secret,
+    }
+    return settings.checked(Cluster, {k: v for k, v in given.items() if v is not None})
+
+
+def _prediction_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("file", "answer", "its probability"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        file = _escaped(row["file"])
+        if "error" in row:
+            table.add_row(file, f"[red]{_escaped(row['error'])}[/]", "")
+        else:
+            table.add_row(file, row["label"], f"{row['probability']:.1%}")
+    return table
+
+
+if __name__ == "__main__":
+    main()

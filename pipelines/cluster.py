@@ -1,0 +1,37 @@
+"""What a cluster gives the pipeline's pods and KFP cannot take as a run parameter."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+VOLUME = "/mnt/brain-tumor"
+
+
+class Cluster(BaseModel):
+    """Settings that are compiled into the pipeline.
+
+    KFP takes the size of /dev/shm, volumes of which there may be none, and retries only when a
+    pipeline is compiled. What it can take with a run is a parameter of the pipeline.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str = Field(
+        "brain-tumor-train:0.1.0",
+        min_length=1,
+        description="Image of all steps, as Dockerfile.train builds it; a digest or a tag that "
+        "never moves, because KFP caches by it",
+    )
+    shared_memory: str = Field(
+        "2Gi", pattern=r"^[1-9]\d*[MG]i$", description="Size of /dev/shm in tune and train"
+    )
+    volume_claim: str = Field(
+        "",
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$",
+        description=f"PersistentVolumeClaim to mount at {VOLUME}: killed steps resume from it and "
+        "models are registered on it",
+    )
+    kaggle_secret: str = Field(
+        "kaggle-credentials",
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        description="Secret with the keys username and key; it may be absent for public datasets",
+    )
+    retries: int = Field(2, ge=0, le=10, description="How often a step that can be repeated is")

@@ -1,0 +1,38 @@
+"""Pipeline -> YAML, the same bytes each time."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kfp.compiler import Compiler
+
+from components.errors import UserError
+from components.files import write_atomically
+from pipelines.cluster import Cluster
+from pipelines.training import training_pipeline
+
+COMMITTED = Path(__file__).with_name("training.yaml")
+
+
+def compiled(cluster: Cluster) -> str:
+    """Returns the pipeline as KFP YAML: the specification and the Kubernetes settings."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "training.yaml")
+        Compiler().compile(training_pipeline(cluster), str(path))
+        return path.read_text()
+
+
+def write(path: Path, cluster: Cluster) -> None:
+    """Compiles into a file."""
+    write_atomically(path, compiled(cluster))
+
+
+def check(path: Path, cluster: Cluster) -> None:
+    """Compares a committed file with what the code compiles to.
+
+    Raises:
+        UserError: The file is missing or differs.
+    """
+    if not path.exists() or path.read_text() != compiled(cluster):
+        raise UserError(
+            f"{path} is not what the code compiles to; run 'brain-tumor compile' and commit it"
+        )

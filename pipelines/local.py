@@ -1,0 +1,251 @@
+"""The same pipeline on this machine, through kfp.local."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kfp import local
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from components.errors import UserError
+from components.files import write_atomically
+from components.ingest.sources import source_fingerprint
+from pipelines.cluster import Cluster
+from pipelines.training import training_pipeline
+
+PROJECT = Path(__file__).parent.parent
+
+
+@dataclass
+class StepCost:
+    """What a step took.
+
+    Attributes:
+        name: Of the step.
+        seconds: Wall time; 0 if an earlier run's result was taken.
+        memory_gb: Peak resident memory.
+        cached: Whether an earlier run's result was taken.
+    """
+
+    name: str
+    seconds: float = 0.0
+    memory_gb: float = 0.0
+    cached: bool = False
+
+
+@dataclass
+class LocalRun:
+    """A finished run.
+
+    Attributes:
+        outputs: The pipeline's outputs: values, and artifacts with a local `path`.
+        steps: What each step took.
+        log: File with everything that was printed.
+        metrics_file: JSON of all metrics of the evaluation.
+    """
+
+    outputs: dict[str, Any]
+    steps: list[StepCost] = field(default_factory=list)
+    log: Path = Path()
+    metrics_file: Path = Path()
+
+
+def run_local(parameters: dict[str, Any], root: Path, console: Console) -> LocalRun:
+    """Runs the pipeline on this machine.
+
+    Finished steps are taken from the cache when data, parameters and code are the same, and a
+    step that was killed goes on where it was: the same command again resumes a run.
+
+    Args:
+        parameters: Checked run parameters.
+        root: Folder for results, cache, unfinished work and, unless given, the registry.
+        console: Where to show progress.
+
+    Returns:
+        The outputs and what the steps took.
+
+    Raises:
+        UserError: A step failed; its own line was shown before.
+    """
+    root = root.absolute()
+    # kfp.local replaces this word by the interpreter's path wherever it stands in an argument.
+    for name, value in {"runs folder": root, **parameters}.items():
+        if "python3" in str(value):
+            raise UserError(
+                f"{name}: {value}: the word 'python3' may not stand in it for a local run"
+            )
+    parameters = {
+        "registry": str(root / "registry"),
+        "state_root": str(root / ".state"),
+        **parameters,
+        "gpu_count": "0",
+    }
+    if "source" in parameters and "://" not in parameters["source"]:
+        parameters["source"] = str(Path(parameters["source"]).expanduser().absolute())
+    if not parameters.get("source_version"):
+        parameters["source_version"] = source_fingerprint(parameters.get("source", "kaggle://"))
+
+    root.mkdir(parents=True, exist_ok=True)
+    log = root / f"run-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(root),
+        enable_caching=True,
+        cache_root=str(root / ".cache" / _code_digest()),
+    )
+    console.file = sys.stdout  # the real one, whatever stands in for it below
+    with log.open("w", encoding="utf-8") as file, _environment(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that images and requests mean nothing here
+        transcript = _Transcript(console, file)
+        try:
+            with redirect_stdout(transcript):
+                task = training_pipeline(Cluster(retries=0))(**parameters)
+        except RuntimeError as error:
+            raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
+    outputs = dict(task.outputs)
+    metrics_file = log.with_suffix(".metrics.json")
+    write_atomically(metrics_file, json.dumps(outputs["metrics"].metadata, indent=1))
+    return LocalRun(outputs, transcript.steps, log, metrics_file)
+
+
+def show_results(run: LocalRun, console: Console) -> None:
+    """Prints what each step took, the held-out figures and where everything is."""
+    costs = Table(box=None, pad_edge=False, header_style="dim")
+    costs.add_column("step")
+    costs.add_column("time", justify="right")
+    costs.add_column("peak memory", justify="right")
+    for step in run.steps:
+        if step.cached:
+            costs.add_row(step.name, "cached", "")
+        else:
+            costs.add_row(step.name, f"{step.seconds:.1f} s", f"{step.memory_gb:.2f} GB")
+    costs.add_row("total", f"{sum(step.seconds for step in run.steps):.1f} s", "", style="bold")
+    console.print()
+    console.print(costs)
+    console.print()
+    console.print(_figures(run.outputs["metrics"].metadata))
+    console.print()
+    places = Table(box=None, pad_edge=False, show_header=False)
+    if run.outputs["registered"]:
+        places.add_row("model", run.outputs["model_uri"])
+    else:
+        places.add_row("model", "[red]not registered[/]: it did not pass the gate, see above")
+    for name in ("evaluation", "train", "tune", "split", "data"):
+        places.add_row(f"{name} report", run.outputs[f"{name}_report"].path)
+    places.add_row("metrics", str(run.metrics_file))
+    places.add_row("log", str(run.log))
+    console.print(places, soft_wrap=True)
+
+
+def _figures(metrics: dict[str, float]) -> Table:
+    """Returns the held-out figures beside the two floors, with their intervals."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("held-out images")
+    for heading in ("model", "metadata only", "1-NN"):
+        table.add_column(heading, justify="right")
+    predictors = ("held_out", "held_out_metadata_floor", "held_out_nearest_neighbour_floor")
+    for measure in ("accuracy", "sensitivity", "specificity", "auroc"):
+        cells = []
+        for predictor in predictors:
+            value, low, high = (
+                100 * metrics[f"{predictor}_{measure}{end}"] for end in ("", "_low", "_high")
+            )
+            cells.append(f"{value:.1f}% [dim]({low:.1f}–{high:.1f})[/]")
+        table.add_row(measure if measure != "auroc" else "AUROC", *cells)
+    return table
+
+
+class _Transcript(io.TextIOBase):
+    """Takes all that kfp.local prints: everything into the log, what matters onto the console."""
+
+    _STARTED = re.compile(r"- INFO - Executing task '(?P<name>[\w-]+)'")
+    _CACHED = re.compile(r"Task '(?P<name>[\w-]+)' cache hit")
+    _ENDED = re.compile(r"- (INFO|ERROR) - Task '[\w-]+' finished with status")
+    _COST = re.compile(
+        r"^(?P<name>[\w-]+) finished in (?P<seconds>[\d.]+) s, peak memory (?P<gb>[\d.]+) GB"
+    )
+    # The executor's own lines, and TensorFlow's before its log level holds.
+    _NOISE = re.compile(r"^\[KFP Executor|^[IWE]0000 |^WARNING: All log messages before absl|^\s*$")
+
+    def __init__(self, console: Console, log: io.TextIOBase) -> None:
+        self.console = console
+        self.log = log
+        self.steps: list[StepCost] = []
+        self.in_step = False
+        self.in_dump = False
+        self.rest = ""
+
+    def writable(self) -> bool:
+        """Returns True, as `redirect_stdout` needs."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Takes text; whole lines are passed on."""
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            self._line(_plain(line))
+        return len(text)
+
+    def _line(self, line: str) -> None:
+        self.log.write(line + "\n")
+        self.log.flush()
+        if cached := self._CACHED.search(line):
+            self.steps.append(StepCost(cached["name"], cached=True))
+            self.console.print(f"[bold]{cached['name']}[/]  [dim]taken from the cache[/]")
+        elif started := self._STARTED.search(line):
+            self.in_step = True
+            self.console.print(f"[bold]{started['name']}[/]")
+        elif self._ENDED.search(line):
+            self.in_step = False
+        elif self.in_step and "- INFO - Streamed logs" not in line:
+            self._show(line.removeprefix("    "))
+
+    def _show(self, line: str) -> None:
+        # The executor dumps its input as JSON over many lines; the log has it.
+        if "]: Got executor_input:" in line or self.in_dump:
+            self.in_dump = line != "}"
+            return
+        if cost := self._COST.match(line):
+            self.steps.append(StepCost(cost["name"], float(cost["seconds"]), float(cost["gb"])))
+        if not self._NOISE.match(line):
+            self.console.print(Text(f"  {line}"), style="dim" if cost else "", soft_wrap=True)
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """What the steps' processes inherit: lines as they come, and TensorFlow without chatter."""
+    wanted = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update({name: value for name, value in wanted.items() if before[name] is None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+def _code_digest() -> str:
+    """Returns a digest of the steps' code: the cache must not outlive a change of it."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted((PROJECT / "components").rglob("*")):
+        if path.suffix in (".py", ".j2"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _plain(text: str) -> str:
+    """Removes colours and stray carriage returns."""
+    return re.sub(r"\x1b\[[0-9;]*m|\r", "", text)

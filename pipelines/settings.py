@@ -1,0 +1,139 @@
+"""Run configurations, checked against the pipeline's own signature before anything runs."""
+
+import difflib
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from docstring_parser import parse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from components.errors import UserError
+from pipelines.cluster import Cluster
+from pipelines.training import training_pipeline
+
+Checked = TypeVar("Checked", bound=BaseModel)
+Share = Annotated[float, Field(gt=0, lt=1)]
+Bound = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+
+# What the signature's types leave open. Names, types, defaults and descriptions stand there.
+ALLOWED: dict[str, Any] = {
+    "source": Annotated[str, Field(min_length=1)],
+    "max_bad_share": Bound,
+    "split_strategy": Literal["grouped", "by-name"],
+    "held_out_share": Share,
+    "validation_share": Share,
+    "tuner": Literal["random", "bayesian", "hyperband", "grid"],
+    "max_trials": Count,
+    "tune_epochs": Count,
+    "executions_per_trial": Count,
+    "epochs": Count,
+    "patience": Annotated[int, Field(ge=0)],
+    "bootstrap_samples": Annotated[int, Field(ge=100, le=100_000)],
+    "min_accuracy": Bound,
+    "min_sensitivity": Bound,
+    "min_specificity": Bound,
+    "champion_margin": Bound,
+    "seed": Annotated[int, Field(ge=0, lt=2**31)],
+    "gpu_count": Annotated[str, Field(pattern=r"^\d{1,2}$")],
+    "gpu_type": Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")],
+    "gpu_node_selector": dict[str, str],
+    "gpu_tolerations": list[dict[str, Any]],
+}
+
+
+class Parameter(BaseModel):
+    """A parameter of the pipeline, as its signature and docstring have it."""
+
+    name: str
+    type: type
+    default: Any
+    description: str
+
+
+def parameters() -> list[Parameter]:
+    """Returns the pipeline's parameters, in the order of its signature."""
+    function = training_pipeline(Cluster()).pipeline_func
+    described = {p.arg_name: p.description or "" for p in parse(function.__doc__ or "").params}
+    return [
+        Parameter(name=p.name, type=p.annotation, default=p.default, description=described[p.name])
+        for p in inspect.signature(function).parameters.values()
+    ]
+
+
+def run_model() -> type[BaseModel]:
+    """Returns the pydantic model of a run configuration, made from the pipeline's signature."""
+    fields: Any = {
+        p.name: (ALLOWED.get(p.name, p.type), Field(p.default, description=p.description))
+        for p in parameters()
+    }
+    return create_model("Run", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def check_run(given: dict[str, Any]) -> dict[str, Any]:
+    """Checks run parameters.
+
+    Args:
+        given: Values by parameter name; what is left out keeps the pipeline's default.
+
+    Returns:
+        The given values, converted to the parameters' types.
+
+    Raises:
+        UserError: A name that is misspelt or a value that is not allowed, with what is.
+    """
+    return checked(run_model(), given).model_dump(include=set(given))
+
+
+def checked(model: type[Checked], given: dict[str, Any]) -> Checked:
+    """Makes a settings object, or says in one line what is wrong.
+
+    Args:
+        model: Its type.
+        given: Values by name.
+
+    Raises:
+        UserError: A name that is misspelt or a value that is not allowed, with what is.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise UserError("; ".join(_line(dict(e), model) for e in error.errors())) from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Reads run parameters from a YAML file.
+
+    Args:
+        path: A mapping of parameter names to values.
+
+    Returns:
+        The mapping, unchecked.
+
+    Raises:
+        UserError: The file cannot be read or is no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"{path}: cannot read the configuration: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is no mapping of parameters to values, such as 'epochs: 20'")
+    return content
+
+
+def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
+    """Returns a pydantic error as a line that names the parameter and what it allows."""
+    name = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, model.model_fields, n=1)
+        hint = (
+            f"did you mean '{near[0]}'?" if near else f"there are {', '.join(model.model_fields)}"
+        )
+        return f"'{name}' is no parameter; {hint}"
+    what = error["msg"].removeprefix("Input should be ").removeprefix("String should ")
+    return f"{name}: {error['input']!r} is not allowed; it should be {what}"

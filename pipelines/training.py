@@ -1,0 +1,225 @@
+"""The training pipeline: ingest -> split -> tune -> train -> evaluate -> register."""
+
+from typing import NamedTuple
+
+from kfp import dsl, kubernetes
+from kfp.dsl import HTML, Metrics
+from kfp.dsl.graph_component import GraphComponent
+
+from components.evaluate.component import evaluate
+from components.ingest.component import ingest
+from components.register.component import register
+from components.split.component import split
+from components.train.component import train
+from components.tune.component import tune
+from pipelines.cluster import VOLUME, Cluster
+
+NAME = "brain-tumor-training"
+USER = 65532  # of the image
+
+
+class Outputs(NamedTuple):
+    """What a run gives back."""
+
+    registered: bool
+    model_uri: str
+    threshold: float
+    data_report: HTML
+    split_report: HTML
+    tune_report: HTML
+    train_report: HTML
+    evaluation_report: HTML
+    metrics: Metrics
+
+
+def training_pipeline(cluster: Cluster) -> GraphComponent:
+    """Returns the pipeline for a cluster; the local runner takes it as well.
+
+    Args:
+        cluster: What is compiled in.
+    """
+    volume = VOLUME if cluster.volume_claim else ""
+
+    @dsl.pipeline(name=NAME, display_name="Brain tumour classifier: training")
+    def training(
+        source: str = "kaggle://preetviradiya/brian-tumor-dataset",
+        source_version: str = "",
+        max_bad_share: float = 0.05,
+        split_strategy: str = "grouped",
+        held_out_share: float = 0.2,
+        validation_share: float = 0.2,
+        tuner: str = "random",
+        max_trials: int = 8,
+        tune_epochs: int = 8,
+        executions_per_trial: int = 1,
+        epochs: int = 50,
+        patience: int = 0,
+        bootstrap_samples: int = 1000,
+        min_accuracy: float = 0.75,
+        min_sensitivity: float = 0.8,
+        min_specificity: float = 0.7,
+        champion_margin: float = 0.02,
+        registry: str = f"{volume}/registry" if volume else "",
+        state_root: str = f"{volume}/state" if volume else "",
+        seed: int = 0,
+        git_revision: str = "",
+        gpu_count: str = "1",
+        gpu_type: str = "nvidia.com/gpu",
+        gpu_node_selector: dict = {},  # noqa: B006  # KFP reads it and never changes it
+        gpu_tolerations: list = [  # noqa: B006
+            {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+        ],
+    ) -> Outputs:
+        """From brain-MRI images to a registered classifier that was measured on unseen images.
+
+        Args:
+            source: kaggle://owner/dataset, a folder, a zip, or sample:// for made-up images.
+            source_version: Version of the Kaggle dataset; empty for the newest. A change renews the cache.
+            max_bad_share: Greatest share of unusable files, 0 to 1. Above it the run fails.
+            split_strategy: grouped keeps near-duplicates in one part. by-name is the reference's leaky split, for comparison.
+            held_out_share: Share of the images, 0 to 1, on which nothing is ever chosen.
+            validation_share: Share of the rest, 0 to 1, on which values, epoch and threshold are chosen.
+            tuner: KerasTuner's algorithm: random, bayesian, hyperband or grid.
+            max_trials: Trials of the search. hyperband decides that itself.
+            tune_epochs: Epochs of each trial. For hyperband, of the longest.
+            executions_per_trial: Trainings of each trial, with different seeds. Their mean counts.
+            epochs: Most epochs of the final training.
+            patience: Stop after so many epochs without a better one. 0 trains them all.
+            bootstrap_samples: Resamples of the duplicate groups behind each interval.
+            min_accuracy: Least held-out accuracy of a registered model, 0 to 1.
+            min_sensitivity: Least held-out sensitivity of a registered model, 0 to 1.
+            min_specificity: Least held-out specificity of a registered model, 0 to 1.
+            champion_margin: By how much a new model may be worse than the registered one, 0 to 1.
+            registry: Folder of registered models. Empty keeps the model as an artifact of the run only.
+            state_root: Folder that outlives a killed step, which then goes on where it was. Empty starts it again.
+            seed: Of everything random.
+            git_revision: Revision of the code, for the model card.
+            gpu_count: GPUs of tune and train. 0 runs them on CPUs.
+            gpu_type: Resource name of the GPUs.
+            gpu_node_selector: Labels of the nodes for tune and train, as JSON.
+            gpu_tolerations: Tolerations of tune and train, as JSON.
+
+        Returns:
+            Whether a model was registered and where, its decision threshold, the reports and the metrics.
+        """
+        # 1. Files from anywhere become checked pixels in groups of near-duplicates.
+        ingest_task = ingest(
+            source=source,
+            source_version=source_version,
+            max_bad_share=max_bad_share,
+            seed=seed,
+            state_root=state_root,
+        ).set_display_name("Ingest images")
+        kubernetes.use_secret_as_env(
+            ingest_task,
+            cluster.kaggle_secret,
+            {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"},
+            optional=True,
+        )
+        dataset = ingest_task.outputs["dataset"]
+
+        # 2. Groups are divided into train, validation and held-out parts.
+        split_task = split(
+            dataset=dataset,
+            strategy=split_strategy,
+            held_out_share=held_out_share,
+            validation_share=validation_share,
+            seed=seed,
+        ).set_display_name("Split by duplicate group")
+        parts = split_task.outputs["parts"]
+
+        # 3. KerasTuner looks for the values that validate best.
+        tune_task = tune(
+            dataset=dataset,
+            split=parts,
+            tuner=tuner,
+            max_trials=max_trials,
+            tune_epochs=tune_epochs,
+            executions_per_trial=executions_per_trial,
+            seed=seed,
+            state_root=state_root,
+        ).set_display_name("Tune hyperparameters")
+
+        # 4. The final CNN is trained with them; its best epoch is chosen on validation.
+        train_task = train(
+            dataset=dataset,
+            split=parts,
+            learning_rate=tune_task.outputs["learning_rate"],
+            dropout=tune_task.outputs["dropout"],
+            dense=tune_task.outputs["dense"],
+            augmentation=tune_task.outputs["augmentation"],
+            epochs=epochs,
+            patience=patience,
+            seed=seed,
+            state_root=state_root,
+        ).set_display_name("Train CNN")
+
+        # 5. It is measured on images it has not seen, and on all, beside two floors.
+        evaluate_task = evaluate(
+            dataset=dataset,
+            split=parts,
+            model=train_task.outputs["model"],
+            seed=seed,
+            bootstrap_samples=bootstrap_samples,
+        ).set_display_name("Evaluate beside the floors")
+
+        # 6. What passes the gate becomes a new version that never changes.
+        register_task = register(
+            dataset=dataset,
+            split=parts,
+            model=train_task.outputs["model"],
+            evaluation=evaluate_task.outputs["evaluation"],
+            registry=registry,
+            min_accuracy=min_accuracy,
+            min_sensitivity=min_sensitivity,
+            min_specificity=min_specificity,
+            champion_margin=champion_margin,
+            git_revision=git_revision,
+            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        ).set_display_name("Register behind a gate")
+
+        # CPU request, memory request and memory limit; TensorFlow takes the CPUs that are free.
+        for task, cpu, memory, most_memory in (
+            (ingest_task, "2", "2Gi", "4Gi"),
+            (split_task, "500m", "1Gi", "2Gi"),
+            (tune_task, "4", "6Gi", "16Gi"),
+            (train_task, "4", "6Gi", "16Gi"),
+            (evaluate_task, "2", "3Gi", "8Gi"),
+            (register_task, "1", "3Gi", "8Gi"),
+        ):
+            task.set_container_image(cluster.image)
+            task.set_cpu_request(cpu)
+            task.set_memory_request(memory)
+            task.set_memory_limit(most_memory)
+            task.set_caching_options(task is not register_task)
+            kubernetes.set_security_context(task, USER, USER, run_as_non_root=True)
+
+        for task in (tune_task, train_task):
+            task.set_accelerator_type(gpu_type)
+            task.set_accelerator_limit(gpu_count)
+            kubernetes.add_node_selector_json(task, gpu_node_selector)
+            kubernetes.add_toleration_json(task, gpu_tolerations)
+            kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", "Memory", cluster.shared_memory)
+
+        # Registering twice would make two versions, so register is not repeated.
+        if cluster.retries:
+            for task in (ingest_task, split_task, tune_task, train_task, evaluate_task):
+                task.set_retry(cluster.retries, backoff_duration="30s", backoff_factor=2)
+
+        if volume:
+            for task in (ingest_task, tune_task, train_task, register_task):
+                kubernetes.mount_pvc(task, cluster.volume_claim, volume)
+
+        return Outputs(
+            registered=register_task.outputs["registered"],
+            model_uri=register_task.outputs["model_uri"],
+            threshold=evaluate_task.outputs["threshold"],
+            data_report=ingest_task.outputs["report"],
+            split_report=split_task.outputs["report"],
+            tune_report=tune_task.outputs["report"],
+            train_report=train_task.outputs["report"],
+            evaluation_report=evaluate_task.outputs["report"],
+            metrics=evaluate_task.outputs["metrics"],
+        )
+
+    return training

@@ -1,0 +1,1 @@
+"""Answers from a registered model; knows of the pipeline only the image decoder."""

@@ -1,0 +1,98 @@
+"""A registered model's folder: checked whole before any of it is believed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from components.checksums import verify
+from components.errors import UserError
+
+HEALTHY = "Healthy"
+METADATA, LABELS, SAVED_MODEL = "metadata.json", "labels.json", "saved_model.pb"
+
+_T = TypeVar("_T")
+_LABELS = TypeAdapter(tuple[str, str])
+
+
+class _Metadata(BaseModel):
+    """The part of metadata.json that an answer needs; the rest is for people."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    version: int = Field(ge=1)
+    classes: tuple[str, str]
+    positive_class: str
+    threshold: float = Field(ge=0, le=1)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a model says of itself.
+
+    Attributes:
+        path: The folder; the SavedModel lies in it.
+        name: The model's name.
+        version: Its version.
+        classes: Labels in the order of their indices.
+        positive: Index of the class that is answered where its probability reaches the threshold.
+        threshold: 0..1.
+    """
+
+    path: Path
+    name: str
+    version: int
+    classes: tuple[str, str]
+    positive: int
+    threshold: float
+
+
+def open_model_folder(path: str | Path) -> ModelFolder:
+    """Checks a registered model's digests and descriptions.
+
+    Args:
+        path: The version's folder.
+
+    Returns:
+        What it says of itself.
+
+    Raises:
+        UserError: A file is missing, extra or changed, or the descriptions are malformed or
+            contradict each other.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such folder; give the folder of a registered model")
+    verify(path)
+    metadata = _read(path / METADATA, TypeAdapter(_Metadata))
+    labels = _read(path / LABELS, _LABELS)
+    if labels != metadata.classes:
+        raise UserError(f"{path}: {LABELS} and {METADATA} name different classes")
+    if {metadata.positive_class, HEALTHY} != set(labels):
+        raise UserError(
+            f"{path}: {METADATA}: classes have to be {HEALTHY} and the positive class, "
+            f"not {list(labels)}"
+        )
+    if not (path / SAVED_MODEL).is_file():
+        raise UserError(f"{path}: holds no {SAVED_MODEL}; register the model again")
+    return ModelFolder(
+        path=path,
+        name=metadata.name,
+        version=metadata.version,
+        classes=labels,
+        positive=labels.index(metadata.positive_class),
+        threshold=metadata.threshold,
+    )
+
+
+def _read(path: Path, adapter: TypeAdapter[_T]) -> _T:
+    try:
+        return adapter.validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error}; register the model again") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "content"
+        raise UserError(f"{path}: {where}: {first['msg']}; register the model again") from error

@@ -1,0 +1,120 @@
+"""A tiny dataset on disk: shards, thumbnails, manifest and a grouped split."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.dataset import (
+    MANIFEST,
+    SPLIT,
+    THUMBNAILS,
+    ImageDataset,
+    ImageRecord,
+    Manifest,
+    Shard,
+    Split,
+)
+from components.images import SHAPE, thumbnail
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_dataset(folder: Path, groups: int = 30, seed: int = 0) -> ImageDataset:
+    """Writes two near-identical images a group; tumours have a bright blob, mostly 512 wide."""
+    rng = np.random.default_rng(seed)
+    images, records = [], []
+    for group in range(groups):
+        label = group % 2
+        base = rng.integers(0, 90, SHAPE)
+        if label == 0:
+            row, column = rng.integers(20, 90, 2)
+            base[row : row + 40, column : column + 40] += 130
+        size = 512 if rng.random() < (0.8 if label == 0 else 0.2) else 225
+        for copy in range(2):
+            pixels = np.uint8(np.clip(base + rng.integers(0, 4, SHAPE), 0, 255))
+            digest = _digest(pixels.tobytes())
+            images.append(pixels)
+            records.append(
+                ImageRecord(
+                    path=f"{'Healthy' if label else 'Brain Tumor'}/<b>{group}-{copy}</b>.jpg",
+                    label=label,
+                    bytes=1000 + group,
+                    sha256=digest,
+                    pixels_sha256=digest,
+                    phash=digest[:16],
+                    width=size,
+                    height=size,
+                    mode="RGB",
+                    format="JPEG",
+                    wrong_extension=False,
+                    group=group,
+                )
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = []
+    half = len(images) // 2
+    for number, part in enumerate((images[:half], images[half:])):
+        name = f"images-{number:05d}.npy"
+        np.save(folder / name, np.stack(part))
+        shards.append(
+            Shard(file=name, images=len(part), sha256=_digest((folder / name).read_bytes()))
+        )
+    np.save(folder / THUMBNAILS, np.stack([thumbnail(pixels) for pixels in images]))
+    manifest = Manifest(
+        source="sample://",
+        source_version="1",
+        shards=tuple(shards),
+        images=tuple(records),
+        quarantined=(),
+        mixed_groups=(),
+    )
+    (folder / MANIFEST).write_text(manifest.model_dump_json())
+    return ImageDataset(folder)
+
+
+def write_split(folder: Path, dataset: ImageDataset, strategy: str = "grouped") -> Split:
+    """Writes a split: by group 60/20/20, or by position with validation held out as well."""
+    groups = dataset.groups
+    last = int(groups.max()) + 1
+    if strategy == "grouped":
+        train, rest = groups < last * 0.6, groups >= last * 0.8
+        validation = ~train & ~rest
+    else:
+        rest = validation = np.arange(len(dataset)) % 5 == 0
+        train = ~rest
+    split = Split(
+        strategy=strategy,
+        seed=0,
+        dataset_digest=dataset.digest,
+        train=tuple(np.flatnonzero(train).tolist()),
+        validation=tuple(np.flatnonzero(validation).tolist()),
+        held_out=tuple(np.flatnonzero(rest).tolist()),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SPLIT).write_text(split.model_dump_json())
+    return split
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
+    return write_dataset(tmp_path_factory.mktemp("evaluate") / "dataset")
+
+
+@pytest.fixture(scope="session")
+def split(dataset: ImageDataset) -> Split:
+    return write_split(dataset.folder.parent / "split", dataset)
+
+
+@pytest.fixture(scope="session")
+def by_name(dataset: ImageDataset) -> Split:
+    return write_split(dataset.folder.parent / "by-name", dataset, "by-name")
+
+
+@pytest.fixture(scope="session")
+def make_dataset() -> Callable[..., ImageDataset]:
+    return write_dataset

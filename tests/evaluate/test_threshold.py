@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.evaluate.threshold import choose_threshold
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), max_size=30))
+def test_no_threshold_has_a_greater_youden_j(cases):
+    labels = np.array([0, 1, *(label for label, _ in cases)])
+    scores = np.array([0.6, 0.4, *(score for _, score in cases)])
+
+    def youden(threshold):
+        called = scores >= threshold
+        return np.mean(called[labels == 0]) - np.mean(called[labels == 1])
+
+    chosen = choose_threshold(labels, scores)
+    assert 0 <= chosen <= 1
+    every = [0.0, *scores, *np.nextafter(scores, 2)]
+    assert youden(chosen) >= max(youden(threshold) for threshold in every) - 1e-12
+
+
+def test_lies_halfway_between_neighbours():
+    assert choose_threshold(np.array([1, 1, 0, 0]), np.array([0.1, 0.2, 0.6, 0.9])) == (
+        pytest.approx(0.4)
+    )
+
+
+def test_of_equals_takes_the_one_nearest_to_one_half():
+    # Tumour 0.9; healthy 0.1; a tumour below a healthy one makes two equally good cuts.
+    labels, scores = np.array([0, 1, 0, 1]), np.array([0.9, 0.7, 0.3, 0.1])
+    assert choose_threshold(labels, scores) in (pytest.approx(0.2), pytest.approx(0.8))
+    labels, scores = np.array([0, 1, 0, 1]), np.array([0.95, 0.9, 0.4, 0.3])
+    assert choose_threshold(labels, scores) == pytest.approx(0.35)
+
+
+def test_scores_of_a_floor_give_one_half():
+    assert choose_threshold(np.array([0, 0, 1, 1]), np.array([1.0, 0, 0, 0])) == 0.5
+
+
+def test_a_predictor_worse_than_chance_is_not_turned_round():
+    labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])
+    chosen = choose_threshold(labels, scores)
+    called = scores >= chosen
+    assert called.all() or not called.any()

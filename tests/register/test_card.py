@@ -1,0 +1,123 @@
+"""The model card: as data it fits its schema, as text it cannot be abused."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from components.dataset import ImageDataset, Split
+from components.evaluate.results import Evaluation
+from components.register.card import (
+    SCHEMA,
+    Data,
+    GateRecord,
+    ModelMetadata,
+    describe,
+    escape_markdown,
+    schema_text,
+    write_description,
+)
+
+_HOSTILE = (
+    "<script>alert(1)</script>\n# heading\n| a | [x](javascript:alert(1)) `b` http://evil.example"
+)
+
+
+@pytest.fixture(scope="module")
+def metadata(dataset: ImageDataset, split: Split, evaluation: Evaluation) -> ModelMetadata:
+    gate = GateRecord(
+        min_accuracy=0.8,
+        min_sensitivity=0.85,
+        min_specificity=0.7,
+        champion_margin=0.01,
+        champion_version=2,
+        notes=("version 2 was trained under another split",),
+    )
+    return describe(
+        version=3,
+        data=Data.of(dataset, split),
+        evaluation=evaluation,
+        gate=gate,
+        training={"architecture": "reference", "learning_rate": 1e-4, _HOSTILE: [_HOSTILE]},
+        git_revision=_HOSTILE,
+        pipeline_run=_HOSTILE,
+    )
+
+
+def test_the_published_schema_is_current() -> None:
+    assert SCHEMA.read_text(encoding="utf-8") == schema_text(), (
+        "run python -m components.register.card"
+    )
+
+
+def test_a_written_card_fits_the_published_schema(tmp_path: Path, metadata: ModelMetadata) -> None:
+    write_description(tmp_path, metadata)
+    written = json.loads((tmp_path / "metadata.json").read_text())
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    checker = jsonschema.Draft202012Validator(
+        schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+    )
+    checker.validate(written)
+    assert written["created"].endswith("Z")
+    assert ModelMetadata.model_validate(written) == metadata
+    assert json.loads((tmp_path / "labels.json").read_text()) == ["Brain Tumor", "Healthy"]
+    with pytest.raises(jsonschema.ValidationError):
+        checker.validate(written | {"surprise": 1})
+    with pytest.raises(ValidationError):
+        ModelMetadata.model_validate(written | {"surprise": 1})
+
+
+def test_the_text_says_what_the_numbers_mean(tmp_path: Path, metadata: ModelMetadata) -> None:
+    write_description(tmp_path, metadata)
+    text = (tmp_path / "model_card.md").read_text()
+    for part in (
+        "version 3",
+        "no diagnosis",
+        "| accuracy | 100.0% (100.0% to 100.0%) | 50.0% (50.0% to 50.0%) | 75.0% (75.0% to",
+        "Held-out part",
+        "12 images in 12 groups: 6 Brain Tumor, 6 Healthy",
+        "at least 85.0%",
+        "those of version 2",
+        "Classes: 0 Brain Tumor, 1 Healthy.",
+        "train 20, validation 8, held\\_out 12",
+        "| called Brain Tumor | called Healthy |",
+    ):
+        assert part in text
+    assert "None" not in text
+
+
+def test_hostile_values_stay_text(tmp_path: Path, metadata: ModelMetadata) -> None:
+    write_description(tmp_path, metadata)
+    text = (tmp_path / "model_card.md").read_text()
+    assert "<" not in text
+    assert "\n# heading" not in text
+    assert not re.search(r"(?<!\\)\[x", text)
+    assert "http://" not in text
+    assert "&lt;script&gt;" in text
+    cells = {
+        len(re.findall(r"(?<!\\)\|", line))
+        for line in text.split("Where it comes from")[1].splitlines()
+        if line.startswith("|")
+    }
+    assert cells == {3}
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.text())
+def test_escaped_text_is_one_line_without_markup(value: str) -> None:
+    escaped = escape_markdown(value)
+    assert len(escaped.splitlines()) <= 1
+    assert not re.search(r"[<>\x00-\x1f]", escaped)
+    assert not re.search(r"(?<!\\)(\\\\)*[`*\[\]|~#]", escaped)
+
+
+def test_a_by_name_split_is_said_to_flatter(tmp_path: Path, metadata: ModelMetadata) -> None:
+    data = metadata.data.model_copy(update={"split_strategy": "by-name"})
+    write_description(tmp_path, metadata.model_copy(update={"data": data}))
+    assert "the numbers are too good" in (tmp_path / "model_card.md").read_text()

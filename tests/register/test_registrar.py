@@ -1,0 +1,256 @@
+"""The register step on a real, tiny model: what is registered loads anywhere and answers alike."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.dataset import ImageDataset, Split
+from components.errors import UserError
+from components.evaluate.results import Evaluation
+from components.register.gate import Gate
+from components.register.registry import read_metadata, verify, version_folder, versions
+
+_LENIENT = Gate(0.5, 0.5, 0.5, 0.0)
+
+
+@pytest.fixture(scope="module")
+def register(
+    dataset: ImageDataset, split_folder: Path, model_folder: Path, evaluation_folder: Path
+) -> Callable:
+    """Registers the model that fits, but for what a test replaces."""
+    from components.register.registrar import register
+
+    def call(registry: Path | str, gate: Gate = _LENIENT, **other: Path | str):
+        folders = {
+            "dataset_folder": dataset.folder,
+            "split_folder": split_folder,
+            "model_folder": model_folder,
+            "evaluation_folder": evaluation_folder,
+        }
+        return register(registry_uri=str(registry), gate=gate, **(folders | other))
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def registered(register: Callable, tmp_path_factory: pytest.TempPathFactory):
+    return register(
+        f"file://{tmp_path_factory.mktemp('registry')}", git_revision="abc123", run_id="run-7"
+    )
+
+
+def test_a_model_that_passes_is_registered(registered) -> None:
+    folder = Path(registered.uri)
+    assert registered.registered
+    assert registered.version == 1
+    assert registered.reasons == ()
+    assert folder.is_absolute()
+    assert folder.parts[-2:] == ("brain-tumor", "1")
+    verify(folder)
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {
+        "saved_model.pb",
+        "fingerprint.pb",
+        "labels.json",
+        "metadata.json",
+        "model_card.md",
+        "SHA256SUMS",
+    }
+    metadata = read_metadata(folder)
+    assert metadata.version == 1
+    assert metadata.git_revision == "abc123"
+    assert metadata.pipeline_run == "run-7"
+    assert metadata.training["architecture"] == "tiny"
+    assert metadata.gate.champion_version is None
+    assert "Registered as version 1" in registered.summary
+
+
+def test_it_loads_without_this_project(registered, tmp_path: Path, dataset: ImageDataset) -> None:
+    np.save(tmp_path / "images.npy", dataset.read(range(6)))
+    code = """
+import json, sys
+import numpy as np, tensorflow as tf
+signatures = tf.saved_model.load(sys.argv[1], tags=["serve"]).signatures
+images = tf.constant(np.load(sys.argv[2]))
+answer = signatures["serving_default"](images=images)
+explained = signatures["explain"](images=images)
+assert "components" not in sys.modules
+print(json.dumps({
+    "answer": answer["probability_healthy"].numpy().tolist(),
+    "names": sorted(answer), "dtype": answer["probability_healthy"].dtype.name,
+    "explained": explained["probability_healthy"].numpy().tolist(),
+    "heat": [list(explained["heatmap"].shape), float(tf.reduce_max(explained["heatmap"]))],
+}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, registered.uri, str(tmp_path / "images.npy")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["names"] == ["probability_healthy"]
+    assert found["dtype"] == "float32"
+    assert [p > 0.5 for p in found["answer"]] == [False, True] * 3
+    np.testing.assert_allclose(found["answer"], found["explained"], atol=1e-6)
+    assert found["heat"][0] == [6, 3, 3]
+    assert 0 < found["heat"][1] <= 1
+
+
+def test_the_classifier_reads_what_was_registered(registered, dataset: ImageDataset) -> None:
+    from serving.classifier import Classifier
+
+    classifier = Classifier(registered.uri)
+    predictions = classifier.classify(dataset.read(range(10)), batch_size=4)
+    assert [p.label for p in predictions] == ["Brain Tumor", "Healthy"] * 5
+    assert {p.model_version for p in predictions} == {1}
+
+
+def test_a_refused_model_leaves_no_trace(register: Callable, tmp_path: Path, evaluation) -> None:
+    held_out = evaluation.held_out
+    low = held_out.model.specificity.model_copy(update={"value": 0.6, "low": 0.5, "high": 0.7})
+    model = held_out.model.model_copy(update={"specificity": low})
+    worse = evaluation.model_copy(update={"held_out": held_out.model_copy(update={"model": model})})
+    (tmp_path / "evaluation.json").write_text(worse.model_dump_json())
+    result = register(tmp_path / "registry", Gate(0.9, 0.9, 0.9, 0.0), evaluation_folder=tmp_path)
+    assert not result.registered
+    assert (result.uri, result.version) == ("", 0)
+    assert len(result.reasons) == 1
+    assert "60.0%" in result.reasons[0]
+    assert "Not registered" in result.summary
+    assert "specificity on the held-out images is 60.0%" in result.summary
+    assert not (tmp_path / "registry").exists()
+
+
+@pytest.fixture(scope="module")
+def blind_folder(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """A model that calls everything a tumour: sensitivity 1, accuracy one half."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("blind")
+    model = keras.saving.load_model(model_folder / "model.keras")
+    kernel, _ = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel * 0, np.float32([-3.0])])
+    model.save(folder / "model.keras")
+    shutil.copy(model_folder / "training.json", folder)
+    return folder
+
+
+def _of_a_blind_model(evaluation: Evaluation) -> str:
+    scores = evaluation.held_out.model
+    half = scores.accuracy.model_copy(update={"value": 0.5, "low": 0.4, "high": 0.6})
+    model = scores.model_copy(update={"accuracy": half, "specificity": half})
+    held_out = evaluation.held_out.model_copy(update={"model": model})
+    return evaluation.model_copy(update={"held_out": held_out}).model_dump_json()
+
+
+def test_champion_and_challenger_both_ways(
+    register: Callable, tmp_path: Path, blind_folder: Path, evaluation: Evaluation
+) -> None:
+    (tmp_path / "evaluation.json").write_text(_of_a_blind_model(evaluation))
+    blind = {"model_folder": blind_folder, "evaluation_folder": tmp_path}
+    root = tmp_path / "registry"
+    gate = Gate(0.5, 0.5, 0.5, champion_margin=0.2)
+
+    assert register(root, gate, **blind).version == 1
+    better = register(root, gate)
+    assert better.version == 2
+    assert read_metadata(better.uri).gate.champion_version == 1
+
+    refused = register(root, gate, **blind)
+    assert not refused.registered
+    (reason,) = refused.reasons
+    for part in ("accuracy", "50.0%", "100.0%", "20.0%", "version 2"):
+        assert part in reason
+    assert versions(root) == [1, 2]
+    assert register(root, Gate(0.5, 0.5, 0.5, 0.5), **blind).version == 3
+
+
+def test_a_champion_of_another_split_is_said_to_be_flattered(
+    register: Callable,
+    registered,
+    tmp_path: Path,
+    dataset: ImageDataset,
+    split: Split,
+    evaluation: Evaluation,
+) -> None:
+    root = tmp_path / "registry"
+    shutil.copytree(registered.uri, version_folder(root, 1))
+    other = split.model_copy(update={"seed": 1})
+    (tmp_path / "split.json").write_text(other.model_dump_json())
+    (tmp_path / "evaluation.json").write_text(
+        evaluation.model_copy(update={"split_digest": other.digest()}).model_dump_json()
+    )
+    result = register(root, split_folder=tmp_path, evaluation_folder=tmp_path)
+    assert result.registered
+    (note,) = result.reasons
+    assert "version 1 was trained under another split" in note
+    assert read_metadata(result.uri).gate.notes == result.reasons
+
+
+def test_a_damaged_champion_stops_the_run(register: Callable, registered, tmp_path: Path) -> None:
+    shutil.copytree(registered.uri, version_folder(tmp_path, 1))
+    (version_folder(tmp_path, 1) / "variables" / "variables.index").write_bytes(b"")
+    with pytest.raises(UserError, match=r"variables/variables\.index has changed"):
+        register(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("training.json", "[]", "not a JSON object"),
+        ("training.json", None, "cannot read"),
+        ("model.keras", "not a model", "cannot open the model"),
+        ("model.keras", None, "cannot open the model"),
+    ],
+)
+def test_bad_model_folders_are_named(
+    register: Callable,
+    model_folder: Path,
+    tmp_path: Path,
+    file: str,
+    content: str | None,
+    message: str,
+) -> None:
+    shutil.copytree(model_folder, tmp_path / "model")
+    if content is None:
+        (tmp_path / "model" / file).unlink()
+    else:
+        (tmp_path / "model" / file).write_text(content)
+    with pytest.raises(UserError, match=message) as caught:
+        register(tmp_path / "registry", model_folder=tmp_path / "model")
+    assert file in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_that_do_not_belong_together_are_refused(
+    register: Callable, tmp_path: Path, blind_folder: Path, evaluation: Evaluation
+) -> None:
+    with pytest.raises(UserError, match="evaluate this model"):
+        register(tmp_path / "registry", model_folder=blind_folder)
+    other = evaluation.model_copy(update={"split_digest": "0" * 64})
+    (tmp_path / "evaluation.json").write_text(other.model_dump_json())
+    with pytest.raises(UserError, match="another dataset or split"):
+        register(tmp_path / "registry", evaluation_folder=tmp_path)
+    shutil.copytree(blind_folder, tmp_path / "model")
+    (tmp_path / "model" / "training.json").write_text(json.dumps({"split_digest": "0" * 64}))
+    with pytest.raises(UserError, match="may have learned these held-out images"):
+        register(tmp_path / "registry", model_folder=tmp_path / "model")
+    with pytest.raises(UserError, match="s3:// is not supported"):
+        register("s3://bucket/models")
+
+
+def test_an_export_that_answers_otherwise_is_caught(
+    registered, blind_folder: Path, dataset: ImageDataset
+) -> None:
+    from components.evaluate.predictor import open_model
+    from components.register.export import check_export
+
+    with pytest.raises(RuntimeError, match="serving_default is off by"):
+        check_export(open_model(blind_folder), registered.uri, dataset.read([0]))

@@ -1,0 +1,127 @@
+"""What is shipped: locks, image, package data and workflow agree with each other."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+LOCKS = sorted(path for path in (ROOT / "locks").glob("*.txt") if path.name != "not-in-image.txt")
+DOCKERFILE = (ROOT / "Dockerfile.train").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def pins(name: str) -> dict[str, set[str]]:
+    """Returns each package that a lock names, with the versions it allows."""
+    found: dict[str, set[str]] = {}
+    for line in (ROOT / "locks" / name).read_text().splitlines():
+        if match := re.match(r"([a-z0-9._-]+)(?:\[[a-z,-]*\])?==(\S+)", line):
+            found.setdefault(match[1], set()).add(match[2])
+    return found
+
+
+def test_every_lock_is_there() -> None:
+    assert {path.stem for path in LOCKS} == {"core", "dev", "kfp", "train-cpu", "train-cuda"}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_lock_names_no_host_and_every_package_has_a_hash(lock: Path) -> None:
+    text = lock.read_text()
+
+    assert "://" not in text
+    assert not re.search(r"^\s*-(?!-hash)", text, re.MULTILINE), "an option, such as an index"
+    for entry in re.split(r"\n(?=[a-z])", text):
+        assert "--hash=sha256:" in entry, entry
+
+
+@pytest.mark.parametrize(
+    ("lock", "wanted", "unwanted"),
+    [
+        ("core.txt", {"kfp", "typer"}, {"tensorflow", "tensorflow-cpu", "numpy", "keras"}),
+        ("dev.txt", {"tensorflow", "tensorflow-cpu", "kserve", "pytest"}, set()),
+        ("train-cpu.txt", {"tensorflow-cpu"}, {"tensorflow", "kfp", "kubernetes", "pytest"}),
+        ("train-cuda.txt", {"tensorflow"}, {"tensorflow-cpu", "kfp", "kubernetes", "pytest"}),
+    ],
+)
+def test_lock_holds_what_it_is_for(lock: str, wanted: set[str], unwanted: set[str]) -> None:
+    packages = set(pins(lock))
+
+    assert wanted <= packages
+    assert not unwanted & packages
+
+
+def test_cuda_comes_with_the_cuda_lock_alone() -> None:
+    assert any(name.startswith("nvidia-") for name in pins("train-cuda.txt"))
+    assert not any(name.startswith("nvidia-") for name in pins("train-cpu.txt"))
+
+
+@pytest.mark.parametrize("lock", ["core.txt", "kfp.txt", "train-cpu.txt", "train-cuda.txt"])
+def test_everything_ships_in_the_version_that_was_tested(lock: str) -> None:
+    tested = pins("dev.txt")
+
+    for package, versions in pins(lock).items():
+        if not package.startswith("nvidia-"):
+            assert versions <= tested[package], package
+
+
+def test_image_runs_as_a_numeric_user_that_is_not_root() -> None:
+    final_stage = DOCKERFILE.split("\nFROM ")[-1]
+    (user,) = re.findall(r"^USER (\S+)$", final_stage, re.MULTILINE)
+
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+
+
+def test_image_installs_nothing_when_it_starts() -> None:
+    final_stage = DOCKERFILE.split("\nFROM ")[-1]
+
+    assert not re.search(r"\bpip\b|^RUN\b", final_stage, re.MULTILINE)
+
+
+def test_dockerfile_names_no_index() -> None:
+    assert not re.search(r"://|PIP_|--(extra-)?index-url|--find-links|--trusted-host", DOCKERFILE)
+
+
+def test_everything_that_the_dockerfile_copies_is_in_its_context() -> None:
+    allowed = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
+    }
+    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE):
+        assert {source.split("/")[0] for source in sources.split()} <= allowed
+
+
+def test_package_data_holds_every_file_that_the_steps_read() -> None:
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["*"]
+    for folder in ("components", "pipelines"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and path.suffix not in (".py", ".pyc", ".md"):
+                assert any(path.match(pattern) for pattern in patterns), path
+                assert (path.parent / "__init__.py").exists(), f"{path} lies outside a package"
+
+
+def test_workflow_calls_the_readmes_commands() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    jobs = workflow["jobs"]
+    commands = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+
+    assert any(re.match(r"make test\b", command) for command in commands)
+    assert any(re.match(r"make demo\b", command) for command in commands)
+    assert "brain-tumor compile --check" in commands
+    assert jobs["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
+
+
+def test_workflow_may_only_read_and_pins_its_actions() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert "permissions" not in job
+        for step in job["steps"]:
+            assert re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", step.get("uses", "x@v0.0.0"))
+
+
+def test_ci_can_be_executed() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert re.search(r"^exec make test\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
