@@ -11,13 +11,13 @@ slows both.
 """
 
 import argparse
+import os
 import statistics
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import keras
-import tensorflow as tf
 from keras import layers
 
 # Keras 3 keeps the reference's generator under this path.
@@ -28,6 +28,7 @@ from components.ingest.ingest import ingest
 from components.ingest.sources import Source, open_source
 from components.split.splitter import make_split
 from components.train.fit import Hyperparameters, fit
+from components.train.hardware import precision
 
 
 def reference_model(values: Hyperparameters) -> keras.Model:
@@ -49,7 +50,9 @@ def reference_model(values: Hyperparameters) -> keras.Model:
             layers.Dense(1, activation="sigmoid"),
         ]
     )
-    model.compile(keras.optimizers.Adam(values.learning_rate), "binary_crossentropy", ["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(values.learning_rate), "binary_crossentropy", metrics=["accuracy"]
+    )
     return model
 
 
@@ -110,15 +113,12 @@ def main() -> None:
             )
 
     ratios = [slow / fast for slow, fast in zip(reference, ours, strict=True)]
-    print(
-        f"\n{len(dataset):,} images, {tf.config.threading.get_intra_op_parallelism_threads() or 'all'} threads"
-    )
+    print(f"\n{len(dataset):,} images, {os.cpu_count()} CPUs, {precision()} against float32")
     for name, seconds in (("reference", reference), ("this project", ours)):
         middle = statistics.median(seconds)
         print(f"{name:13} {middle:6.1f} s an epoch (median), {len(dataset) / middle:6.0f} images/s")
-    print(
-        f"ratio         {statistics.median(ratios):6.2f} (of each round: {', '.join(f'{r:.2f}' for r in ratios)})"
-    )
+    rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"{'ratio':13} {statistics.median(ratios):6.2f} (median; of each round: {rounds})")
 
 
 if __name__ == "__main__":

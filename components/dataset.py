@@ -205,6 +205,23 @@ class ImageDataset:
             yield batch, self.read(batch)
 
 
+def twins_in_training(groups: np.ndarray, train: np.ndarray, rows: np.ndarray) -> int:
+    """Counts the images with a near-duplicate, other than themselves, in training.
+
+    Args:
+        groups: Group of every image, int64 [n].
+        train: Positions of the training images.
+        rows: Positions of the images to look at.
+
+    Returns:
+        How many of `rows` have one.
+    """
+    _, group_of = np.unique(groups, return_inverse=True)
+    others = np.bincount(group_of[train], minlength=int(group_of.max()) + 1)[group_of]
+    others[train] -= 1
+    return int(np.sum(others[rows] > 0))
+
+
 def _read(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8")

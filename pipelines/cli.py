@@ -223,7 +223,7 @@ def predict(
     from components.images import ImageError
     from serving.classifier import Classifier
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     failed = False
     for path, answer in Classifier(model).classify_files(files):
         if isinstance(answer, ImageError):

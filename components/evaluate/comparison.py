@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.evaluate.metrics import LOWER_IS_BETTER, MEASURES
 from components.evaluate.results import PartResult
+from components.metrics import LOWER_IS_BETTER, MEASURES
 
 FLOORS = {"metadata_floor": "metadata-only floor", "nearest_neighbour_floor": "1-NN floor"}
 NAMES = {

@@ -6,19 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from components.dataset import PARTS, TUMOR, ImageDataset, Split
+from components import floors
+from components.dataset import PARTS, TUMOR, ImageDataset, Split, twins_in_training
 from components.errors import UserError
-from components.evaluate import floors
 from components.evaluate.comparison import leads
-from components.evaluate.metrics import (
-    Predictor,
-    bootstrap,
-    confusion,
-    point_estimate,
-    require_both_classes,
-    roc,
-    with_intervals,
-)
 from components.evaluate.predictor import BATCH, open_model, predict_tumor
 from components.evaluate.report import Findings, write_evaluation_report
 from components.evaluate.results import (
@@ -32,6 +23,15 @@ from components.evaluate.results import (
 from components.evaluate.threshold import RULE, choose_threshold
 from components.evaluate.training import read_history, read_record
 from components.files import write_atomically
+from components.metrics import (
+    Predictor,
+    bootstrap,
+    confusion,
+    point_estimate,
+    require_both_classes,
+    roc,
+    with_intervals,
+)
 from components.progress import track
 
 MIN_SAMPLES = 100  # below, the ends of a 95% interval are a handful of resamples
@@ -128,23 +128,6 @@ def evaluate(
         ),
     )
     return evaluation
-
-
-def twins_in_training(groups: np.ndarray, train: np.ndarray, rows: np.ndarray) -> int:
-    """Counts the images with a near-duplicate, other than themselves, in training.
-
-    Args:
-        groups: Group of every image, int64 [n].
-        train: Positions of the training images.
-        rows: Positions of the images to look at.
-
-    Returns:
-        How many of `rows` have one.
-    """
-    _, group_of = np.unique(groups, return_inverse=True)
-    others = np.bincount(group_of[train], minlength=int(group_of.max()) + 1)[group_of]
-    others[train] -= 1
-    return int(np.sum(others[rows] > 0))
 
 
 def _judge(

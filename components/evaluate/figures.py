@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
 from components.dataset import TUMOR
-from components.evaluate.metrics import BINS, Predictor
+from components.metrics import BINS, Predictor
 from components.report import plot
 
 MODEL, TUMOR_COLOR, HEALTHY_COLOR = "#24527a", "#b3261e", "#1f6f54"

@@ -10,9 +10,9 @@ import numpy as np
 from components.dataset import TUMOR, ImageDataset, Split
 from components.evaluate import figures
 from components.evaluate.comparison import Lead, sentences
-from components.evaluate.metrics import BINS, MEASURES, Predictor
-from components.evaluate.results import Evaluation, Interval, PartResult
+from components.evaluate.results import Evaluation, PartResult
 from components.gradcam import gradcam, overlay
+from components.metrics import BINS, MEASURES, Interval, Predictor
 from components.report import picture, write_report
 from components.train.trainer import TrainingRecord
 

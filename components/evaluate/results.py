@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.errors import UserError
+from components.metrics import Interval, RocCurve, Scores
 
 EVALUATION = "evaluation.json"
 ROC = "roc.json"
@@ -25,33 +26,6 @@ class _Strict(BaseModel):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UserError(f"{path}: {where}: {first['msg']}; evaluate the model again") from error
-
-
-class Interval(_Strict):
-    """A measure on one part, with its 95% bootstrap interval over duplicate groups."""
-
-    value: FiniteFloat
-    low: FiniteFloat
-    high: FiniteFloat
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"low {self.low} is above high {self.high}")
-        return self
-
-
-class Scores(_Strict):
-    """The eight measures of one predictor on one part; the positive class is Brain Tumor."""
-
-    accuracy: Interval
-    sensitivity: Interval
-    specificity: Interval
-    auroc: Interval
-    auprc: Interval
-    mcc: Interval
-    brier: Interval
-    ece: Interval
 
 
 class PartResult(_Strict):
@@ -119,14 +93,6 @@ class Evaluation(_Strict):
             UserError: Missing or malformed.
         """
         return cls._read(Path(folder) / EVALUATION)
-
-
-class RocCurve(_Strict):
-    """Points of a ROC curve, from (0, 0) to (1, 1): few, and finite."""
-
-    fpr: tuple[FiniteFloat, ...]
-    tpr: tuple[FiniteFloat, ...]
-    threshold: tuple[FiniteFloat, ...]
 
 
 class RocCurves(_Strict):

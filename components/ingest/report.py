@@ -9,16 +9,16 @@ from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from components.dataset import CLASSES, ImageDataset
-from components.evaluate.floors import metadata_scores
-from components.evaluate.metrics import (
+from components.floors import metadata_scores
+from components.ingest.duplicates import correlation
+from components.metrics import (
     MEASURES,
+    Interval,
     Predictor,
     bootstrap,
     point_estimate,
     with_intervals,
 )
-from components.evaluate.results import Interval
-from components.ingest.duplicates import correlation
 from components.report import picture, plot, write_report
 
 FOLDS = 5

@@ -13,9 +13,10 @@ import jinja2
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from components.dataset import CLASSES, PARTS, TUMOR, ImageDataset, Split, Strategy
-from components.evaluate.results import Evaluation, Interval, PartResult
+from components.evaluate.results import Evaluation, PartResult
 from components.files import write_atomically
 from components.images import SHAPE
+from components.metrics import Interval
 
 NAME = "brain-tumor"
 METADATA, LABELS, CARD = "metadata.json", "labels.json", "model_card.md"

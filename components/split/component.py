@@ -38,10 +38,10 @@ def split(
     with step("split"):
         from pathlib import Path
 
-        from components.dataset import PARTS, SPLIT, ImageDataset
+        from components.dataset import PARTS, SPLIT, ImageDataset, twins_in_training
         from components.files import write_atomically
         from components.split.report import write_split_report
-        from components.split.splitter import make_split, twins_in_training
+        from components.split.splitter import make_split
 
         images = ImageDataset(dataset.path)
         made = make_split(images, strategy, held_out_share, validation_share, seed)  # type: ignore[arg-type]  # checked there
@@ -49,6 +49,7 @@ def split(
         write_split_report(report.path, images, made)
         for part in PARTS:
             metrics.log_metric(f"{part}_images", len(made.part(part)))
-            metrics.log_metric(f"{part}_twins_in_training", twins_in_training(images, made, part))
+            twins = twins_in_training(images.groups, made.part("train"), made.part(part))
+            metrics.log_metric(f"{part}_twins_in_training", twins)
         parts.metadata["strategy"] = strategy
         return (len(made.train), len(made.validation), len(made.held_out))

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.dataset import CLASSES, PARTS, ImageDataset, Split
+from components.dataset import CLASSES, PARTS, ImageDataset, Split, twins_in_training
 from components.report import write_report
-from components.split.splitter import twins_in_training
 
 TITLES = {"train": "train", "validation": "validation", "held_out": "held out"}
 
@@ -23,7 +22,7 @@ def write_split_report(path: str | Path, dataset: ImageDataset, split: Split) ->
     for part in PARTS:
         indices = split.part(part)
         labels = dataset.labels[indices]
-        twins = twins_in_training(dataset, split, part)
+        twins = twins_in_training(dataset.groups, split.part("train"), indices)
         rows.append(
             {
                 "name": TITLES[part],

@@ -37,7 +37,7 @@ def make_split(
         part_of = assign_groups(dataset.groups, dataset.labels, shares, seed)
     else:
         part_of = np.where(_first_by_name(dataset, held_out_share), 2, 0)
-    parts = {name: np.flatnonzero(part_of == i).tolist() for i, name in enumerate(PARTS)}
+    parts = {name: np.flatnonzero(part_of == i) for i, name in enumerate(PARTS)}
     if strategy == "by-name":
         parts["validation"] = parts["held_out"]
     for name, indices in parts.items():
@@ -47,7 +47,14 @@ def make_split(
                     f"split {strategy}: no '{class_name}' image is left for the {name} part; "
                     "give more images or other shares"
                 )
-    return Split(strategy=strategy, seed=seed, dataset_digest=dataset.digest, **parts)
+    return Split(
+        strategy=strategy,
+        seed=seed,
+        dataset_digest=dataset.digest,
+        train=tuple(parts["train"].tolist()),
+        validation=tuple(parts["validation"].tolist()),
+        held_out=tuple(parts["held_out"].tolist()),
+    )
 
 
 def assign_groups(
@@ -82,21 +89,6 @@ def assign_groups(
         part_of_group[group] = part
         room[part] -= content[group]
     return part_of_group[groups]
-
-
-def twins_in_training(dataset: ImageDataset, split: Split, part: str) -> int:
-    """Counts the images of a part that have a near-duplicate, other than themselves, in training.
-
-    Args:
-        dataset: The dataset.
-        split: Its split.
-        part: `train`, `validation` or `held_out`.
-    """
-    in_training = np.bincount(
-        dataset.groups[split.part("train")], minlength=int(dataset.groups.max()) + 1
-    )
-    itself = 1 if part == "train" else 0
-    return int((in_training[dataset.groups[split.part(part)]] > itself).sum())
 
 
 def _first_by_name(dataset: ImageDataset, share: float) -> np.ndarray:

@@ -209,10 +209,11 @@ class _Progress:
         assert self.state
         self.state.mkdir(parents=True, exist_ok=True)
         arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(self._variables())}
+        arrays["record"] = np.array(json.dumps([asdict(e) for e in self.history]))
         arrays |= {f"best_{i}": weights for i, weights in enumerate(self.best_weights)}
         beside = self.state / f".{_CHECKPOINT}"
         with open(beside, "wb") as file:
-            np.savez(file, record=json.dumps([asdict(e) for e in self.history]), **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
         beside.replace(self.state / _CHECKPOINT)
 
     def _variables(self) -> list[keras.Variable]:

@@ -16,7 +16,7 @@ from keras_tuner.engine import base_tuner
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.files import write_atomically
-from components.train.fit import DivergedError, Hyperparameters, fit
+from components.train.fit import DivergedError, Epoch, Hyperparameters, fit
 
 Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
 OBJECTIVE = "val_accuracy"
@@ -132,7 +132,7 @@ def _oracle(algorithm: Algorithm, trials: int, epochs: int, seed: int) -> keras_
     return kinds[algorithm](max_trials=trials, **common)
 
 
-class _Search(base_tuner.BaseTuner):  # type: ignore[misc]  # KerasTuner is untyped
+class _Search(base_tuner.BaseTuner):
     """Runs what the oracle proposes with `fit`, and remembers it on disk."""
 
     def __init__(
@@ -192,7 +192,7 @@ class _Search(base_tuner.BaseTuner):  # type: ignore[misc]  # KerasTuner is unty
 
     def _run(self, values: Hyperparameters, epochs: int) -> Trial:
         started = time.perf_counter()
-        bests = []
+        bests: list[Epoch] = []
         failure = ""
         for execution in range(self.executions):
             try:

@@ -1,8 +1,8 @@
 import numpy as np
 
 from components.evaluate.comparison import Lead, leads, sentences
-from components.evaluate.metrics import MEASURES, with_intervals
 from components.evaluate.results import PartResult
+from components.metrics import MEASURES, with_intervals
 
 
 def part(model, metadata, neighbour):

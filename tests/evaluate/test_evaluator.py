@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from kfp import dsl
 
-from components.dataset import ImageDataset, Split
+from components.dataset import ImageDataset, Split, twins_in_training
 from components.errors import UserError
 from components.evaluate.component import evaluate as evaluate_component
-from components.evaluate.evaluator import evaluate, twins_in_training
+from components.evaluate.evaluator import evaluate
 from components.evaluate.predictor import open_model, predict_tumor
 from components.evaluate.results import Evaluation
 from components.evaluate.training import read_history, read_record

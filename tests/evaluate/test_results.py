@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from components.errors import UserError
-from components.evaluate.results import Evaluation, Interval, RocCurves
+from components.evaluate.results import Evaluation, RocCurves
+from components.metrics import Interval
 
 
 def test_an_interval_is_finite_and_ordered():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from components.dataset import CLASSES, ImageDataset, ImageRecord, Manifest, Shard, Split
-from components.evaluate.results import Evaluation, Interval, PartResult, Scores
+from components.evaluate.results import Evaluation, PartResult
 from components.images import SHAPE
+from components.metrics import Interval, Scores
 
 IMAGES = 40
 _DIGEST = hashlib.sha256(b"").hexdigest()

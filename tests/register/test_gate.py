@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.errors import UserError
-from components.evaluate.results import Interval, Scores
+from components.metrics import Interval, Scores
 from components.register.gate import Gate, Measured, check_bounds, compare
 
 _shares = st.floats(0, 1)

@@ -1,8 +1,8 @@
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from components.evaluate import floors
-from components.evaluate.floors import metadata_scores, nearest_neighbour_scores
+from components import floors
+from components.floors import metadata_scores, nearest_neighbour_scores
 
 
 def test_nearest_neighbour_is_scikit_learns_whatever_the_block(dataset, split, monkeypatch):

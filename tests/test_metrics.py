@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from components.errors import UserError
-from components.evaluate.metrics import (
+from components.metrics import (
     MEASURES,
     Predictor,
     bootstrap,

@@ -102,7 +102,7 @@ def write_split(folder: Path, dataset: ImageDataset, strategy: str = "grouped") 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
-    return write_dataset(tmp_path_factory.mktemp("evaluate") / "dataset")
+    return write_dataset(tmp_path_factory.mktemp("data") / "dataset")
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,54 @@ the point estimate and all resamples go through the same code, one row of weight
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
 from sklearn.metrics import roc_curve
 
 from components.dataset import TUMOR
 from components.errors import UserError
-from components.evaluate.results import Interval, RocCurve, Scores
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Interval(_Strict):
+    """A measure on one part, with its 95% bootstrap interval over duplicate groups."""
+
+    value: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        return self
+
+
+class Scores(_Strict):
+    """The eight measures of one predictor on one part; the positive class is Brain Tumor."""
+
+    accuracy: Interval
+    sensitivity: Interval
+    specificity: Interval
+    auroc: Interval
+    auprc: Interval
+    mcc: Interval
+    brier: Interval
+    ece: Interval
+
+
+class RocCurve(_Strict):
+    """Points of a ROC curve, from (0, 0) to (1, 1): few, and finite."""
+
+    fpr: tuple[FiniteFloat, ...]
+    tpr: tuple[FiniteFloat, ...]
+    threshold: tuple[FiniteFloat, ...]
+
 
 MEASURES = tuple(Scores.model_fields)
 LOWER_IS_BETTER = frozenset({"brier", "ece"})
