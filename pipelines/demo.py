@@ -13,9 +13,10 @@ from pipelines.local import run_local, show_results
 from pipelines.settings import check_run
 
 PARAMETERS = {
-    "source": "sample://?images=600&seed=7",
+    "source": "sample://?images=800&seed=7",
     "max_trials": 2,
-    "tune_epochs": 4,
+    "tune_epochs": 6,
+    "seed": 9,
     "epochs": 24,
     "min_accuracy": 0.7,
     "min_sensitivity": 0.7,

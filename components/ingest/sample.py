@@ -71,7 +71,7 @@ def draw_slice(tumor: bool, rng: np.random.Generator) -> Image.Image:
         A grey image (mode L), square, 160 to 512 pixels a side.
     """
     side = int(rng.choice(_SIDES))
-    y, x = np.mgrid[-1:1:192j, -1:1:192j]
+    y, x = np.mgrid[-1:1:144j, -1:1:144j]
     angle = rng.normal(0, 0.12)
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     width, height = rng.uniform(0.60, 0.72), rng.uniform(0.74, 0.88)
