@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.errors import UserError
+from components.errors import UserError, first_fault
 from components.images import SHAPE, THUMBNAIL
 
 CLASSES = ("Brain Tumor", "Healthy")
@@ -111,7 +111,11 @@ class Split(_Strict):
         Raises:
             UserError: Missing, malformed, or made for another dataset.
         """
-        split = cls.model_validate_json(_read(Path(folder) / SPLIT, "split"))
+        path = Path(folder) / SPLIT
+        try:
+            split = cls.model_validate_json(_read(path, "split"))
+        except ValidationError as error:
+            raise UserError(f"{path}: {first_fault(error)}; split the dataset again") from error
         if split.dataset_digest != dataset.digest:
             raise UserError(
                 f"split {folder} was made for another dataset: split the dataset at hand again"
@@ -138,10 +142,8 @@ class ImageDataset:
         try:
             self.manifest = Manifest.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
             raise UserError(
-                f"{self.folder / MANIFEST}: {where}: {first['msg']}; ingest the data again"
+                f"{self.folder / MANIFEST}: {first_fault(error)}; ingest the data again"
             ) from error
         self._shards = [
             _map(self.folder / shard.file, (shard.images, *SHAPE)) for shard in self.manifest.shards
@@ -232,8 +234,8 @@ def _read(path: Path, what: str) -> str:
 def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Maps an array from disk after checking that it is what the manifest says."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.lib.format.open_memmap(path, mode="r")  # which never reads a pickle
+    except Exception as error:  # hostile headers raise nearly anything
         raise UserError(f"{path}: cannot read: {error}; ingest the data again") from error
     if array.shape != shape or array.dtype != np.uint8:
         raise UserError(

@@ -12,6 +12,7 @@ THUMBNAIL = 32
 FORMATS = ("JPEG", "PNG", "TIFF")
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
+MAX_SIDE = 65_535  # JPEG's own; resizing takes memory by the side as well as by the area
 
 # Pillow's own guard only warns below twice its limit; ours refuses, from the header alone.
 Image.MAX_IMAGE_PIXELS = None
@@ -39,7 +40,7 @@ class Decoded:
 
     Attributes:
         pixels: uint8 [150, 150, 3], RGB, 0..255.
-        width: Pixels, as stored, before any EXIF rotation.
+        width: Pixels, as stored, before any EXIF rotation; of a TIFF, after it.
         height: Likewise.
         mode: Pillow's mode as stored, such as `RGB`, `L`, `P`, `I;16`.
         format: `JPEG`, `PNG` or `TIFF`.
@@ -80,9 +81,10 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     except Exception as error:  # hostile headers raise nearly anything
         raise ImageError("format", f"not a {', '.join(FORMATS)} image") from error
     width, height = image.size
-    if width * height > max_pixels:
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
         raise ImageError(
-            "too-many-pixels", f"{width}x{height}, at most {max_pixels:,} pixels are allowed"
+            "too-many-pixels",
+            f"{width}x{height}, at most {max_pixels:,} pixels and {MAX_SIDE:,} a side are allowed",
         )
     mode = image.mode
     kind = "JPEG" if image.format == "MPO" else str(image.format)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from components.errors import UserError
@@ -63,7 +64,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        errors.print(f"[red]error:[/] {error}", soft_wrap=True)
+        errors.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
 
 
@@ -101,7 +102,7 @@ def _option(parameter: settings.Parameter) -> inspect.Parameter:
         metavar = "|".join(get_args(allowed))
     default = "empty" if parameter.default == "" else json.dumps(parameter.default).strip('"')
     option = typer.Option(
-        help=f"{parameter.description} [dim]\\[default: {_escaped(default)}][/]",
+        help=f"{parameter.description} [dim]\\[default: {escape(default)}][/]",
         metavar=metavar,
         show_default=False,
         rich_help_panel=next(name for name, names in PANELS.items() if parameter.name in names),
@@ -117,10 +118,6 @@ def _option(parameter: settings.Parameter) -> inspect.Parameter:
 def _help(name: str) -> str:
     """Returns the description of a cluster setting."""
     return Cluster.model_fields[name].description or ""
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
 
 
 def _from_json(name: str, text: str) -> Any:
@@ -168,10 +165,10 @@ def compile(
     cluster = _cluster(image, shared_memory, volume_claim, kaggle_secret)
     if check:
         compiling.check(output, cluster)
-        console.print(f"{output} is what the code compiles to")
+        console.print(f"{escape(str(output))} is what the code compiles to", soft_wrap=True)
     else:
         compiling.write(output, cluster)
-        console.print(f"wrote {output}")
+        console.print(f"wrote {escape(str(output))}", soft_wrap=True)
 
 
 @app.command()
@@ -189,7 +186,7 @@ def submit(
     ] = "",
     experiment: Annotated[str, typer.Option(help="Made where missing.")] = "brain-tumor",
     run_name: Annotated[str, typer.Option(help="Empty: made from the version.")] = "",
-    caching: Annotated[bool, typer.Option(help="Use finished steps of earlier runs.")] = True,
+    caching: Annotated[bool, typer.Option(help=_help("caching"))] = True,
     image: Annotated[str | None, typer.Option(help=_help("image"))] = None,
     shared_memory: Annotated[str | None, typer.Option(help=_help("shared_memory"))] = None,
     volume_claim: Annotated[str | None, typer.Option(help=_help("volume_claim"))] = None,
@@ -202,10 +199,8 @@ def submit(
     """
     from pipelines.submit import submit as submit_run
 
-    cluster = _cluster(image, shared_memory, volume_claim, kaggle_secret)
-    done = submit_run(
-        endpoint, token, namespace, experiment, run_name, given, cluster, caching=caching
-    )
+    cluster = _cluster(image, shared_memory, volume_claim, kaggle_secret, caching)
+    done = submit_run(endpoint, token, namespace, experiment, run_name, given, cluster)
     console.print(f"pipeline version {done.version}, run {done.run_id}")
     console.print(f"{endpoint.rstrip('/')}/#/runs/details/{done.run_id}")
 
@@ -278,12 +273,14 @@ def _cluster(
     shared_memory: str | None,
     volume_claim: str | None,
     kaggle_secret: str | None,
+    caching: bool = True,
 ) -> Cluster:
     given = {
         "image": image,
         "shared_memory": shared_memory,
         "volume_claim": volume_claim,
         "kaggle_secret": kaggle_secret,
+        "caching": caching,
     }
     return settings.checked(Cluster, {k: v for k, v in given.items() if v is not None})
 
@@ -293,9 +290,9 @@ def _prediction_table(rows: list[dict[str, Any]]) -> Table:
     for heading in ("file", "answer", "its probability"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        file = _escaped(row["file"])
+        file = escape(row["file"])
         if "error" in row:
-            table.add_row(file, f"[red]{_escaped(row['error'])}[/]", "")
+            table.add_row(file, f"[red]{escape(row['error'])}[/]", "")
         else:
             table.add_row(file, row["label"], f"{row['probability']:.1%}")
     return table

@@ -8,8 +8,8 @@ VOLUME = "/mnt/brain-tumor"
 class Cluster(BaseModel):
     """Settings that are compiled into the pipeline.
 
-    KFP takes the size of /dev/shm, volumes of which there may be none, and retries only when a
-    pipeline is compiled. What it can take with a run is a parameter of the pipeline.
+    KFP takes the size of /dev/shm, volumes of which there may be none, caching and retries only
+    when a pipeline is compiled. What it can take with a run is a parameter of the pipeline.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,4 +34,5 @@ class Cluster(BaseModel):
         pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
         description="Secret with the keys username and key; it may be absent for public datasets",
     )
+    caching: bool = Field(True, description="Use finished steps of earlier runs")
     retries: int = Field(2, ge=0, le=10, description="How often a step that can be repeated is")

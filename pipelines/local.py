@@ -24,6 +24,7 @@ from components.files import write_atomically
 from components.ingest.sources import source_fingerprint
 from pipelines.cluster import Cluster
 from pipelines.training import training_pipeline
+from pipelines.version import git_revision
 
 PROJECT = Path(__file__).parent.parent
 
@@ -89,6 +90,7 @@ def run_local(parameters: dict[str, Any], root: Path, console: Console) -> Local
     parameters = {
         "registry": str(root / "registry"),
         "state_root": str(root / ".state"),
+        "git_revision": _revision_if_any(),
         **parameters,
         "gpu_count": "0",
     }
@@ -244,6 +246,14 @@ def _code_digest() -> str:
         if path.suffix in (".py", ".j2"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _revision_if_any() -> str:
+    """Returns the git revision, or nothing where the project is no checkout."""
+    try:
+        return git_revision()
+    except UserError:
+        return ""
 
 
 def _plain(text: str) -> str:

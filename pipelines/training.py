@@ -191,7 +191,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             task.set_cpu_request(cpu)
             task.set_memory_request(memory)
             task.set_memory_limit(most_memory)
-            task.set_caching_options(task is not register_task)
+            task.set_caching_options(cluster.caching and task is not register_task)
             kubernetes.set_security_context(task, USER, USER, run_as_non_root=True)
 
         for task in (tune_task, train_task):

@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from components.checksums import verify
-from components.errors import UserError
+from components.errors import UserError, first_fault
 
 HEALTHY = "Healthy"
 METADATA, LABELS, SAVED_MODEL = "metadata.json", "labels.json", "saved_model.pb"
@@ -93,6 +93,4 @@ def _read(path: Path, adapter: TypeAdapter[_T]) -> _T:
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error}; register the model again") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "content"
-        raise UserError(f"{path}: {where}: {first['msg']}; register the model again") from error
+        raise UserError(f"{path}: {first_fault(error)}; register the model again") from error

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.errors import UserError
+from components.errors import UserError, first_fault
 from components.metrics import Interval, RocCurve, Scores
 
 EVALUATION = "evaluation.json"
@@ -23,9 +23,7 @@ class _Strict(BaseModel):
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot read: {error}; evaluate the model again") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: {where}: {first['msg']}; evaluate the model again") from error
+            raise UserError(f"{path}: {first_fault(error)}; evaluate the model again") from error
 
 
 class PartResult(_Strict):

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from components.dataset import Split
-from components.errors import UserError
+from components.errors import UserError, first_fault
 from components.train.trainer import TrainingRecord
 
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
@@ -58,9 +58,7 @@ def read_record(folder: str | Path, split: Split) -> TrainingRecord:
     try:
         record = TrainingRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {where}: {first['msg']}; train the model again") from error
+        raise UserError(f"{path}: {first_fault(error)}; train the model again") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot read: {error}; train the model again") from error
     if record.split_digest != split.digest():

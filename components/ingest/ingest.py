@@ -4,8 +4,6 @@ import hashlib
 import io
 import os
 import shutil
-import zipfile
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -149,11 +147,12 @@ def _decode_file(file: SourceFile) -> tuple[ImageRecord, np.ndarray, np.ndarray]
         return QuarantinedFile(path=file.path, reason=file.problem)
     try:
         content = file.read()
+    except Exception as error:  # hostile archives raise nearly anything
+        return QuarantinedFile(path=file.path, reason=f"unreadable: {error}")
+    try:
         image = decode(content)
     except ImageError as error:
         return QuarantinedFile(path=file.path, reason=str(error))
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        return QuarantinedFile(path=file.path, reason=f"unreadable: {error}")
     suffix = PurePosixPath(file.path).suffix.lower()
     record = ImageRecord(
         path=file.path,
@@ -174,6 +173,8 @@ def _decode_file(file: SourceFile) -> tuple[ImageRecord, np.ndarray, np.ndarray]
 
 def _finished_chunk(work: Path, number: int) -> _Chunk | None:
     """Returns a chunk that an earlier run finished, or None."""
+    if not (_pixels_path(work, number).exists() and _thumbnails_path(work, number).exists()):
+        return None  # that run was killed while it cleaned up
     try:
         return TypeAdapter(_Chunk).validate_json(_record_path(work, number).read_bytes())
     except (OSError, ValidationError):

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from components.dataset import HEALTHY, TUMOR
 from components.errors import UserError
@@ -95,11 +95,11 @@ def open_source(uri: str, version: str = "") -> Iterator[Source]:
         elif scheme and scheme != "file":
             raise UserError(f"source {uri}: cannot read {scheme}://; give {SUPPORTED}")
         else:
-            path = Path(uri.removeprefix("file://")).expanduser()
-            if path.is_dir():
-                files = _folder_files(path)
-            elif path.is_file():
-                files = _zip_files(stack.enter_context(_open_zip(path)))
+            path = os.path.expanduser(uri.removeprefix("file://"))
+            if os.path.isdir(path):
+                files = _folder_files(Path(path))
+            elif os.path.isfile(path):
+                files = _zip_files(stack.enter_context(_open_zip(Path(path))))
             else:
                 raise UserError(f"source {uri}: no such file or folder; give {SUPPORTED}")
         yield Source(uri, version, tuple(sorted(files, key=lambda file: (file.label, file.path))))
@@ -144,8 +144,9 @@ def sample_options(uri: str) -> dict[str, int]:
         UserError: An option that there is not, or a value that is no whole number.
     """
     options: dict[str, int] = {}
-    for name, values in parse_qs(urlsplit(uri).query, keep_blank_values=True).items():
-        if name not in ("images", "seed") or not values[-1].isdigit():
+    query = uri.removeprefix("sample://").removeprefix("?")
+    for name, values in parse_qs(query, keep_blank_values=True).items():
+        if name not in ("images", "seed") or not re.fullmatch(r"[0-9]{1,9}", values[-1]):
             raise UserError(
                 f"source {uri}: '{name}={values[-1]}' is not known; options are images and seed, "
                 "both whole numbers, as in sample://?images=240&seed=7"
@@ -160,8 +161,10 @@ def _is_junk(path: str) -> bool:
 
 
 def _printable(name: str) -> str:
-    """Returns a name that can be written as UTF-8, whatever bytes it was made of."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Returns a name for one line of UTF-8, whatever bytes it was made of."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
+    )
 
 
 def _folder_files(folder: Path) -> list[SourceFile]:
@@ -169,8 +172,8 @@ def _folder_files(folder: Path) -> list[SourceFile]:
     for parent, _, names in os.walk(folder, followlinks=False):
         for name in names:
             path = Path(parent, name)
-            relative = _printable(path.relative_to(folder).as_posix())
-            label = class_of(relative)
+            name = path.relative_to(folder).as_posix()
+            relative, label = _printable(name), class_of(name)
             if label is None or _is_junk(relative):
                 continue
             info = path.lstat()
@@ -200,7 +203,7 @@ def _read_file(path: Path) -> bytes:
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # hostile archives raise nearly anything
         raise UserError(
             f"source {path}: cannot read it as a zip: {error}; give {SUPPORTED}"
         ) from error
@@ -210,8 +213,7 @@ def _zip_files(archive: zipfile.ZipFile) -> list[SourceFile]:
     files = []
     seen: set[str] = set()
     for info in archive.infolist():
-        path = _printable(info.filename)
-        label = class_of(path)
+        path, label = _printable(info.filename), class_of(info.filename)
         if info.is_dir() or label is None or _is_junk(path):
             continue
         files.append(
@@ -221,7 +223,7 @@ def _zip_files(archive: zipfile.ZipFile) -> list[SourceFile]:
                 info.file_size,
                 f"{info.CRC:08x}",
                 lambda info=info: _read_entry(archive, info),  # type: ignore[misc]
-                "a second file of this name" if path in seen else _entry_problem(info, path),
+                "a second file of this name" if path in seen else _entry_problem(info),
             )
         )
         seen.add(path)
@@ -233,14 +235,17 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         return entry.read(MAX_BYTES + 1)
 
 
-def _entry_problem(info: zipfile.ZipInfo, path: str) -> str | None:
+def _entry_problem(info: zipfile.ZipInfo) -> str | None:
     """Returns why an entry must not be read, or None."""
+    path = info.filename
     if re.match(r"/|[A-Za-z]:", path) or "\\" in path or ".." in PurePosixPath(path).parts:
         return "a path that leads out of the archive"
     if stat.S_ISLNK(info.external_attr >> 16):
         return "a link"
     if info.flag_bits & 0x1:
         return "encrypted"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "packed in a way other than deflate"  # whose output zipfile does not bound
     if info.file_size > MAX_BYTES:
         return f"too-large: {info.file_size:,} bytes, at most {MAX_BYTES:,} are allowed"
     if info.file_size > _MAX_RATIO * max(info.compress_size, 1024):
@@ -253,7 +258,7 @@ def _download_from_kaggle(uri: str, version: str) -> tuple[Path, str]:
     handle = uri.removeprefix("kaggle://").strip("/")
     if not re.fullmatch(r"[\w-]+/[\w-]+", handle):
         raise UserError(f"source {uri}: give kaggle://owner/dataset")
-    if version and not version.isdigit():
+    if version and not re.fullmatch("[0-9]+", version):
         raise UserError(f"source {uri}: version '{version}' is no number; Kaggle counts 1, 2, 3, …")
     import kagglehub  # slow to import, and needed by this source alone
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from components.checksums import SUMS, verify, write_sums
-from components.errors import UserError
+from components.errors import UserError, first_fault
 from components.register.card import METADATA, NAME, ModelMetadata
 
 __all__ = [
@@ -75,9 +75,7 @@ def read_metadata(folder: str | Path) -> ModelMetadata:
     except OSError as error:
         raise UserError(f"{path}: cannot read the model's metadata: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {where}: {first['msg']}; register the model again") from error
+        raise UserError(f"{path}: {first_fault(error)}; register the model again") from error
 
 
 def publish(

@@ -1,5 +1,7 @@
 """Dividing a dataset into train, validation and held-out parts."""
 
+from typing import get_args
+
 import numpy as np
 
 from components.dataset import CLASSES, PARTS, ImageDataset, Split, Strategy
@@ -29,8 +31,13 @@ def make_split(
         The split.
 
     Raises:
-        UserError: The dataset is too small for a part to hold both classes.
+        UserError: There is no such strategy, or the dataset is too small for a part to hold both
+            classes.
     """
+    if strategy not in get_args(Strategy):
+        raise UserError(
+            f"split: '{strategy}' is no strategy; give {' or '.join(get_args(Strategy))}"
+        )
     if strategy == "grouped":
         validation = (1 - held_out_share) * validation_share
         shares = (1 - held_out_share - validation, validation, held_out_share)

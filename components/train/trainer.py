@@ -79,7 +79,7 @@ def train(
     Raises:
         UserError: The loss stopped being a number.
     """
-    work = Path(state) / _fingerprint(dataset, split, values, seed)
+    work = Path(state) / _fingerprint(dataset, split, values, epochs, patience, seed)
     try:
         fitted = fit(dataset, split, values, epochs, patience, seed, work)
     except DivergedError as error:
@@ -171,7 +171,8 @@ def draw_curves(history: tuple[Epoch, ...], best: Epoch) -> Figure:
         axes.set(xlabel="epoch", title=name)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.axes[0].set_ylim(0, min(3.0, 1.1 * max(max(e.loss, e.val_loss) for e in history)))
+    highest = max(max(e.loss, e.val_loss) for e in history)
+    figure.axes[0].set_ylim(0, min(3.0, 1.1 * highest) or 1.0)
     figure.axes[1].legend(frameon=False, loc="lower right")
     return figure
 
@@ -188,7 +189,14 @@ def _write_tensorboard(folder: Path, history: tuple[Epoch, ...]) -> None:
         writer.close()
 
 
-def _fingerprint(dataset: ImageDataset, split: Split, values: Hyperparameters, seed: int) -> str:
+def _fingerprint(
+    dataset: ImageDataset,
+    split: Split,
+    values: Hyperparameters,
+    epochs: int,
+    patience: int,
+    seed: int,
+) -> str:
     """Returns a name for the work in progress that any other work does not have."""
-    parts = [dataset.digest[:12], split.digest()[:12], str(seed)]
+    parts = [dataset.digest[:12], split.digest()[:12], str(epochs), str(patience), str(seed)]
     return "-".join([*parts, *(f"{value:g}" for value in vars(values).values())])

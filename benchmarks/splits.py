@@ -1,0 +1,96 @@
+"""The reference CNN under both splits, beside the floors: what the leak is worth.
+
+    python -m benchmarks.splits --source path/to/archive.zip --learning-rate 0.0001
+
+Trains once on the split by duplicate group and once on the reference implementation's split by
+name, with the same values, and prints accuracy at a threshold of 0.5 with 95% intervals by
+duplicate group. In the split by name the validation part is the held-out part.
+"""
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from components.dataset import ImageDataset, Split, Strategy, twins_in_training
+from components.evaluate.predictor import predict_tumor
+from components.floors import metadata_scores, nearest_neighbour_scores
+from components.ingest.ingest import ingest
+from components.ingest.sources import open_source
+from components.metrics import Predictor, bootstrap, point_estimate, with_intervals
+from components.split.splitter import make_split
+from components.train.fit import Hyperparameters, fit
+
+PARTS = {"grouped": ("validation", "held_out"), "by-name": ("validation",)}
+
+
+def accuracy(dataset: ImageDataset, scores: np.ndarray, rows: np.ndarray, seed: int) -> str:
+    """Returns accuracy with its interval, in per cent."""
+    labels, groups = dataset.labels[rows], dataset.groups[rows]
+    guess = Predictor(scores[rows], 0.5)
+    samples = bootstrap(labels, groups, [guess], 1000, seed)[0]
+    found = with_intervals(point_estimate(labels, guess), samples).accuracy
+    return f"{100 * found.value:.1f}% ({100 * found.low:.1f}–{100 * found.high:.1f})"
+
+
+def predictions(
+    dataset: ImageDataset, split: Split, values: Hyperparameters, epochs: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Returns P(Brain Tumor) of every image from the CNN and from both floors, float64 [n] each."""
+    everything, train = np.arange(len(dataset)), split.part("train")
+    model = fit(dataset, split, values, epochs, seed=seed).model
+    return {
+        "reference CNN": predict_tumor(model, dataset.batches(everything, 64), len(dataset)),
+        "metadata only": metadata_scores(dataset, train, everything, seed),
+        "1-NN, 32x32": nearest_neighbour_scores(dataset, train, everything),
+    }
+
+
+def main() -> None:
+    """Prints a table with a row for each split and part."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--source", default="sample://?images=400", help="as for brain-tumor run")
+    parser.add_argument("--learning-rate", type=float, default=0.0001)
+    parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--dense", type=int, default=128)
+    parser.add_argument("--augmentation", action="store_true")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    values = Hyperparameters(
+        options.learning_rate, options.dropout, options.dense, options.augmentation
+    )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("split", "part", "images", "with a twin in training"):
+        table.add_column(heading)
+    with TemporaryDirectory() as scratch:
+        with open_source(options.source) as opened:
+            ingest(opened, Path(scratch, "dataset"), Path(scratch, "state"))
+        dataset = ImageDataset(Path(scratch, "dataset"))
+        strategies: tuple[Strategy, ...] = ("grouped", "by-name")
+        for strategy in strategies:
+            split = make_split(dataset, strategy, seed=options.seed)
+            print(f"\nsplit {strategy}", flush=True)
+            found = predictions(dataset, split, values, options.epochs, options.seed)
+            if strategy == "grouped":
+                for name in found:
+                    table.add_column(name)
+            for part in PARTS[strategy]:
+                rows = split.part(part)
+                twins = twins_in_training(dataset.groups, split.part("train"), rows)
+                table.add_row(
+                    strategy,
+                    part.replace("_", " "),
+                    str(len(rows)),
+                    f"{100 * twins / len(rows):.0f}%",
+                    *(accuracy(dataset, s, rows, options.seed) for s in found.values()),
+                )
+    print()
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.errors import UserError
+from pipelines.cluster import Cluster
+from pipelines.settings import ALLOWED, check_run, checked, parameters, read_config
+
+NAMES = [parameter.name for parameter in parameters()]
+
+
+def test_what_is_allowed_is_said_of_parameters_that_exist() -> None:
+    assert set(ALLOWED) <= set(NAMES)
+
+
+def test_every_default_passes_its_own_check() -> None:
+    defaults = {parameter.name: parameter.default for parameter in parameters()}
+    assert check_run(defaults) == defaults
+
+
+def test_only_what_was_given_comes_back() -> None:
+    assert check_run({}) == {}
+    assert check_run({"epochs": "20", "min_accuracy": 1}) == {"epochs": 20, "min_accuracy": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("epoch", "epochs"),
+        ("max_trails", "max_trials"),
+        ("split-strategy", "split_strategy"),
+        ("minimum_accuracy", "min_accuracy"),
+    ],
+)
+def test_a_misspelt_name_is_told_what_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' is no parameter; did you mean '{meant}'") as e:
+        check_run({name: 1})
+    assert "\n" not in str(e.value)
+
+
+def test_a_name_like_none_is_told_all() -> None:
+    with pytest.raises(UserError, match="'zzz' is no parameter; there are source, ") as error:
+        check_run({"zzz": 1})
+    assert all(name in str(error.value) for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("split_strategy", "random", "'grouped' or 'by-name'"),
+        ("tuner", "gird", "'random', 'bayesian', 'hyperband' or 'grid'"),
+        ("held_out_share", 1.0, "less than 1"),
+        ("held_out_share", 0, "greater than 0"),
+        ("validation_share", -0.1, "greater than 0"),
+        ("max_bad_share", 1.5, "less than or equal to 1"),
+        ("min_accuracy", float("nan"), "0"),
+        ("min_sensitivity", "high", "a valid number"),
+        ("champion_margin", 2, "less than or equal to 1"),
+        ("epochs", 0, "greater than or equal to 1"),
+        ("epochs", 2.5, "a valid integer"),
+        ("max_trials", 10**6, "less than or equal to 100000"),
+        ("tune_epochs", True, "a valid integer"),
+        ("patience", -1, "greater than or equal to 0"),
+        ("bootstrap_samples", 10, "greater than or equal to 100"),
+        ("seed", 2**31, "less than 2147483648"),
+        ("seed", -1, "greater than or equal to 0"),
+        ("source", "", "at least 1 character"),
+        ("gpu_count", "one", "match pattern"),
+        ("gpu_type", "nvidia", "match pattern"),
+        ("gpu_node_selector", {"zone": 3}, "a valid string"),
+        ("gpu_tolerations", {"key": "x"}, "a valid list"),
+        ("gpu_tolerations", ["x"], "a valid dictionary"),
+    ],
+)
+def test_a_value_that_is_not_allowed(name: str, value: object, allowed: str) -> None:
+    with pytest.raises(UserError) as error:
+        check_run({name: value})
+    line = str(error.value)
+    assert line.startswith(f"{name}: ")
+    assert allowed in line
+    assert "\n" not in line
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(UserError, match=r"epochs: 0 .*; 'sead' is no parameter"):
+        check_run({"epochs": 0, "sead": 1})
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(
+    st.dictionaries(
+        st.one_of(st.sampled_from(NAMES), st.text(max_size=8)),
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(),
+            st.floats(),
+            st.text(string.printable, max_size=8),
+            st.lists(st.integers(), max_size=2),
+            st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+        ),
+        max_size=4,
+    )
+)
+def test_anything_is_either_taken_or_told(values: dict[str, Any]) -> None:
+    try:
+        assert set(check_run(values)) == set(values)
+    except UserError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        {"image": ""},
+        {"shared_memory": "2 GB"},
+        {"volume_claim": "Work"},
+        {"kaggle_secret": ""},
+        {"imag": "x"},
+    ],
+    ids=str,
+)
+def test_cluster_settings_are_checked_likewise(given_: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=next(iter(given_))):
+        checked(Cluster, given_)
+
+
+def test_a_configuration_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("epochs: 20\nsource: /data/ä.zip\ngpu_tolerations: []\n", encoding="utf-8")
+    values = read_config(path)
+    assert check_run(values) == {"epochs": 20, "source": "/data/ä.zip", "gpu_tolerations": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"epochs: [1", "cannot read the configuration"),
+        (b"\xff\xfe\x00", "cannot read the configuration"),
+        (b"- epochs", "is no mapping"),
+        (b"", "is no mapping"),
+        (b"!!python/object/apply:os.system ['true']", "cannot read the configuration"),
+    ],
+)
+def test_a_configuration_file_that_is_none(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=reason) as error:
+        read_config(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_configuration_file_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml: cannot read"):
+        read_config(tmp_path / "nowhere.yaml")
+
+
+def test_keys_that_are_no_names() -> None:
+    with pytest.raises(UserError, match="7"):
+        check_run({7: 1})  # type: ignore[dict-item]

@@ -1,0 +1,298 @@
+"""The one decoder: every mode and format, and nothing but `ImageError` for what is none."""
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from components.images import MAX_SIDE, SHAPE, Decoded, ImageError, decode, thumbnail
+
+ORIENTATION = 0x0112
+
+
+def picture(width: int = 200, height: int = 160) -> Image.Image:
+    """A smooth RGB picture, dark at the top left, without any symmetry."""
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    channels = [255 * x, 255 * y, 120 + 100 * np.sin(5 * x + 3 * y * y)]
+    return Image.fromarray(np.uint8(np.stack(channels, axis=-1)))
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def deep(dtype: type, scale: float) -> Image.Image:
+    return Image.fromarray(
+        np.asarray(np.asarray(picture().convert("L"), dtype=float) * scale, dtype=dtype)
+    )
+
+
+def see_through(mode: str) -> Image.Image:
+    image = picture().convert(mode)
+    image.putalpha(Image.new("L", image.size, 128))
+    return image
+
+
+def palette_with_transparency() -> bytes:
+    return encoded(picture().quantize(32), "PNG", transparency=3)
+
+
+def check(decoded: Decoded) -> None:
+    assert decoded.pixels.dtype == np.uint8
+    assert decoded.pixels.shape == SHAPE
+
+
+FILES: dict[str, tuple[Callable[[], bytes], str, str]] = {
+    "rgb jpeg": (lambda: encoded(picture(), "JPEG"), "RGB", "JPEG"),
+    "progressive jpeg": (lambda: encoded(picture(), "JPEG", progressive=True), "RGB", "JPEG"),
+    "grey jpeg": (lambda: encoded(picture().convert("L"), "JPEG"), "L", "JPEG"),
+    "cmyk jpeg": (lambda: encoded(picture().convert("CMYK"), "JPEG"), "CMYK", "JPEG"),
+    "mpo": (
+        lambda: encoded(picture(), "MPO", save_all=True, append_images=[picture(64, 64)]),
+        "RGB",
+        "JPEG",
+    ),
+    "rgb png": (lambda: encoded(picture(), "PNG"), "RGB", "PNG"),
+    "grey png": (lambda: encoded(picture().convert("L"), "PNG"), "L", "PNG"),
+    "bilevel png": (lambda: encoded(picture().convert("1"), "PNG"), "1", "PNG"),
+    "palette png": (lambda: encoded(picture().quantize(64), "PNG"), "P", "PNG"),
+    "palette png with transparency": (palette_with_transparency, "P", "PNG"),
+    "rgba png": (lambda: encoded(see_through("RGBA"), "PNG"), "RGBA", "PNG"),
+    "grey png with alpha": (lambda: encoded(see_through("LA"), "PNG"), "LA", "PNG"),
+    "grey png with a transparent grey": (
+        lambda: encoded(picture().convert("L"), "PNG", transparency=9),
+        "L",
+        "PNG",
+    ),
+    "16-bit png": (lambda: encoded(deep(np.uint16, 200), "PNG"), "I;16", "PNG"),
+    "animated png": (
+        lambda: encoded(picture(), "PNG", save_all=True, append_images=[picture(200, 160)]),
+        "RGB",
+        "PNG",
+    ),
+    "rgb tiff": (lambda: encoded(picture(), "TIFF"), "RGB", "TIFF"),
+    "lzw tiff": (lambda: encoded(picture(), "TIFF", compression="tiff_lzw"), "RGB", "TIFF"),
+    "bilevel tiff": (
+        lambda: encoded(picture().convert("1"), "TIFF", compression="group4"),
+        "1",
+        "TIFF",
+    ),
+    "cmyk tiff": (lambda: encoded(picture().convert("CMYK"), "TIFF"), "CMYK", "TIFF"),
+    "lab tiff": (lambda: encoded(Image.new("LAB", (40, 30)), "TIFF"), "LAB", "TIFF"),
+    "ycbcr tiff": (lambda: encoded(picture().convert("YCbCr"), "TIFF"), "YCbCr", "TIFF"),
+    "rgba tiff": (lambda: encoded(see_through("RGBA"), "TIFF"), "RGBA", "TIFF"),
+    "palette tiff": (lambda: encoded(picture().quantize(64), "TIFF"), "P", "TIFF"),
+    "16-bit tiff": (lambda: encoded(deep(np.uint16, 200), "TIFF"), "I;16", "TIFF"),
+    "32-bit tiff": (lambda: encoded(deep(np.int32, 70_000), "TIFF"), "I", "TIFF"),
+    "float tiff": (lambda: encoded(deep(np.float32, 1 / 255), "TIFF"), "F", "TIFF"),
+    "several frames": (
+        lambda: encoded(picture(), "TIFF", save_all=True, append_images=[picture(64, 64)]),
+        "RGB",
+        "TIFF",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_mode_and_format(name: str) -> None:
+    make, mode, kind = FILES[name]
+    decoded = decode(make())
+    check(decoded)
+    assert (decoded.mode, decoded.format) == (mode, kind)
+    size = (40, 30) if mode == "LAB" else (200, 160)
+    assert (decoded.width, decoded.height) == size
+
+
+@pytest.mark.parametrize(
+    "name", ["rgb jpeg", "cmyk jpeg", "mpo", "rgb png", "rgb tiff", "ycbcr tiff"]
+)
+def test_color_survives(name: str) -> None:
+    expected = np.asarray(picture().resize(SHAPE[:2], Image.Resampling.BILINEAR), dtype=int)
+    assert np.abs(decode(FILES[name][0]()).pixels - expected).mean() < 6
+
+
+@pytest.mark.parametrize("name", ["16-bit png", "16-bit tiff", "32-bit tiff", "float tiff"])
+def test_deep_grey_is_stretched_to_its_own_extremes(name: str) -> None:
+    pixels = decode(FILES[name][0]()).pixels
+    grey = np.asarray(picture().convert("L"), dtype=float)
+    grey = Image.fromarray(np.uint8(np.rint((grey - grey.min()) * 255 / np.ptp(grey))))
+    expected = np.asarray(grey.resize(SHAPE[:2], Image.Resampling.BILINEAR), dtype=int)
+    assert (pixels[..., 0] == pixels[..., 2]).all()
+    assert np.abs(pixels[..., 0] - expected).max() <= 2
+
+
+def test_deep_images_without_contrast_or_with_no_numbers() -> None:
+    assert not decode(encoded(deep(np.uint16, 0), "PNG")).pixels.any()
+    values = np.full((40, 40), np.nan, dtype=np.float32)
+    values[:20] = np.inf
+    check(decode(encoded(Image.fromarray(values), "TIFF")))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_shows_black(mode: str) -> None:
+    image = Image.new(mode, (60, 60), "white")
+    image.putalpha(0)
+    assert not decode(encoded(image, "PNG")).pixels.any()
+    image.putalpha(128)
+    assert np.abs(decode(encoded(image, "PNG")).pixels.astype(int) - 128).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(orientation: int, kind: str) -> None:
+    undo = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]
+    upright = picture(150, 120)
+    stored = upright if undo is None else upright.transpose(undo)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    options = {"quality": 95} if kind == "JPEG" else {}
+    decoded = decode(encoded(stored, kind, exif=exif, **options))
+    expected = decode(encoded(upright, kind, **options)).pixels.astype(int)
+    assert np.abs(decoded.pixels - expected).mean() < 2
+    assert (decoded.width, decoded.height) == (upright if kind == "TIFF" else stored).size
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (3000, 20), (20, 3000), (2, 2)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_odd_sizes(size: tuple[int, int], kind: str) -> None:
+    check(decode(encoded(picture(*size), kind)))
+
+
+def test_a_file_decodes_to_the_same_pixels_everywhere() -> None:
+    digest = hashlib.sha256(decode(encoded(picture(401, 333), "PNG")).pixels).hexdigest()
+    assert digest == "6f6797379c8db7221a68d785fc5a9424c9dd7e0116864c3a5c386211495e3bf1"
+    digest = hashlib.sha256(thumbnail(decode(encoded(picture(401, 333), "PNG")).pixels)).hexdigest()
+    assert digest == "9460ff49b2b7bd6e44757c4f8afb7d11d08b56ff97bb2f83f62161096a91f258"
+
+
+def test_thumbnail() -> None:
+    small = thumbnail(decode(encoded(picture(), "PNG")).pixels)
+    assert small.dtype == np.uint8
+    assert small.shape == (32, 32)
+    assert small[0, 0] < small[-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"no image at all", "format"),
+        (encoded(picture(), "GIF"), "format"),
+        (encoded(picture(), "BMP"), "format"),
+        (encoded(picture(), "WEBP"), "format"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "format"),
+        (encoded(picture(), "PNG")[:-1000], "unreadable"),
+        (encoded(picture(), "JPEG")[:2000], "unreadable"),
+    ],
+)
+def test_what_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data)
+    assert caught.value.reason == reason
+    assert str(caught.value).startswith(f"{reason}: ")
+    assert "\n" not in str(caught.value)
+
+
+def png_that_declares(width: int, height: int) -> bytes:
+    """A PNG whose header promises more than its few bytes hold."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check_sum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check_sum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [
+        (100_000, 100_000),
+        (2**31 - 1, 2**31 - 1),
+        (7072, 7072),
+        (MAX_SIDE + 1, 1),
+        (1, MAX_SIDE + 1),
+    ],
+)
+def test_bombs_are_refused_by_what_they_declare(width: int, height: int) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(png_that_declares(width, height))
+    assert caught.value.reason == "too-many-pixels"
+
+
+def test_limits_are_settable() -> None:
+    data = encoded(picture(), "PNG")
+    decode(data, max_bytes=len(data), max_pixels=200 * 160)
+    with pytest.raises(ImageError, match="too-large"):
+        decode(data, max_bytes=len(data) - 1)
+    with pytest.raises(ImageError, match="too-many-pixels"):
+        decode(data, max_pixels=200 * 160 - 1)
+
+
+WHOLE = {
+    name: FILES[name][0]() for name in ("rgb jpeg", "progressive jpeg", "rgba png", "lzw tiff")
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(name=st.sampled_from(sorted(WHOLE)), share=st.floats(0, 1, exclude_max=True))
+def test_truncated_anywhere(name: str, share: float) -> None:
+    whole = WHOLE[name]
+    try:
+        pixels = decode(whole[: int(share * len(whole))]).pixels
+    except ImageError:
+        return
+    # Only marks of the end are missing then.
+    assert (pixels == decode(whole).pixels).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    start=st.sampled_from(
+        [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0"]
+    ),
+    rest=st.binary(max_size=300),
+)
+def test_random_bytes(start: bytes, rest: bytes) -> None:
+    with suppress(ImageError):
+        check(decode(start + rest))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    name=st.sampled_from(sorted(WHOLE)),
+    changes=st.lists(st.tuples(st.floats(0, 0.2), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_flipped_bytes(name: str, changes: list[tuple[float, int]]) -> None:
+    data = bytearray(WHOLE[name])
+    for where, value in changes:
+        data[int(where**2 * len(data))] = value
+    with suppress(ImageError):
+        check(decode(bytes(data)))

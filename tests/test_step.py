@@ -1,0 +1,59 @@
+"""What stands around every step's body."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from components.step import peak_memory, state_folder, step
+
+
+def test_success_says_what_it_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    with step("split"):
+        pass
+    out = capsys.readouterr().out
+    assert out.startswith("split finished in 0.0 s, peak memory ")
+    assert out.endswith(" GB\n")
+
+
+def test_a_user_error_is_one_line_and_exit_status_1() -> None:
+    script = (
+        "from components.errors import UserError\n"
+        "from components.step import step\n"
+        "with step('ingest'):\n"
+        "    raise UserError('source x: no such file; give a folder')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "ingest: source x: no such file; give a folder\n"
+    assert done.stdout == ""
+
+
+def test_a_fault_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), step("train"):
+        1 / 0  # noqa: B018
+    with pytest.raises(SystemExit), step("train"):
+        raise UserError("bad input")
+
+
+def test_peak_memory_is_in_bytes() -> None:
+    before = peak_memory()
+    block = bytearray(b"\1" * 100_000_000)
+    assert len(block) == 100_000_000
+    assert 20_000_000 < before <= peak_memory() < 100_000_000_000
+    assert peak_memory() >= 100_000_000
+
+
+def test_state_folder(tmp_path: Path) -> None:
+    assert state_folder(str(tmp_path), "tune") == tmp_path / "tune"
+    assert state_folder("~/state", "tune") == Path.home() / "state" / "tune"
+    assert state_folder("", "tune") == Path(tempfile.gettempdir(), "brain-tumor", "tune")

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.dataset import ImageDataset, Split
+from components.train.batches import BATCH_SIZE, training_batches, validation_batches
+
+
+def _pixels(batches: tf.data.Dataset) -> np.ndarray:
+    return np.concatenate([pixels.numpy() for pixels, _ in batches])
+
+
+def _order(dataset: ImageDataset, pixels: np.ndarray) -> list[int]:
+    known = {image.tobytes(): i for i, image in enumerate(dataset.read(range(len(dataset))))}
+    return [known[image.tobytes()] for image in pixels]
+
+
+@pytest.fixture
+def train(split: Split) -> np.ndarray:
+    return split.part("train")
+
+
+def test_every_image_comes_once_an_epoch(dataset: ImageDataset, train: np.ndarray) -> None:
+    order = _order(dataset, _pixels(training_batches(dataset, train, seed=3, epoch=0)))
+    assert sorted(order) == train.tolist()
+    assert order != train.tolist()
+
+
+def test_the_order_depends_on_seed_and_epoch_alone(
+    dataset: ImageDataset, train: np.ndarray
+) -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        return _order(dataset, _pixels(training_batches(dataset, train, seed, epoch)))
+
+    first = order(3, 0)
+    np.random.seed(99)
+    assert order(3, 0) == first
+    assert order(3, 1) != first
+    assert order(4, 0) != first
+    assert order(4, 0) != order(3, 1)
+
+
+def test_labels_stand_with_their_images(dataset: ImageDataset, train: np.ndarray) -> None:
+    batches = list(training_batches(dataset, train, seed=3, epoch=0))
+    assert [len(labels) for _, labels in batches] == [BATCH_SIZE, len(train) - BATCH_SIZE]
+    for pixels, labels in batches:
+        expected = dataset.labels[_order(dataset, pixels.numpy())]
+        assert labels.shape == (len(pixels), 1)
+        assert labels.dtype == "float32"
+        assert labels.numpy()[:, 0].tolist() == expected.tolist()
+
+
+def test_validation_keeps_the_order(dataset: ImageDataset, split: Split) -> None:
+    indices = split.part("validation")
+    batches = validation_batches(dataset, indices)
+    assert _order(dataset, _pixels(batches)) == indices.tolist()
+    assert batches.cardinality() == -(-len(indices) // BATCH_SIZE)
