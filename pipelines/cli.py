@@ -216,11 +216,14 @@ def predict(
     Exit status 1 if a file could not be classified. This is no diagnosis.
     """
     from components.images import ImageError
+    from pipelines.quiet import quiet_stderr
     from serving.classifier import Classifier
 
+    with quiet_stderr():
+        classifier = Classifier(model)
     rows: list[dict[str, Any]] = []
     failed = False
-    for path, answer in Classifier(model).classify_files(files):
+    for path, answer in classifier.classify_files(files):
         if isinstance(answer, ImageError):
             failed = True
             rows.append({"file": str(path), "error": str(answer)})

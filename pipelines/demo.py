@@ -10,14 +10,15 @@ from components.dataset import CLASSES
 from components.errors import UserError
 from components.ingest.sample import write_sample
 from pipelines.local import run_local, show_results
+from pipelines.quiet import quiet_stderr
 from pipelines.settings import check_run
 
 PARAMETERS = {
-    "source": "sample://?images=800&seed=7",
+    "source": "sample://?images=700&seed=7",
     "max_trials": 2,
     "tune_epochs": 6,
     "seed": 9,
-    "epochs": 24,
+    "epochs": 20,
     "min_accuracy": 0.7,
     "min_sensitivity": 0.7,
     "min_specificity": 0.6,
@@ -52,7 +53,9 @@ def _classify_three(model_uri: str, console: Console) -> None:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for heading in ("three images of another sample", "it is", "the model says", "probability"):
             table.add_column(heading)
-        for path, answer in Classifier(model_uri).classify_files(files):
+        with quiet_stderr():
+            classifier = Classifier(model_uri)
+        for path, answer in classifier.classify_files(files):
             assert isinstance(answer, Prediction)
             truth = next(name for name in CLASSES if name in path.parts)
             style = "green" if answer.label == truth else "red"

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import re
 import sys
@@ -20,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.errors import UserError
-from components.files import write_atomically
+from components.evaluate.results import EVALUATION, Evaluation, PartResult
 from components.ingest.sources import source_fingerprint
 from pipelines.cluster import Cluster
 from pipelines.training import training_pipeline
@@ -54,13 +53,11 @@ class LocalRun:
         outputs: The pipeline's outputs: values, and artifacts with a local `path`.
         steps: What each step took.
         log: File with everything that was printed.
-        metrics_file: JSON of all metrics of the evaluation.
     """
 
     outputs: dict[str, Any]
     steps: list[StepCost] = field(default_factory=list)
     log: Path = Path()
-    metrics_file: Path = Path()
 
 
 def run_local(parameters: dict[str, Any], root: Path, console: Console) -> LocalRun:
@@ -116,10 +113,7 @@ def run_local(parameters: dict[str, Any], root: Path, console: Console) -> Local
                 task = training_pipeline(Cluster(retries=0))(**parameters)
         except RuntimeError as error:
             raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
-    outputs = dict(task.outputs)
-    metrics_file = log.with_suffix(".metrics.json")
-    write_atomically(metrics_file, json.dumps(outputs["metrics"].metadata, indent=1))
-    return LocalRun(outputs, transcript.steps, log, metrics_file)
+    return LocalRun(dict(task.outputs), transcript.steps, log)
 
 
 def show_results(run: LocalRun, console: Console) -> None:
@@ -134,10 +128,11 @@ def show_results(run: LocalRun, console: Console) -> None:
         else:
             costs.add_row(step.name, f"{step.seconds:.1f} s", f"{step.memory_gb:.2f} GB")
     costs.add_row("total", f"{sum(step.seconds for step in run.steps):.1f} s", "", style="bold")
+    evaluation = Path(run.outputs["evaluation"].path)
     console.print()
     console.print(costs)
     console.print()
-    console.print(_figures(run.outputs["metrics"].metadata))
+    console.print(_figures(Evaluation.open(evaluation).held_out))
     console.print()
     places = Table(box=None, pad_edge=False, show_header=False)
     if run.outputs["registered"]:
@@ -146,24 +141,27 @@ def show_results(run: LocalRun, console: Console) -> None:
         places.add_row("model", "[red]not registered[/]: it did not pass the gate, see above")
     for name in ("evaluation", "train", "tune", "split", "data"):
         places.add_row(f"{name} report", run.outputs[f"{name}_report"].path)
-    places.add_row("metrics", str(run.metrics_file))
+    places.add_row("metrics", str(evaluation / EVALUATION))
     places.add_row("log", str(run.log))
     console.print(places, soft_wrap=True)
 
 
-def _figures(metrics: dict[str, float]) -> Table:
+def _figures(held_out: PartResult) -> Table:
     """Returns the held-out figures beside the two floors, with their intervals."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("held-out images")
-    for heading in ("model", "metadata only", "1-NN"):
+    table.add_column(f"{held_out.images:,} held-out images")
+    predictors = {
+        "model": held_out.model,
+        "metadata only": held_out.metadata_floor,
+        "1-NN": held_out.nearest_neighbour_floor,
+    }
+    for heading in predictors:
         table.add_column(heading, justify="right")
-    predictors = ("held_out", "held_out_metadata_floor", "held_out_nearest_neighbour_floor")
     for measure in ("accuracy", "sensitivity", "specificity", "auroc"):
         cells = []
-        for predictor in predictors:
-            value, low, high = (
-                100 * metrics[f"{predictor}_{measure}{end}"] for end in ("", "_low", "_high")
-            )
+        for scores in predictors.values():
+            found = getattr(scores, measure)
+            value, low, high = (100 * share for share in (found.value, found.low, found.high))
             cells.append(f"{value:.1f}% [dim]({low:.1f}–{high:.1f})[/]")
         table.add_row(measure if measure != "auroc" else "AUROC", *cells)
     return table

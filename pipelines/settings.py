@@ -14,8 +14,8 @@ from pipelines.cluster import Cluster
 from pipelines.training import training_pipeline
 
 Checked = TypeVar("Checked", bound=BaseModel)
-Share = Annotated[float, Field(gt=0, lt=1)]
-Bound = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Bound = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
 # What the signature's types leave open. Names, types, defaults and descriptions stand there.

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from kfp import dsl, kubernetes
-from kfp.dsl import HTML, Metrics
+from kfp.dsl import HTML, Artifact, Metrics
 from kfp.dsl.graph_component import GraphComponent
 
 from components.evaluate.component import evaluate
@@ -29,6 +29,7 @@ class Outputs(NamedTuple):
     tune_report: HTML
     train_report: HTML
     evaluation_report: HTML
+    evaluation: Artifact
     metrics: Metrics
 
 
@@ -219,6 +220,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             tune_report=tune_task.outputs["report"],
             train_report=train_task.outputs["report"],
             evaluation_report=evaluate_task.outputs["report"],
+            evaluation=evaluate_task.outputs["evaluation"],
             metrics=evaluate_task.outputs["metrics"],
         )
 

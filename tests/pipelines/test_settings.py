@@ -57,13 +57,12 @@ def test_a_name_like_none_is_told_all() -> None:
         ("held_out_share", 0, "greater than 0"),
         ("validation_share", -0.1, "greater than 0"),
         ("max_bad_share", 1.5, "less than or equal to 1"),
-        ("min_accuracy", float("nan"), "0"),
+        ("min_accuracy", float("nan"), "a finite number"),
         ("min_sensitivity", "high", "a valid number"),
         ("champion_margin", 2, "less than or equal to 1"),
         ("epochs", 0, "greater than or equal to 1"),
         ("epochs", 2.5, "a valid integer"),
         ("max_trials", 10**6, "less than or equal to 100000"),
-        ("tune_epochs", True, "a valid integer"),
         ("patience", -1, "greater than or equal to 0"),
         ("bootstrap_samples", 10, "greater than or equal to 100"),
         ("seed", 2**31, "less than 2147483648"),
@@ -90,7 +89,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         check_run({"epochs": 0, "sead": 1})
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=30)
 @given(
     st.dictionaries(
         st.one_of(st.sampled_from(NAMES), st.text(max_size=8)),
