@@ -19,7 +19,7 @@ from pipelines.compile import compiled
 from pipelines.training import NAME
 from pipelines.version import git_revision
 
-TIMEOUT = 60.0  # seconds an answer may take
+TIMEOUT = (10.0, 60.0)  # seconds to connect, and for an answer
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from scipy.spatial import cKDTree
 CORRELATION = 0.98
 _FREQUENCIES = 12
 _FLAT = 1.0  # standard deviation in grey levels below which there is no picture to compare
-_TREE_DIMENSIONS = 8  # with more, a k-d tree looks at nearly everything
+_TREE_DIMENSIONS = 6  # with more, a k-d tree looks at nearly everything
 _IMAGES_AT_ONCE = 512
 _PAIRS_AT_ONCE = 8192
 

@@ -106,9 +106,9 @@ def metadata_accuracy(dataset: ImageDataset, seed: int = 0) -> MetadataAccuracy 
         if len(np.unique(groups[labels == label])) < FOLDS:
             return None
     accuracies = []
-    for folds in (StratifiedKFold, StratifiedGroupKFold):
+    for folds, whole in ((StratifiedKFold, None), (StratifiedGroupKFold, groups)):
         scores = np.empty(len(dataset))
-        divided = folds(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups)
+        divided = folds(FOLDS, shuffle=True, random_state=seed).split(labels, labels, whole)
         for train, test in divided:
             scores[test] = metadata_scores(dataset, train, test, seed)
         guess = Predictor(scores, 0.5)

@@ -70,7 +70,7 @@ def test_metadata_gives_the_class_away(dataset: ImageDataset) -> None:
 def test_hostile_names_are_escaped(
     tmp_path: Path, as_folder: Writer, image_files: dict[str, bytes]
 ) -> None:
-    name = HOSTILE.replace("/", "∕")
+    name = HOSTILE.replace("/", "\N{DIVISION SLASH}")
     files = {**image_files, f"Healthy/{name}": b"bad", f"Brain Tumor/{name}": b""}
     folder = as_folder(tmp_path / "<script>source", files)
     with open_source(str(folder)) as source:

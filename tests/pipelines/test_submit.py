@@ -297,7 +297,7 @@ def test_nobody_answers(kfp: Kfp) -> None:
 
 
 def test_a_server_that_never_answers(kfp: Kfp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submitting, "TIMEOUT", 0.05)
+    monkeypatch.setattr(submitting, "TIMEOUT", (0.05, 0.05))
     monkeypatch.setattr(kfp, "get", lambda *_: threading.Event().wait(1) or (200, {}))
     with pytest.raises(UserError, match=r"cannot be reached: .*timed out"):
         _submit(kfp)

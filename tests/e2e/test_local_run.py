@@ -1,0 +1,167 @@
+"""The command line runs the real pipeline, from images to a registered model, and again."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from components.checksums import verify
+
+SCRIPT = Path(sys.executable).with_name("brain-tumor")
+STEPS = ["ingest", "split", "tune", "train", "evaluate", "register"]
+OPTIONS = [
+    *("--source", "sample://?images=60"),
+    *("--max-trials", "1", "--tune-epochs", "1", "--epochs", "1"),
+    *("--bootstrap-samples", "100", "--champion-margin", "1"),
+    *("--min-accuracy", "0", "--min-sensitivity", "0", "--min-specificity", "0"),
+]
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@dataclass
+class Run:
+    status: int
+    out: str
+    err: str
+
+    def costs(self) -> dict[str, str]:
+        """What the summary says each step took."""
+        rows = re.findall(r"^(\w+) +(cached|[\d.]+ s)", self.out, re.MULTILINE)
+        return {name: cost for name, cost in rows if name in STEPS}
+
+    def place(self, name: str) -> Path:
+        """Where the summary says a thing is."""
+        (found,) = re.findall(rf"^{name} +(/.*)$", self.out, re.MULTILINE)
+        return Path(found.strip())
+
+
+def _command(runs: Path, *changed: str) -> list[str]:
+    return [str(SCRIPT), "run", "--runs", str(runs), *OPTIONS, *changed]
+
+
+def _run(runs: Path, *changed: str) -> Run:
+    done = subprocess.run(_command(runs, *changed), cwd=runs, capture_output=True, text=True)
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def first(runs: Path) -> Run:
+    run = _run(runs)
+    assert run.status == 0, run.out + run.err
+    return run
+
+
+def test_the_pipeline_runs_from_images_to_a_registered_model(runs: Path, first: Run) -> None:
+    assert list(first.costs()) == STEPS
+    assert "cached" not in first.costs().values()
+    model = first.place("model")
+    assert model == runs / "registry" / "brain-tumor" / "1"
+    verify(model)
+    assert (model / "saved_model.pb").exists()
+    assert json.loads((model / "labels.json").read_text())
+    assert "sample" in (model / "model_card.md").read_text()
+
+
+def test_the_reports_and_metrics_are_there(first: Run) -> None:
+    for name in ("evaluation", "train", "tune", "split", "data"):
+        html = first.place(f"{name} report").read_text()
+        assert html.startswith("<!doctype html>") or html.startswith("<!DOCTYPE html>")
+        assert "http://" not in html
+        assert "https://" not in html
+        assert len(html.encode()) < 2_000_000
+    evaluation = json.loads(first.place("metrics").read_text())
+    assert 0 <= evaluation["held_out"]["model"]["accuracy"]["value"] <= 1
+    (trials,) = first.place("tune report").parent.glob("trials/trials.csv")
+    assert len(list(csv.DictReader(trials.open()))) == 1
+
+
+def test_the_console_is_for_people_and_the_log_has_all(first: Run) -> None:
+    assert "KFP Executor" not in first.out
+    assert "executor_input" not in first.out
+    assert "Traceback" not in first.out + first.err
+    assert not first.err.strip()
+    assert "held-out images" in first.out
+    log = first.place("log").read_text()
+    assert "KFP Executor" in log
+    assert "\x1b[" not in log
+
+
+def test_the_registered_model_answers(first: Run, tmp_path: Path) -> None:
+    subprocess.run([SCRIPT, "sample", tmp_path / "new", "--images", "20"], check=True)
+    folder = next((tmp_path / "new").rglob("Healthy"))
+    images = sorted(folder.glob("*.jpg"))[:2]
+    done = subprocess.run(
+        [SCRIPT, "predict", first.place("model"), *images, "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = json.loads(done.stdout)
+    assert [answer["file"] for answer in answers] == [str(image) for image in images]
+    assert {answer["model_version"] for answer in answers} == {1}
+
+
+def test_again_with_a_gate_that_nothing_passes(runs: Path, first: Run) -> None:
+    again = _run(runs, "--min-accuracy", "1", "--min-sensitivity", "1", "--min-specificity", "1")
+    assert again.status == 0, again.out + again.err
+    costs = again.costs()
+    assert costs.pop("register") != "cached"
+    assert costs == dict.fromkeys(STEPS[:-1], "cached")
+    assert "not registered" in again.out
+    assert "NOT registered: the model did not pass the gate" in again.out
+    assert [path.name for path in first.place("model").parent.glob("[0-9]*")] == ["1"]
+
+
+def test_a_run_killed_in_training_is_resumed_by_the_same_command(runs: Path, first: Run) -> None:
+    options = ("--epochs", "8")
+    process = subprocess.Popen(
+        _command(runs, *options), cwd=runs, stdout=subprocess.PIPE, text=True, bufsize=1,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout
+    with process.stdout:
+        for line in process.stdout:
+            if re.match(r" *epoch +2/8 ", line):
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+        else:
+            pytest.fail("the run ended before its second epoch")
+    assert process.wait() == -signal.SIGKILL
+
+    resumed = _run(runs, *options)
+    assert resumed.status == 0, resumed.out + resumed.err
+    found = re.search(r"resumed after epoch (\d)", resumed.out)
+    assert found
+    assert int(found[1]) >= 2
+    assert re.findall(r"epoch +(\d)/8", resumed.out) == [
+        str(epoch) for epoch in range(int(found[1]) + 1, 9)
+    ]
+    assert all(resumed.costs()[name] == "cached" for name in ("ingest", "split", "tune"))
+    record = json.loads(
+        next(resumed.place("train report").parent.rglob("training.json")).read_text()
+    )
+    assert record["epochs"] == 8
+    assert resumed.place("model").name == "2"
+
+
+def test_a_failing_step_says_why_in_a_line(tmp_path: Path) -> None:
+    failed = _run(tmp_path, "--max-bad-share", "0")
+    assert failed.status == 2
+    (line,) = failed.err.splitlines()
+    assert line.startswith("error: ")
+    assert "the whole log is" in line
+    assert "Traceback" not in failed.out
+    assert [line for line in failed.out.splitlines() if line.startswith("  ingest: ")]

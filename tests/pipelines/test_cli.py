@@ -1,0 +1,196 @@
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from pipelines import cli
+from pipelines.settings import parameters
+
+Invoke = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("run", "compile", "submit", "predict", "sample", "demo")
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Invoke:
+    """Runs the command line in this process: exit status, standard output and error."""
+
+    def invoked(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["brain-tumor", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(cli.console, "_width", 200)
+        monkeypatch.setattr(cli.errors, "_width", 200)
+        capsys.readouterr()
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return invoked
+
+
+@pytest.fixture
+def told(invoke: Invoke) -> Callable[..., str]:
+    """Runs a command that must end with exit status 2 and one line."""
+
+    def line(*arguments: object) -> str:
+        status, out, err = invoke(*arguments)
+        assert status == 2
+        assert out == ""
+        assert "Traceback" not in err
+        (only,) = err.splitlines()
+        return only.removeprefix("error: ")
+
+    return line
+
+
+def _plain(text: str) -> str:
+    """Help without its boxes, in one line."""
+    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", re.sub(r"\x1b\[[\d;]*m", "", text)).split())
+
+
+def test_the_console_script() -> None:
+    script = Path(sys.executable).with_name("brain-tumor")
+    done = subprocess.run(
+        [script, "run", "--epochs", "0"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: epochs: 0 is not allowed")
+
+
+def test_help_names_every_command(invoke: Invoke) -> None:
+    status, out, _ = invoke("--help")
+    assert status == 0
+    assert all(re.search(rf"\b{command}\b", out) for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_help_describes_every_parameter(invoke: Invoke, command: str) -> None:
+    status, out, _ = invoke(command, "--help")
+    assert status == 0
+    text = _plain(out)
+    for parameter in parameters():
+        assert f"--{parameter.name.replace('_', '-')} " in text
+        assert parameter.description.split(".")[0][:30] in text
+    assert "grouped|by-name" in text
+    assert "[default: 50]" in text
+    assert '[default: [{"key": "nvidia.com/gpu"' in text
+
+
+def test_every_parameter_stands_in_a_panel_once() -> None:
+    shown = [name for names in cli.PANELS.values() for name in names]
+    assert sorted(shown) == sorted(parameter.name for parameter in parameters())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(invoke: Invoke, command: str) -> None:
+    status, out, _ = invoke(command, "-h")
+    assert status == 0
+    assert f"Usage: brain-tumor {command}" in _plain(out)
+
+
+def test_no_command_shows_help_and_an_unknown_one_is_told(invoke: Invoke) -> None:
+    assert "Usage" in "".join(invoke()[1:])
+    status, _, err = invoke("trian")
+    assert status == 2
+    assert "No such command 'trian'" in _plain(err)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--split-strategy", "random"], "split_strategy: 'random' is not allowed; it should be"),
+        (["--held-out-share", "1.5"], "held_out_share: 1.5 is not allowed; it should be less"),
+        (["--min-accuracy", "nan"], "min_accuracy: nan is not allowed"),
+        (["--gpu-node-selector", "{"], "gpu_node_selector: '{' is no JSON"),
+        (["--gpu-tolerations", "{}"], "gpu_tolerations: {} is not allowed"),
+        (["--config", "/nowhere/run.yaml"], "/nowhere/run.yaml: cannot read the configuration"),
+    ],
+)
+@pytest.mark.parametrize("command", [["run"], ["submit", "--endpoint", "http://127.0.0.1:9"]])
+def test_mistakes_are_told_before_anything_runs(
+    told: Callable[..., str], command: list[str], options: list[str], reason: str
+) -> None:
+    assert told(*command, *options).startswith(reason)
+
+
+def test_a_number_that_is_none(invoke: Invoke) -> None:
+    status, _, err = invoke("run", "--epochs", "many")
+    assert status == 2
+    assert re.search("Invalid value for '--epochs': .*valid integer", _plain(err))
+    assert "Traceback" not in err
+
+
+def test_a_misspelt_name_in_the_configuration(told: Callable[..., str], tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("epoch: 20\n")
+    assert told("run", "-c", config) == "'epoch' is no parameter; did you mean 'epochs'?"
+
+
+def test_options_win_over_the_configuration(told: Callable[..., str], tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("epochs: -5\nseed: -1\n")
+    line = told("run", "-c", config, "--epochs", "-7")
+    assert line.startswith("epochs: -7 is not allowed")
+    assert "; seed: -1 is not allowed" in line
+
+
+def test_markup_in_a_message_is_shown_as_it_is(told: Callable[..., str], tmp_path: Path) -> None:
+    assert "[/red][bold].yaml: cannot read" in told("run", "-c", tmp_path / "[/red][bold].yaml")
+    assert "pattern '^[1-9]\\d*[MG]i$'" in told("compile", "--shared-memory", "2 GB")
+
+
+def test_submitting_to_nobody(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.submit.git_revision", lambda: "0123456789ab")
+    line = told("submit", "--endpoint", "http://127.0.0.1:9")
+    assert line.startswith("KFP at http://127.0.0.1:9 cannot be reached")
+    monkeypatch.setenv("KFP_ENDPOINT", "http://127.0.0.1:7")
+    assert told("submit").startswith("KFP at http://127.0.0.1:7 cannot be reached")
+
+
+def test_submitting_without_an_endpoint(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KFP_ENDPOINT", raising=False)
+    status, _, err = invoke("submit")
+    assert status == 2
+    assert "Missing option '--endpoint'" in _plain(err)
+
+
+def test_compile_and_check(invoke: Invoke, told: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "training.yaml"
+    assert invoke("compile", "-o", path, "--image", "mine")[:2] == (0, f"wrote {path}\n")
+    assert invoke("compile", "-o", path, "--image", "mine", "--check")[0] == 0
+    content = path.read_bytes()
+    reason = f"{path} is not what the code compiles to; run 'brain-tumor compile' and commit it"
+    assert told("compile", "-o", path, "--check") == reason
+    assert path.read_bytes() == content
+
+
+def test_a_sample(invoke: Invoke, tmp_path: Path) -> None:
+    status, out, _ = invoke("sample", tmp_path / "a", "--images", 20)
+    assert status == 0
+    assert "wrote 20 images" in out
+    assert len([path for path in (tmp_path / "a").rglob("*") if path.is_file()]) >= 20
+
+
+def test_predicting_with_a_folder_that_is_no_model(
+    told: Callable[..., str], tmp_path: Path
+) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(b"")
+    assert str(tmp_path) in told("predict", tmp_path, image)
+    assert "nowhere" in told("predict", tmp_path / "nowhere", image)
+
+
+def test_json_for_a_parameter() -> None:
+    assert cli._from_json("gpu_node_selector", json.dumps({"a": "b"})) == {"a": "b"}
+    with pytest.raises(UserError, match="gpu_node_selector: 'x' is no JSON"):
+        cli._from_json("gpu_node_selector", "x")

@@ -1,0 +1,109 @@
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from components.errors import UserError
+from pipelines import local
+from pipelines.local import StepCost, _Transcript, run_local
+
+LINES = """\
+10:00:00.000 - INFO - ----------------------------------------
+10:00:00.001 - INFO - Running pipeline: 'brain-tumor-training'
+10:00:00.002 - INFO - Task 'ingest' cache hit: /runs/.cache/abc
+10:00:00.003 - INFO - Executing task \x1b[96m'train'\x1b[0m
+10:00:00.004 - INFO - Streamed logs:
+
+    [KFP Executor 2026-01-01 10:00:00,000 INFO]: Got executor_input:
+    {
+        "inputs": {
+            "secret": "dumped"
+        }
+    }
+    I0000 00:00:1 tensorflow chatter
+    WARNING: All log messages before absl::InitializeLog() is called
+    epoch  1/2  loss [0.5]\r
+    train finished in 12.5 s, peak memory 1.25 GB
+    [KFP Executor 2026-01-01 10:00:12,000 INFO]: Wrote executor output file.
+10:00:13.000 - INFO - Task \x1b[96m'train'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m
+10:00:13.001 - INFO - Task 'train' outputs:
+    best_epoch: 2
+"""
+
+
+def _transcribed(text: str, piece: int | None = None) -> tuple[_Transcript, str, str]:
+    shown, log = io.StringIO(), io.StringIO()
+    transcript = _Transcript(Console(file=shown, width=200, color_system=None), log)
+    for start in range(0, len(text), piece or len(text)):
+        transcript.write(text[start : start + (piece or len(text))])
+    return transcript, shown.getvalue(), log.getvalue()
+
+
+@pytest.mark.parametrize("piece", [None, 1, 7])
+def test_the_console_shows_what_matters(piece: int | None) -> None:
+    transcript, shown, _ = _transcribed(LINES, piece)
+    assert shown.splitlines() == [
+        "ingest  taken from the cache",
+        "train",
+        "  epoch  1/2  loss [0.5]",
+        "  train finished in 12.5 s, peak memory 1.25 GB",
+    ]
+    assert transcript.steps == [
+        StepCost("ingest", cached=True),
+        StepCost("train", seconds=12.5, memory_gb=1.25),
+    ]
+
+
+def test_the_log_has_everything_without_colours() -> None:
+    _, _, log = _transcribed(LINES)
+    assert log == re.sub(r"\x1b\[\d+m|\r", "", LINES)
+
+
+def test_a_failing_step_tells_why() -> None:
+    text = (
+        "10:00 - INFO - Executing task 'ingest'\n10:00 - INFO - Streamed logs:\n"
+        "    ingest: /nowhere: there is nothing\n"
+        "10:01 - ERROR - Task 'ingest' finished with status FAILURE\n    after\n"
+    )
+    transcript, shown, _ = _transcribed(text)
+    assert shown.splitlines() == ["ingest", "  ingest: /nowhere: there is nothing"]
+    assert transcript.steps == []
+
+
+def test_what_a_step_prints_is_no_markup() -> None:
+    text = "10:00 - INFO - Executing task 'train'\n    [bold]not bold[/] [/nothing]\n"
+    assert "  [bold]not bold[/] [/nothing]" in _transcribed(text)[1]
+
+
+@pytest.mark.parametrize("name", ["runs folder", "source", "git_revision"])
+def test_a_word_that_kfp_would_rewrite_is_refused(tmp_path: Path, name: str) -> None:
+    root = tmp_path / ("python3" if name == "runs folder" else "runs")
+    parameters = {} if name == "runs folder" else {name: "/data/python3.11/images"}
+    with pytest.raises(UserError, match=f"^{name}: .*'python3' may not stand in it"):
+        run_local(parameters, root, Console())
+    assert not root.exists()
+
+
+def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", "mine")
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    before = dict(local.os.environ)
+    with local._environment():
+        assert local.os.environ["PYTHONUNBUFFERED"] == "mine"
+        assert local.os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
+    assert dict(local.os.environ) == before
+
+
+def test_a_change_of_the_code_is_a_cache_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "PROJECT", tmp_path)
+    module = tmp_path / "components" / "train" / "fit.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("a = 1\n")
+    first = local._code_digest()
+    assert local._code_digest() == first
+    module.write_text("a = 2\n")
+    assert local._code_digest() != first
