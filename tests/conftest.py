@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,3 +119,33 @@ def by_name(dataset: ImageDataset) -> Split:
 @pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., ImageDataset]:
     return write_dataset
+
+
+@pytest.fixture(scope="session")
+def make_training_record() -> Callable[..., Any]:
+    """Makes the record that the train step leaves beside a model."""
+    from components.train.trainer import TrainingRecord  # imports TensorFlow
+
+    def make(split: Split, **other: Any) -> TrainingRecord:
+        facts: dict[str, Any] = {
+            "architecture": "tiny",
+            "parameters": 21,
+            "learning_rate": 0.001,
+            "dropout": 0.3,
+            "dense": 128,
+            "augmentation": False,
+            "epochs": 2,
+            "best_epoch": 2,
+            "patience": 0,
+            "seed": 0,
+            "precision": "float32",
+            "device": "CPU",
+            "seconds_per_epoch": 1.0,
+            "split_strategy": split.strategy,
+            "dataset_digest": split.dataset_digest,
+            "split_digest": split.digest(),
+            "libraries": {"keras": "3"},
+        }
+        return TrainingRecord(**(facts | other))
+
+    return make

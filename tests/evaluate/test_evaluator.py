@@ -18,7 +18,6 @@ from components.evaluate.training import read_history, read_record
 from components.gradcam import gradcam, overlay
 from components.model import reference_cnn
 from components.report import MAX_BYTES
-from components.train.trainer import TrainingRecord
 
 
 @pytest.fixture(scope="module")
@@ -28,31 +27,15 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def write_model(model, dataset, tmp_path_factory):
+def write_model(model, make_training_record, tmp_path_factory):
     def write(split):
         folder = tmp_path_factory.mktemp("model")
         model.save(folder / "model.keras")
         (folder / "history.csv").write_text(
             "epoch,loss,accuracy,val_loss,val_accuracy\n1,0.7,0.5,nan,0.5\n2,0.6,0.6,0.8,0.55\n"
         )
-        record = TrainingRecord(
-            architecture="<script>x</script>",
-            parameters=model.count_params(),
-            learning_rate=0.001,
-            dropout=0.3,
-            dense=8,
-            augmentation=False,
-            epochs=2,
-            best_epoch=2,
-            patience=0,
-            seed=0,
-            precision="float32",
-            device="CPU",
-            seconds_per_epoch=1.0,
-            split_strategy=split.strategy,
-            dataset_digest=dataset.digest,
-            split_digest=split.digest(),
-            libraries={"keras": "3"},
+        record = make_training_record(
+            split, architecture="<script>x</script>", parameters=model.count_params(), dense=8
         )
         (folder / "training.json").write_text(record.model_dump_json())
         return folder

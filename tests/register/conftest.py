@@ -1,7 +1,7 @@
 """A tiny dataset, split and model that fit each other; the model is right on every image."""
 
 import hashlib
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +116,9 @@ def evaluation_folder(tmp_path_factory: pytest.TempPathFactory, evaluation: Eval
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_folder(
+    tmp_path_factory: pytest.TempPathFactory, split: Split, make_training_record: Callable
+) -> Path:
     """A model that calls bright images healthy: a convolution, its mean, and a sigmoid."""
     import keras
 
@@ -134,5 +136,6 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.layers[-1].set_weights([np.full((18, 1), 0.02, np.float32), np.float32([-4.9])])
     folder = tmp_path_factory.mktemp("model")
     model.save(folder / "model.keras")
-    (folder / "training.json").write_text(json.dumps({"architecture": "tiny", "note": "a|b\n<i>"}))
+    record = make_training_record(split, device="a|b\n<i>")
+    (folder / "training.json").write_text(record.model_dump_json())
     return folder

@@ -151,7 +151,12 @@ def _of_a_blind_model(evaluation: Evaluation) -> str:
 
 
 def test_champion_and_challenger_both_ways(
-    register: Callable, tmp_path: Path, blind_folder: Path, evaluation: Evaluation
+    register: Callable,
+    tmp_path: Path,
+    blind_folder: Path,
+    evaluation: Evaluation,
+    split: Split,
+    make_training_record: Callable,
 ) -> None:
     (tmp_path / "evaluation.json").write_text(_of_a_blind_model(evaluation))
     blind = {"model_folder": blind_folder, "evaluation_folder": tmp_path}
@@ -179,6 +184,8 @@ def test_a_champion_of_another_split_is_said_to_be_flattered(
     dataset: ImageDataset,
     split: Split,
     evaluation: Evaluation,
+    model_folder: Path,
+    make_training_record: Callable,
 ) -> None:
     root = tmp_path / "registry"
     shutil.copytree(registered.uri, version_folder(root, 1))
@@ -187,7 +194,11 @@ def test_a_champion_of_another_split_is_said_to_be_flattered(
     (tmp_path / "evaluation.json").write_text(
         evaluation.model_copy(update={"split_digest": other.digest()}).model_dump_json()
     )
-    result = register(root, split_folder=tmp_path, evaluation_folder=tmp_path)
+    shutil.copy(model_folder / "model.keras", tmp_path)
+    (tmp_path / "training.json").write_text(make_training_record(other).model_dump_json())
+    result = register(
+        root, split_folder=tmp_path, evaluation_folder=tmp_path, model_folder=tmp_path
+    )
     assert result.registered
     (note,) = result.reasons
     assert "version 1 was trained under another split" in note
@@ -204,7 +215,7 @@ def test_a_damaged_champion_stops_the_run(register: Callable, registered, tmp_pa
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("training.json", "[]", "not a JSON object"),
+        ("training.json", "[]", "Input should be an object"),
         ("training.json", None, "cannot read"),
         ("model.keras", "not a model", "cannot open the model"),
         ("model.keras", None, "cannot open the model"),
@@ -230,7 +241,12 @@ def test_bad_model_folders_are_named(
 
 
 def test_inputs_that_do_not_belong_together_are_refused(
-    register: Callable, tmp_path: Path, blind_folder: Path, evaluation: Evaluation
+    register: Callable,
+    tmp_path: Path,
+    blind_folder: Path,
+    evaluation: Evaluation,
+    split: Split,
+    make_training_record: Callable,
 ) -> None:
     with pytest.raises(UserError, match="evaluate this model"):
         register(tmp_path / "registry", model_folder=blind_folder)
@@ -239,8 +255,9 @@ def test_inputs_that_do_not_belong_together_are_refused(
     with pytest.raises(UserError, match="another dataset or split"):
         register(tmp_path / "registry", evaluation_folder=tmp_path)
     shutil.copytree(blind_folder, tmp_path / "model")
-    (tmp_path / "model" / "training.json").write_text(json.dumps({"split_digest": "0" * 64}))
-    with pytest.raises(UserError, match="may have learned these held-out images"):
+    elsewhere = make_training_record(split, split_digest="0" * 64)
+    (tmp_path / "model" / "training.json").write_text(elsewhere.model_dump_json())
+    with pytest.raises(UserError, match="trained on another split"):
         register(tmp_path / "registry", model_folder=tmp_path / "model")
     with pytest.raises(UserError, match="s3:// is not supported"):
         register("s3://bucket/models")
