@@ -1,5 +1,6 @@
 """What every step does around its work: report failure in one line, and say what it cost."""
 
+import json
 import resource
 import sys
 import tempfile
@@ -7,12 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from components.errors import UserError
+from components.files import write_atomically
 
 
 @contextmanager
-def step(name: str) -> Iterator[None]:
+def step(name: str, *metrics: Any) -> Iterator[None]:
     """Runs the body of a pipeline step.
 
     A `UserError` ends the process with exit status 1 and its one line on standard error, so that
@@ -21,6 +24,8 @@ def step(name: str) -> Iterator[None]:
 
     Args:
         name: The step's name, as in the pipeline.
+        *metrics: KFP artifacts that consist of metadata only. It is written to their path as
+            JSON, because kfp.local's cache forgets a step of which an artifact has no file.
 
     Yields:
         Nothing.
@@ -30,6 +35,8 @@ def step(name: str) -> Iterator[None]:
         yield
     except UserError as error:
         sys.exit(f"{name}: {error}")
+    for artifact in metrics:
+        write_atomically(artifact.path, json.dumps(artifact.metadata, indent=1))
     seconds = time.perf_counter() - started
     print(
         f"{name} finished in {seconds:.1f} s, peak memory {peak_memory() / 1e9:.2f} GB", flush=True

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp import local
+from kfp.local.logging_utils import local_logger_context
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -109,7 +110,8 @@ def run_local(parameters: dict[str, Any], root: Path, console: Console) -> Local
         warnings.simplefilter("ignore")  # that images and requests mean nothing here
         transcript = _Transcript(console, file)
         try:
-            with redirect_stdout(transcript):
+            # Within a task KFP logs to standard output; of cached ones it tells outside.
+            with redirect_stdout(transcript), local_logger_context():
                 task = training_pipeline(Cluster(retries=0))(**parameters)
         except RuntimeError as error:
             raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
@@ -134,16 +136,15 @@ def show_results(run: LocalRun, console: Console) -> None:
     console.print()
     console.print(_figures(Evaluation.open(evaluation).held_out))
     console.print()
-    places = Table(box=None, pad_edge=False, show_header=False)
-    if run.outputs["registered"]:
-        places.add_row("model", run.outputs["model_uri"])
-    else:
-        places.add_row("model", "[red]not registered[/]: it did not pass the gate, see above")
+    places = {
+        "model": run.outputs["model_uri"] or "not registered: it did not pass the gate, see above"
+    }
     for name in ("evaluation", "train", "tune", "split", "data"):
-        places.add_row(f"{name} report", run.outputs[f"{name}_report"].path)
-    places.add_row("metrics", str(evaluation / EVALUATION))
-    places.add_row("log", str(run.log))
-    console.print(places, soft_wrap=True)
+        places[f"{name} report"] = run.outputs[f"{name}_report"].path
+    places |= {"metrics": str(evaluation / EVALUATION), "log": str(run.log)}
+    for name, place in places.items():  # no table: it would cut the paths
+        style = "" if place.startswith(("/", "file:")) else "red"
+        console.print(Text(f"{name:<18}").append(place, style), soft_wrap=True)
 
 
 def _figures(held_out: PartResult) -> Table:
@@ -171,7 +172,7 @@ class _Transcript(io.TextIOBase):
     """Takes all that kfp.local prints: everything into the log, what matters onto the console."""
 
     _STARTED = re.compile(r"- INFO - Executing task '(?P<name>[\w-]+)'")
-    _CACHED = re.compile(r"Task '(?P<name>[\w-]+)' cache hit")
+    _CACHED = re.compile(r"- INFO - Task (?P<name>[\w-]+) cache hit")
     _ENDED = re.compile(r"- (INFO|ERROR) - Task '[\w-]+' finished with status")
     _COST = re.compile(
         r"^(?P<name>[\w-]+) finished in (?P<seconds>[\d.]+) s, peak memory (?P<gb>[\d.]+) GB"

@@ -1,11 +1,13 @@
 """What stands around every step's body."""
 
+import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from kfp import dsl
 
 from components.errors import UserError
 from components.step import peak_memory, state_folder, step
@@ -17,6 +19,13 @@ def test_success_says_what_it_cost(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.startswith("split finished in 0.0 s, peak memory ")
     assert out.endswith(" GB\n")
+
+
+def test_what_was_measured_is_in_a_file_as_well(tmp_path: Path) -> None:
+    metrics = dsl.Metrics(uri=str(tmp_path / "out" / "metrics"), metadata={})
+    with step("split", metrics):
+        metrics.log_metric("images", 3)
+    assert json.loads(Path(metrics.path).read_text()) == {"images": 3}
 
 
 def test_a_user_error_is_one_line_and_exit_status_1() -> None:

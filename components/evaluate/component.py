@@ -47,7 +47,7 @@ def evaluate(
     """
     from components.step import step
 
-    with step("evaluate"):
+    with step("evaluate", metrics, held_out_curves, full_dataset_curves):
         from components.dataset import CLASSES, ImageDataset, Split
         from components.evaluate.evaluator import evaluate
         from components.evaluate.results import RocCurves

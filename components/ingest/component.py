@@ -35,7 +35,7 @@ def ingest(
     """
     from components.step import state_folder, step
 
-    with step("ingest"):
+    with step("ingest", metrics):
         from components.dataset import CLASSES, ImageDataset
         from components.ingest.ingest import ingest as ingest_images
         from components.ingest.report import write_data_report

@@ -35,7 +35,7 @@ def split(
     """
     from components.step import step
 
-    with step("split"):
+    with step("split", metrics):
         from pathlib import Path
 
         from components.dataset import PARTS, SPLIT, ImageDataset, twins_in_training

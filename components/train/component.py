@@ -46,7 +46,7 @@ def train(
     from components.dataset import ImageDataset, Split
     from components.step import state_folder, step
 
-    with step("train"):
+    with step("train", metrics):
         from components.train.fit import Hyperparameters
         from components.train.trainer import train as train_model
 

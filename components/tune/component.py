@@ -45,7 +45,7 @@ def tune(
     from components.dataset import ImageDataset, Split
     from components.step import state_folder, step
 
-    with step("tune"):
+    with step("tune", metrics):
         from components.tune.search import best_trial
         from components.tune.tuner import tune as run_search
 

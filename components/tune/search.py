@@ -1,5 +1,6 @@
 """The search for hyperparameters, resumable after a kill."""
 
+import gc
 import hashlib
 import json
 import statistics
@@ -202,6 +203,7 @@ class _Search(base_tuner.BaseTuner):
                 break
             finally:
                 keras.backend.clear_session()
+                gc.collect()  # models and optimizers hold each other; a trial is up to 1 GB
             bests.append(fitted.best)
         return Trial(
             values,

@@ -12,7 +12,7 @@ from pipelines.local import StepCost, _Transcript, run_local
 LINES = """\
 10:00:00.000 - INFO - ----------------------------------------
 10:00:00.001 - INFO - Running pipeline: 'brain-tumor-training'
-10:00:00.002 - INFO - Task 'ingest' cache hit: /runs/.cache/abc
+10:00:00.002 - INFO - Task ingest cache hit (key=0123); skipping execution.
 10:00:00.003 - INFO - Executing task \x1b[96m'train'\x1b[0m
 10:00:00.004 - INFO - Streamed logs:
 
