@@ -17,7 +17,7 @@ PARAMETERS = {
     "source": "sample://?images=700&seed=7",
     "max_trials": 2,
     "tune_epochs": 6,
-    "seed": 9,
+    "seed": 15,
     "epochs": 20,
     "min_accuracy": 0.7,
     "min_sensitivity": 0.7,
