@@ -8,14 +8,15 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 	&& echo $$python && break; done)
 
 IMAGE ?= brain-tumor-train:latest
+SERVE_IMAGE ?= brain-tumor-serve:latest
 TENSORFLOW ?= cuda
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test benchmark compile image lock
+.PHONY: help demo test benchmark compile image serve-image lock
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Run the whole pipeline on sample data, here, in minutes
 	$(BIN)/brain-tumor demo
@@ -38,6 +39,10 @@ image: ## Build the training image; TENSORFLOW=cpu for one without CUDA
 	$(DOCKER) build --file Dockerfile.train --tag $(IMAGE) --build-arg TENSORFLOW=$(TENSORFLOW) \
 		--build-arg REVISION=$$(git rev-parse HEAD) .
 
+serve-image: ## Build the predictor's image
+	$(DOCKER) build --file Dockerfile.serve --tag $(SERVE_IMAGE) \
+		--build-arg REVISION=$$(git rev-parse HEAD) .
+
 # Locks are kept where they still fit; `make lock UPGRADE=--upgrade` takes the newest of everything.
 COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
 	--no-emit-find-links $(UPGRADE)
@@ -47,12 +52,18 @@ EVERYWHERE = --universal --python-version 3.11 --fork-strategy fewest
 IN_IMAGE = --extra train --constraints locks/dev.txt --excludes locks/not-in-image.txt \
 	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu
 
+# The predictor's image: no KFP and nothing that only training needs.
+SERVING = --extra serve --extra cpu --constraints locks/dev.txt \
+	--excludes locks/not-in-serving.txt --python-version 3.11 \
+	--python-platform x86_64-unknown-linux-gnu
+
 lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/dev.txt \
 		--extra train --extra cpu --extra stores --extra serve --extra dev
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/core.txt --constraints locks/dev.txt
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cpu.txt --extra cpu
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cuda.txt --extra cuda
+	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve.txt
 	grep --only-matching 'kfp==[0-9.]*' pyproject.toml \
 		| $(COMPILE) - --no-deps --no-annotate --output-file locks/kfp.txt
 

@@ -1,4 +1,4 @@
-"""The command line: `brain-tumor run | compile | submit | predict | sample | demo`."""
+"""The command line: `brain-tumor run | compile | submit | predict | serve | sample | demo`."""
 
 import functools
 import inspect
@@ -12,12 +12,14 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 from rich.table import Table
 
 from components.errors import UserError
 from pipelines import compile as compiling
 from pipelines import settings
 from pipelines.cluster import Cluster
+from serving.cli import serve
 
 app = typer.Typer(
     help="From brain-MRI images to a served classifier: a Kubeflow pipeline, here or on a cluster.",
@@ -217,27 +219,27 @@ def predict(
     """
     from components.images import ImageError
     from pipelines.quiet import quiet_stderr
-    from serving.classifier import Classifier
+    from serving.classifier import Classifier, find_files
 
     with quiet_stderr():
         classifier = Classifier(model)
+    paths = list(find_files(files))
+    answers = track(
+        classifier.classify_files(paths),
+        "classifying",
+        len(paths),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
     rows: list[dict[str, Any]] = []
     failed = False
-    for path, answer in classifier.classify_files(files):
+    for path, answer in answers:
         if isinstance(answer, ImageError):
             failed = True
             rows.append({"file": str(path), "error": str(answer)})
         else:
-            rows.append(
-                {
-                    "file": str(path),
-                    "label": answer.label,
-                    "probability": round(answer.probability, 6),
-                    "probabilities": {n: round(p, 6) for n, p in answer.probabilities.items()},
-                    "threshold": round(answer.threshold, 6),
-                    "model_version": answer.model_version,
-                }
-            )
+            rows.append({"file": str(path)} | answer.as_json())
     if output is Format.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
@@ -246,6 +248,9 @@ def predict(
         raise UserError("no files to classify: give images, or folders that hold some")
     if failed:
         raise typer.Exit(1)
+
+
+app.command()(serve)
 
 
 @app.command()
@@ -297,7 +302,9 @@ def _prediction_table(rows: list[dict[str, Any]]) -> Table:
         if "error" in row:
             table.add_row(file, f"[red]{escape(row['error'])}[/]", "")
         else:
-            table.add_row(file, row["label"], f"{row['probability']:.1%}")
+            strange = row.get("in_distribution") is False
+            note = " [yellow](no brain MRI?)[/]" if strange else ""
+            table.add_row(file, row["label"] + note, f"{row['probability']:.1%}")
     return table
 
 

@@ -2,11 +2,12 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from components.errors import UserError
 from components.images import MAX_BYTES, SHAPE, ImageError, decode
 from serving.model_folder import HEALTHY, open_model_folder
 
-SIGNATURE, INPUT, OUTPUT = "serving_default", "images", "probability_healthy"
+SERVING, EXPLAIN = "serving_default", "explain"
+INPUT, OUTPUT, HEATMAP = "images", "probability_healthy", "heatmap"
+SCORE = "in_distribution_score"
 BATCH = 64
 _THREADS = 4
 
@@ -30,6 +33,9 @@ class Prediction:
         probabilities: Of every class; they add up to 1.
         threshold: The positive class is answered where its probability reaches this.
         model_version: The registered version that answered.
+        in_distribution: Whether the image looks like those the model was trained on; None where
+            the model carries no such check.
+        in_distribution_score: What that rests on, at least 0; greater is stranger.
     """
 
     label: str
@@ -37,6 +43,12 @@ class Prediction:
     probabilities: dict[str, float]
     threshold: float
     model_version: int
+    in_distribution: bool | None = None
+    in_distribution_score: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns what is told of it on the wire; fields that are None are left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 class Classifier:
@@ -46,18 +58,32 @@ class Classifier:
         model: What the model's folder says of itself.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, cpus: int | None = None) -> None:
         """Checks a registered model's folder, then loads it.
 
         Args:
             folder: The version's folder.
+            cpus: How many to compute on; None leaves that to TensorFlow.
 
         Raises:
             UserError: A file is missing, extra or changed; a description is malformed; or the
                 SavedModel cannot be loaded or has another signature.
         """
         self.model = open_model_folder(folder)
-        self._answer = _load(self.model.path)
+        self._serving, self._explain = _load(self.model.path, cpus)
+        self.knows_its_own = (
+            self.model.score_limit is not None and SCORE in self._serving.structured_outputs
+        )
+
+    def warm(self, largest: int) -> None:
+        """Runs batches of every size once, because the first of each size is slow.
+
+        Args:
+            largest: Of the batches that will come.
+        """
+        for size in range(1, largest + 1):
+            self.classify(np.zeros((size, *SHAPE), np.uint8), size)
+        self.explain(np.zeros((1, *SHAPE), np.uint8))
 
     def classify(self, images: np.ndarray, batch_size: int = BATCH) -> list[Prediction]:
         """Classifies decoded images.
@@ -77,10 +103,22 @@ class Classifier:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, at least 1 is needed")
         return [
-            self._prediction(float(healthy))
+            prediction
             for start in range(0, len(images), batch_size)
-            for healthy in self._answer(images[start : start + batch_size])
+            for prediction in self._predictions(self._serving(images[start : start + batch_size]))
         ]
+
+    def explain(self, images: np.ndarray) -> list[tuple[Prediction, np.ndarray]]:
+        """Classifies decoded images and says where in them the evidence lies.
+
+        Args:
+            images: uint8 [n, 150, 150, 3].
+
+        Returns:
+            For each image its prediction and a heat map, float32 [h, w] within 0..1.
+        """
+        outputs = self._explain(images)
+        return list(zip(self._predictions(outputs), outputs[HEATMAP], strict=True))
 
     def classify_files(
         self, paths: Iterable[str | Path], batch_size: int = BATCH
@@ -118,7 +156,15 @@ class Classifier:
         for image in decoded:
             yield image if isinstance(image, ImageError) else next(predictions)
 
-    def _prediction(self, healthy: float) -> Prediction:
+    def _predictions(self, outputs: dict[str, np.ndarray]) -> list[Prediction]:
+        """Turns the model's outputs for a batch into answers."""
+        healthy = outputs[OUTPUT].tolist()
+        if not self.knows_its_own:
+            return [self._prediction(probability) for probability in healthy]
+        scores = outputs[SCORE].tolist()
+        return list(map(self._prediction, healthy, scores))
+
+    def _prediction(self, healthy: float, score: float | None = None) -> Prediction:
         model = self.model
         probabilities = {
             name: healthy if name == HEALTHY else 1 - healthy for name in model.classes
@@ -126,7 +172,13 @@ class Classifier:
         positive, negative = model.classes[model.positive], model.classes[1 - model.positive]
         label = positive if probabilities[positive] >= model.threshold else negative
         return Prediction(
-            label, probabilities[label], probabilities, model.threshold, model.version
+            label,
+            probabilities[label],
+            probabilities,
+            model.threshold,
+            model.version,
+            None if score is None else score <= (model.score_limit or 0.0),
+            score,
         )
 
 
@@ -152,26 +204,53 @@ def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
                     yield file
 
 
-def _load(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function from uint8 [n, 150, 150, 3] to P(Healthy), float32 [n]."""
+class _Function:
+    """A signature of the SavedModel with its weights frozen into it.
+
+    Constants let TensorFlow fold what does not depend on the image and lay weights out once.
+    """
+
+    def __init__(self, signature: Any) -> None:
+        import tensorflow as tf
+        from tensorflow.python.framework.convert_to_constants import (
+            convert_variables_to_constants_v2,
+        )
+
+        self.structured_outputs = signature.structured_outputs
+        self._function = convert_variables_to_constants_v2(signature)
+        self._constant = tf.constant
+        # A frozen function returns its outputs in the order of their names.
+        self._names = sorted(self.structured_outputs)
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = self._function(self._constant(images))
+        return {name: output.numpy() for name, output in zip(self._names, outputs, strict=True)}
+
+
+def _load(folder: Path, cpus: int | None) -> tuple[_Function, _Function]:
+    """Returns the two signatures, from uint8 [n, 150, 150, 3] to arrays by name."""
     import tensorflow as tf  # here, so that who only asks for the class does not wait seconds
 
+    if cpus is not None:
+        tf.config.set_visible_devices([], "GPU")
+        tf.config.threading.set_intra_op_parallelism_threads(cpus)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     try:
-        loaded = tf.saved_model.load(str(folder))
-        signature = loaded.signatures[SIGNATURE]
+        loaded = tf.saved_model.load(str(folder))  # which keeps the variables alive until frozen
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
         line = str(error).strip().split("\n", 1)[0]
         raise UserError(f"{folder}: cannot load the SavedModel: {line}") from error
-    inputs = signature.structured_input_signature[1]
-    if INPUT not in inputs or OUTPUT not in signature.structured_outputs:
-        raise UserError(f"{folder}: signature {SIGNATURE} does not map {INPUT} to {OUTPUT}")
-
-    def answer(images: np.ndarray) -> np.ndarray:
-        # Through `loaded`, because a signature alone does not keep the variables alive.
-        result = loaded.signatures[SIGNATURE](images=tf.constant(images))
-        return np.asarray(result[OUTPUT])
-
-    return answer
+    signatures = loaded.signatures
+    for name, outputs in ((SERVING, {OUTPUT}), (EXPLAIN, {OUTPUT, HEATMAP})):
+        if name not in signatures:
+            raise UserError(f"{folder}: has no signature {name}; register the model again")
+        inputs = signatures[name].structured_input_signature[1]
+        if INPUT not in inputs or not outputs <= signatures[name].structured_outputs.keys():
+            raise UserError(
+                f"{folder}: signature {name} does not map {INPUT} to "
+                f"{' and '.join(sorted(outputs))}"
+            )
+    return _Function(signatures[SERVING]), _Function(signatures[EXPLAIN])
 
 
 def _decode_file(path: Path) -> np.ndarray | ImageError:

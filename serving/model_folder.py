@@ -1,19 +1,29 @@
 """A registered model's folder: checked whole before any of it is believed."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from components.checksums import verify
+from components.checksums import SUMS, verify
 from components.errors import UserError, first_fault
 
 HEALTHY = "Healthy"
 METADATA, LABELS, SAVED_MODEL = "metadata.json", "labels.json", "saved_model.pb"
+CARD = "model_card.md"
 
 _T = TypeVar("_T")
 _LABELS = TypeAdapter(tuple[str, str])
+
+
+class _InDistribution(BaseModel):
+    """Where the check ends that tells brain MRI slices from other images."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    score_limit: float = Field(ge=0)
 
 
 class _Metadata(BaseModel):
@@ -26,6 +36,7 @@ class _Metadata(BaseModel):
     classes: tuple[str, str]
     positive_class: str
     threshold: float = Field(ge=0, le=1)
+    in_distribution: _InDistribution | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,10 @@ class ModelFolder:
         classes: Labels in the order of their indices.
         positive: Index of the class that is answered where its probability reaches the threshold.
         threshold: 0..1.
+        score_limit: The greatest in-distribution score of an image that looks like those of the
+            training; None where the model carries no such check.
+        digest: SHA-256 of the list of its files' digests, hex; names these very bytes.
+        card: What people should know of it, Markdown.
     """
 
     path: Path
@@ -47,6 +62,9 @@ class ModelFolder:
     classes: tuple[str, str]
     positive: int
     threshold: float
+    score_limit: float | None
+    digest: str
+    card: str
 
 
 def open_model_folder(path: str | Path) -> ModelFolder:
@@ -84,7 +102,17 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         classes=labels,
         positive=labels.index(metadata.positive_class),
         threshold=metadata.threshold,
+        score_limit=metadata.in_distribution.score_limit if metadata.in_distribution else None,
+        digest=hashlib.sha256((path / SUMS).read_bytes()).hexdigest(),
+        card=_read_card(path),
     )
+
+
+def _read_card(path: Path) -> str:
+    try:
+        return (path / CARD).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path / CARD}: cannot read: {error}; register the model again") from error
 
 
 def _read(path: Path, adapter: TypeAdapter[_T]) -> _T:

@@ -9,8 +9,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-LOCKS = sorted(path for path in (ROOT / "locks").glob("*.txt") if path.name != "not-in-image.txt")
-DOCKERFILE = (ROOT / "Dockerfile.train").read_text()
+LOCKS = sorted(
+    path for path in (ROOT / "locks").glob("*.txt") if not path.name.startswith("not-in-")
+)
+DOCKERFILES = [ROOT / "Dockerfile.train", ROOT / "Dockerfile.serve"]
+of_each_dockerfile = pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -24,7 +27,14 @@ def pins(name: str) -> dict[str, set[str]]:
 
 
 def test_every_lock_is_there() -> None:
-    assert {path.stem for path in LOCKS} == {"core", "dev", "kfp", "train-cpu", "train-cuda"}
+    assert {path.stem for path in LOCKS} == {
+        "core",
+        "dev",
+        "kfp",
+        "serve",
+        "train-cpu",
+        "train-cuda",
+    }
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
@@ -44,6 +54,11 @@ def test_lock_names_no_host_and_every_package_has_a_hash(lock: Path) -> None:
         ("dev.txt", {"tensorflow", "tensorflow-cpu", "kserve", "pytest"}, set()),
         ("train-cpu.txt", {"tensorflow-cpu"}, {"tensorflow", "kfp", "kubernetes", "pytest"}),
         ("train-cuda.txt", {"tensorflow"}, {"tensorflow-cpu", "kfp", "kubernetes", "pytest"}),
+        (
+            "serve.txt",
+            {"tensorflow-cpu", "kserve"},
+            {"kfp", "keras-tuner", "scikit-learn", "matplotlib", "kagglehub", "pytest"},
+        ),
     ],
 )
 def test_lock_holds_what_it_is_for(lock: str, wanted: set[str], unwanted: set[str]) -> None:
@@ -58,7 +73,9 @@ def test_cuda_comes_with_the_cuda_lock_alone() -> None:
     assert not any(name.startswith("nvidia-") for name in pins("train-cpu.txt"))
 
 
-@pytest.mark.parametrize("lock", ["core.txt", "kfp.txt", "train-cpu.txt", "train-cuda.txt"])
+@pytest.mark.parametrize(
+    "lock", ["core.txt", "kfp.txt", "serve.txt", "train-cpu.txt", "train-cuda.txt"]
+)
 def test_everything_ships_in_the_version_that_was_tested(lock: str) -> None:
     tested = pins("dev.txt")
 
@@ -67,38 +84,46 @@ def test_everything_ships_in_the_version_that_was_tested(lock: str) -> None:
             assert versions <= tested[package], package
 
 
-def test_image_runs_as_a_numeric_user_that_is_not_root() -> None:
-    final_stage = DOCKERFILE.split("\nFROM ")[-1]
+@of_each_dockerfile
+def test_image_runs_as_a_numeric_user_that_is_not_root(dockerfile: Path) -> None:
+    final_stage = dockerfile.read_text().split("\nFROM ")[-1]
     (user,) = re.findall(r"^USER (\S+)$", final_stage, re.MULTILINE)
 
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
 
 
-def test_image_installs_nothing_when_it_starts() -> None:
-    final_stage = DOCKERFILE.split("\nFROM ")[-1]
+@of_each_dockerfile
+def test_image_installs_nothing_when_it_starts(dockerfile: Path) -> None:
+    final_stage = dockerfile.read_text().split("\nFROM ")[-1]
 
     assert not re.search(r"\bpip\b|^RUN\b", final_stage, re.MULTILINE)
 
 
-def test_dockerfile_names_no_index() -> None:
-    assert not re.search(r"://|PIP_|--(extra-)?index-url|--find-links|--trusted-host", DOCKERFILE)
+@of_each_dockerfile
+def test_dockerfile_names_no_index(dockerfile: Path) -> None:
+    text = dockerfile.read_text()
+
+    assert not re.search(r"://|PIP_|--(extra-)?index-url|--find-links|--trusted-host", text)
 
 
-def test_everything_that_the_dockerfile_copies_is_in_its_context() -> None:
+@of_each_dockerfile
+def test_everything_that_the_dockerfile_copies_is_in_its_context(dockerfile: Path) -> None:
     allowed = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }
-    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE):
+    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile.read_text(), re.MULTILINE):
         assert {source.split("/")[0] for source in sources.split()} <= allowed
 
 
 def test_package_data_holds_every_file_that_the_steps_read() -> None:
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["*"]
-    for folder in ("components", "pipelines"):
+    shipped = PROJECT["tool"]["setuptools"]["package-data"]
+    for folder in ("components", "pipelines", "serving"):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and path.suffix not in (".py", ".pyc", ".md"):
+                patterns = shipped["*"] + shipped.get(folder, [])
                 assert any(path.match(pattern) for pattern in patterns), path
-                assert (path.parent / "__init__.py").exists(), f"{path} lies outside a package"
+                parent = path.parent.parent if path.parent.name == "web" else path.parent
+                assert (parent / "__init__.py").exists(), f"{path} lies outside a package"
 
 
 def test_workflow_calls_the_readmes_commands() -> None:

@@ -11,8 +11,9 @@ from components.dataset import TUMOR, ImageDataset, Split
 from components.evaluate import figures
 from components.evaluate.comparison import Lead, sentences
 from components.evaluate.results import Evaluation, PartResult
-from components.gradcam import gradcam, overlay
+from components.gradcam import gradcam
 from components.metrics import BINS, MEASURES, Interval, Predictor
+from components.overlay import overlay
 from components.report import picture, write_report
 from components.train.trainer import TrainingRecord
 

@@ -1,14 +1,23 @@
-"""A registered model's folder, made by hand: what serving may rely on, and no more."""
+"""A registered model's folder, made by hand, and the predictor's real process that serves it."""
 
 import json
-from collections.abc import Callable
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from components.checksums import write_sums
 
+ROOT = Path(__file__).parents[2]
 METADATA = {
     "name": "brain-tumor",
     "version": 7,
@@ -17,6 +26,7 @@ METADATA = {
     "threshold": 0.25,
     "more": "of no interest here",
 }
+CARD = "# brain-tumor, version 7\n\nSays how bright an image is.\n"
 
 
 @pytest.fixture
@@ -27,30 +37,155 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
         folder = tmp_path / "model"
         folder.mkdir()
         (folder / "saved_model.pb").write_bytes(b"")
-        (folder / "labels.json").write_text(json.dumps(labels))
-        (folder / "metadata.json").write_text(json.dumps(METADATA | changes))
-        write_sums(folder)
+        _describe(folder, labels, METADATA | changes)
         return folder
 
     return make
 
 
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel that says P(Healthy) = brightness, of version 7 and threshold 0.25."""
+def _describe(folder: Path, labels: Any, metadata: dict[str, Any]) -> None:
+    (folder / "labels.json").write_text(json.dumps(labels))
+    (folder / "metadata.json").write_text(json.dumps(metadata))
+    (folder / "model_card.md").write_text(CARD)
+    write_sums(folder)
+
+
+def write_model(folder: Path, **changes: Any) -> None:
+    """Writes a SavedModel that says P(Healthy) = brightness, of version 7 and threshold 0.25.
+
+    Its heat map is the brightness of each ninth of the image's side, and its in-distribution score
+    the greatest difference between two colour channels, 0..1.
+    """
     import tensorflow as tf
 
-    folder = tmp_path_factory.mktemp("model")
     module = tf.Module()
     module.scale = tf.Variable(1 / 255)
+    signature = [tf.TensorSpec((None, 150, 150, 3), tf.uint8, name="images")]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 150, 150, 3), tf.uint8, name="images")])
+    @tf.function(input_signature=signature)
     def answer(images: Any) -> dict[str, Any]:
-        light = tf.reduce_mean(tf.cast(images, tf.float32), axis=(1, 2, 3))
-        return {"probability_healthy": light * module.scale}
+        pixels = tf.cast(images, tf.float32) * module.scale
+        colours = tf.reduce_mean(pixels, axis=(1, 2))
+        return {
+            "probability_healthy": tf.reduce_mean(pixels, axis=(1, 2, 3)),
+            "in_distribution_score": tf.reduce_max(colours, -1) - tf.reduce_min(colours, -1),
+        }
 
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": answer})
-    (folder / "labels.json").write_text(json.dumps(METADATA["classes"]))
-    (folder / "metadata.json").write_text(json.dumps(METADATA))
-    write_sums(folder)
+    @tf.function(input_signature=signature)
+    def explain(images: Any) -> dict[str, Any]:
+        pixels = tf.cast(images, tf.float32) * module.scale
+        grey = tf.reduce_mean(pixels, axis=-1, keepdims=True)
+        heat = tf.nn.avg_pool2d(grey, 17, strides=17, padding="SAME")
+        return {**answer(images), "heatmap": heat[..., 0]}
+
+    signatures = {"serving_default": answer, "explain": explain}
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    _describe(folder, METADATA["classes"], METADATA | changes)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of `write_model`, without a limit of its in-distribution score."""
+    folder = tmp_path_factory.mktemp("model")
+    write_model(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def checked_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of `write_model`, which calls coloured images strange."""
+    folder = tmp_path_factory.mktemp("checked-model")
+    write_model(folder, in_distribution={"score_limit": 0.1})
+    return folder
+
+
+@dataclass
+class Running:
+    """A predictor's process that is ready."""
+
+    process: subprocess.Popen[str]
+    name: str
+    port: int
+    grpc_port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    def resident_bytes(self) -> int:
+        """How much memory the process holds now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def running(
+    folder: Path, log: Path, name: str = "brain-tumor", **settings: Any
+) -> Iterator[Running]:
+    """Starts the predictor, waits until it is ready, and stops it at the end."""
+    port, grpc_port = free_port(), free_port()
+    changed = {f"BRAIN_TUMOR_SERVE_{k.upper()}": str(v) for k, v in settings.items()}
+    command = [sys.executable, "-m", "serving", str(folder), "--name", name]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--port", str(port), "--grpc-port", str(grpc_port)],
+            cwd=ROOT,
+            env=os.environ | changed,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    server = Running(process, name, port, grpc_port, log)
+    try:
+        _wait_until_ready(server)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait_until_ready(server: Running) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            break
+        try:
+            if httpx.get(f"{server.url}/v2/models/{server.name}/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise RuntimeError(f"the predictor did not get ready:\n{server.log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def predictor(
+    checked_model_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """A predictor with the default settings."""
+    log = tmp_path_factory.mktemp("predictor") / "log"
+    with running(checked_model_folder, log) as server:
+        yield server
+
+
+@pytest.fixture
+def start(checked_model_folder: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Returns `running` for the checked model, with settings of the test's own."""
+
+    def begin(folder: Path = checked_model_folder, **settings: Any) -> Any:
+        return running(folder, tmp_path / f"log-{free_port()}", **settings)
+
+    return begin

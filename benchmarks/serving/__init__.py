@@ -1,0 +1,1 @@
+"""This predictor beside the reference implementation's service and the peers, see `__main__`."""

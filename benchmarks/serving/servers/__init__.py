@@ -1,0 +1,1 @@
+"""One small server a peer, each as the peer's own documentation advises."""

@@ -1,0 +1,134 @@
+"""Micro-batches: what arrives while the model is busy goes through it together."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from serving import metrics
+from serving.errors import PredictorError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Batcher(Generic[T]):
+    """One inference thread behind a bounded queue.
+
+    An idle model starts at once. It waits, for milliseconds, only while accepted images are still
+    being decoded; under load the batches fill by themselves.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[np.ndarray], Sequence[T]],
+        largest: int,
+        wait_seconds: float,
+        bound: int,
+    ) -> None:
+        """Sets up; `start` begins.
+
+        Args:
+            run: From uint8 [n, 150, 150, 3], n up to `largest`, to n results.
+            largest: Images in a batch.
+            wait_seconds: For images that are still being decoded.
+            bound: Images accepted and not yet answered.
+        """
+        self._run = run
+        self._largest = largest
+        self._wait = wait_seconds
+        self._bound = bound
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._queue: asyncio.Queue[tuple[np.ndarray, asyncio.Future[T], float]] = asyncio.Queue()
+        self._accepted = 0
+        self._submitted = 0
+        self._worker: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def accept(self, count: int) -> Iterator[None]:
+        """Takes places in the queue, before the images are decoded.
+
+        Args:
+            count: Of images.
+
+        Raises:
+            PredictorError: There are not so many places.
+        """
+        if self._accepted + count > self._bound:
+            raise PredictorError(
+                "overloaded",
+                f"{self._accepted} images are waiting and at most {self._bound} may; "
+                "try again shortly",
+            )
+        self._accepted += count
+        metrics.QUEUE_LENGTH.set(self._accepted)
+        try:
+            yield
+        finally:
+            self._accepted -= count
+            metrics.QUEUE_LENGTH.set(self._accepted)
+
+    async def submit(self, image: np.ndarray) -> T:
+        """Sends an accepted image through the model.
+
+        Args:
+            image: uint8 [150, 150, 3].
+
+        Returns:
+            Its result.
+        """
+        loop = asyncio.get_running_loop()
+        if self._worker is None:
+            self._worker = loop.create_task(self._work())
+        future: asyncio.Future[T] = loop.create_future()
+        self._submitted += 1
+        self._queue.put_nowait((image, future, loop.time()))
+        try:
+            return await future
+        finally:
+            self._submitted -= 1
+
+    async def alone(self, function: Callable[[np.ndarray], R], images: np.ndarray) -> R:
+        """Runs another function of the model in its thread, between two batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, images)
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = await self._next_batch()
+            started = loop.time()
+            for _, _, queued in batch:
+                metrics.STAGE["queue"].observe(started - queued)
+            images = np.stack([image for image, _, _ in batch])
+            try:
+                results = await loop.run_in_executor(self._thread, self._run, images)
+            except Exception as error:
+                for _, future, _ in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            metrics.STAGE["inference"].observe(loop.time() - started)
+            metrics.BATCH_SIZE.observe(len(batch))
+            for (_, future, _), result in zip(batch, results, strict=True):
+                if not future.done():  # done where its client has gone
+                    future.set_result(result)
+
+    async def _next_batch(self) -> list[tuple[np.ndarray, asyncio.Future[T], float]]:
+        batch = [await self._queue.get()]
+        deadline = asyncio.get_running_loop().time() + self._wait
+        while len(batch) < self._largest:
+            if not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+                continue
+            still_decoding = self._accepted > self._submitted
+            remaining = deadline - asyncio.get_running_loop().time()
+            if not still_decoding or remaining <= 0:
+                break
+            try:
+                batch.append(await asyncio.wait_for(self._queue.get(), remaining))
+            except TimeoutError:
+                break
+        return batch

@@ -1,0 +1,58 @@
+"""The predictor's command, shared by `brain-tumor serve` and the serving image."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from components.errors import UserError
+
+Model = Annotated[Path, typer.Argument(help="Folder of a registered model version.")]
+Name = Annotated[
+    str,
+    typer.Option("--name", "--model_name", help="Serve under this name. Empty: the model's own."),
+]
+HttpPort = Annotated[
+    int | None, typer.Option("--port", "--http_port", help="REST and the page. 8080 if not set.")
+]
+GrpcPort = Annotated[
+    int | None, typer.Option("--grpc-port", "--grpc_port", help="8081 if not set.")
+]
+
+
+def serve(
+    model: Model = Path("/mnt/models"),
+    name: Name = "",
+    port: HttpPort = None,
+    grpc_port: GrpcPort = None,
+) -> None:
+    """Serve a registered model: KServe v1, Open Inference REST and gRPC, and a page at /.
+
+    Limits are set in the environment, all with safe defaults; see docs/serving.md.
+
+    [dim]brain-tumor serve runs/demo/registry/brain-tumor/1[/]
+    """
+    given = {"http_port": port, "grpc_port": grpc_port}
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # only what went wrong
+    from serving.server import serve as run  # imports KServe
+    from serving.settings import Settings
+
+    settings = Settings.from_environment(**{k: v for k, v in given.items() if v is not None})
+    run(model, name, settings)
+
+
+def main() -> None:
+    """Entry point of `python -m serving`: an error is one line, exit status 2."""
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich")
+    app.command()(serve)
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True, highlight=False).print(
+            f"[red]error:[/] {escape(str(error))}", soft_wrap=True
+        )
+        sys.exit(2)

@@ -1,0 +1,377 @@
+"""Wire formats -> images, still encoded or already pixels; knows nothing of HTTP or gRPC."""
+
+import base64
+import binascii
+import string
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from kserve import InferInput, InferRequest
+from kserve.protocol.infer_type import RequestedOutput
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.errors import first_fault
+from components.images import SHAPE
+from serving.errors import PredictorError
+
+PIXELS, ENCODED = "images", "image_bytes"
+_KEYS = ("image_bytes", "image", "b64", "data", "image_url")
+_FORMS = (
+    '{"image_bytes": {"b64": "..."}}, {"image": ...}, {"b64": "..."}, {"data": ...}, '
+    '{"image_url": "..."} or nested 150x150x3 numbers'
+)
+_BASE64_ALPHABET = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"+/")
+_JSON_TYPES = (
+    "",
+    "application/json",
+    "application/x-www-form-urlencoded",  # what `curl --data` says of JSON
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An image that lies elsewhere."""
+
+    address: str
+
+
+# The bytes of an image file, pixels as uint8 [150, 150, 3], or where to fetch a file.
+Item = bytes | np.ndarray | Url
+
+
+def parse_json(body: bytes) -> Any:
+    """Parses JSON strictly: no NaN, no trailing text.
+
+    Args:
+        body: UTF-8.
+
+    Raises:
+        PredictorError: It is no JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise PredictorError("malformed", f"the body is no JSON: {error}") from error
+
+
+def v1_payload(body: bytes, content_type: str) -> Any:
+    """Reads a v1 body.
+
+    Args:
+        body: As received.
+        content_type: The header; empty where there was none.
+
+    Returns:
+        The JSON value, or the body itself where it is not JSON.
+
+    Raises:
+        PredictorError: It should be JSON and is not, or is empty.
+    """
+    if not body:
+        raise PredictorError("malformed", f'the body is empty; send {{"instances": [{_FORMS}]}}')
+    media_type = content_type.partition(";")[0].strip().lower()
+    is_json = media_type in _JSON_TYPES or media_type.endswith("+json")
+    return parse_json(body) if is_json else body
+
+
+def v1_items(payload: Any, max_instances: int) -> list[Item]:
+    """Finds the images of a v1 request.
+
+    Args:
+        payload: What `v1_payload` returned.
+        max_instances: Refuse more.
+
+    Returns:
+        One item an instance, in order.
+
+    Raises:
+        PredictorError: Names the first instance that is malformed.
+    """
+    if isinstance(payload, bytes):
+        return [payload]
+    instances = payload.get("instances") if isinstance(payload, dict) else None
+    if not isinstance(instances, list) or not instances:
+        raise PredictorError(
+            "malformed", f'"instances" has to be a list of at least one of {_FORMS}'
+        )
+    _check_count(len(instances), max_instances)
+    return list(_each(instances))
+
+
+def _each(instances: list[Any]) -> Iterator[Item]:
+    for index, instance in enumerate(instances):
+        try:
+            yield _v1_item(instance)
+        except PredictorError as error:
+            raise error.of_instance(index) from error
+
+
+def _v1_item(instance: Any) -> Item:
+    if isinstance(instance, str):
+        return _from_base64(instance)
+    if isinstance(instance, list):
+        return _from_numbers(instance)
+    if not isinstance(instance, dict):
+        raise PredictorError("malformed", f"no image in it; send {_FORMS}")
+    present = [key for key in _KEYS if key in instance]
+    if len(present) != 1:
+        found = f"both {' and '.join(present)}" if present else "no image"
+        raise PredictorError("malformed", f"{found} in it; send one of {_FORMS}")
+    value = instance[present[0]]
+    if present[0] == "image_url":
+        if not isinstance(value, str):
+            raise PredictorError("malformed", "image_url has to be a string")
+        return Url(value)
+    if isinstance(value, dict):
+        value = value.get("b64")
+    if isinstance(value, str):
+        return _from_base64(value)
+    if isinstance(value, list):
+        return _from_numbers(value)
+    raise PredictorError("malformed", f"{present[0]} holds no image; send {_FORMS}")
+
+
+def _from_base64(text: str) -> bytes:
+    if text.startswith("data:"):  # as browsers make them
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise PredictorError("malformed", f"the base64 text is broken: {error}") from error
+
+
+def _from_numbers(numbers: list[Any]) -> np.ndarray:
+    wrong_shape = PredictorError("malformed", "numbers have to be nested 150x150x3")
+    if len(numbers) != SHAPE[0] or not all(
+        isinstance(row, list) and len(row) == SHAPE[1] for row in numbers
+    ):
+        raise wrong_shape
+    try:
+        values = np.asarray(numbers)
+    except ValueError as error:  # ragged
+        raise wrong_shape from error
+    return pixels_of(values, SHAPE)
+
+
+def pixels_of(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Checks numbers that are said to be pixels.
+
+    Args:
+        values: Any array.
+        shape: What its shape has to be.
+
+    Returns:
+        uint8, the same numbers, rounded.
+
+    Raises:
+        PredictorError: Another shape, no numbers, or numbers beyond 0..255.
+    """
+    if values.shape != shape:
+        raise PredictorError(
+            "malformed", f"pixels of shape {list(values.shape)}, not {list(shape)}"
+        )
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind not in "iuf":
+        raise PredictorError("malformed", "pixels have to be numbers within 0..255")
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 255):  # NaN is refused too
+        raise PredictorError("malformed", "pixels have to lie within 0..255")
+    if values.dtype.kind == "f" and 0 < high <= 1:
+        raise PredictorError("malformed", "pixels look scaled to 0..1; send 0..255")
+    return np.rint(values).astype(np.uint8)
+
+
+class _V2Tensor(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    shape: list[int] = Field(min_length=1, max_length=8)
+    datatype: str
+    parameters: dict[str, Any] | None = None
+    data: Any = None
+
+
+class _V2Output(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class _V2Request(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    inputs: list[_V2Tensor] = Field(min_length=1, max_length=8)
+    outputs: list[_V2Output] | None = None
+
+
+def v2_request(body: bytes, json_length: str | None, model_name: str) -> InferRequest:
+    """Reads a v2 REST body, with or without binary tensors behind its JSON.
+
+    Args:
+        body: As received.
+        json_length: The header `Inference-Header-Content-Length`, or None.
+        model_name: From the path.
+
+    Returns:
+        The request; binary tensors are left as they came.
+
+    Raises:
+        PredictorError: The body is not what the protocol says.
+    """
+    header = len(body)
+    if json_length is not None:
+        if not json_length.isascii() or not json_length.isdigit() or int(json_length) > len(body):
+            raise PredictorError(
+                "malformed", "Inference-Header-Content-Length has to lie within the body"
+            )
+        header = int(json_length)
+    try:
+        document = _V2Request.model_validate(parse_json(body[:header]))
+    except ValidationError as error:
+        raise PredictorError("malformed", first_fault(error)) from error
+    inputs, rest = [], memoryview(body)[header:]
+    for tensor in document.inputs:
+        read = InferInput(
+            tensor.name, tensor.shape, tensor.datatype, tensor.data, tensor.parameters
+        )
+        size = (tensor.parameters or {}).get("binary_data_size")
+        if size is not None:
+            if type(size) is not int or not 0 <= size <= len(rest):
+                raise PredictorError(
+                    "malformed", f"{tensor.name}: binary_data_size has to lie within the body"
+                )
+            read._raw_data = bytes(rest[:size])
+            rest = rest[size:]
+        inputs.append(read)
+    if rest:
+        raise PredictorError("malformed", f"{len(rest)} bytes after the last binary tensor")
+    return InferRequest(
+        model_name,
+        inputs,
+        request_id=document.id,
+        parameters=document.parameters,
+        request_outputs=[RequestedOutput(o.name, o.parameters) for o in document.outputs]
+        if document.outputs
+        else None,
+    )
+
+
+def v2_items(request: InferRequest, max_instances: int) -> list[Item]:
+    """Finds the images of a v2 request, REST or gRPC.
+
+    One input is taken: `images`, UINT8 [n, 150, 150, 3], or `image_bytes`, BYTES [n] of encoded
+    files (over JSON as base64), or UINT8 [length], one encoded file.
+
+    Args:
+        request: KServe's own form of it.
+        max_instances: Refuse more images.
+
+    Returns:
+        One item an image, in order.
+
+    Raises:
+        PredictorError: Another input, datatype or shape, or data that do not fit them.
+    """
+    if len(request.inputs) != 1:
+        raise PredictorError(
+            "malformed", f"one input is needed, {PIXELS} or {ENCODED}, not {len(request.inputs)}"
+        )
+    tensor = request.inputs[0]
+    shape, datatype = list(tensor.shape), tensor.datatype
+    if tensor.name == PIXELS:
+        if datatype != "UINT8" or len(shape) != 4 or tuple(shape[1:]) != SHAPE or shape[0] < 1:
+            raise PredictorError(
+                "malformed",
+                f"{PIXELS} has to be UINT8 [n, 150, 150, 3], not {datatype} {shape}",
+            )
+        _check_count(shape[0], max_instances)
+        return list(_uint8(tensor, shape[0] * int(np.prod(SHAPE))).reshape(shape))
+    if tensor.name != ENCODED:
+        raise PredictorError("malformed", f"no such input; send {PIXELS} or {ENCODED}")
+    if datatype == "UINT8" and len(shape) == 1:
+        return [_uint8(tensor, shape[0]).tobytes()]
+    count = shape[0]
+    if datatype != "BYTES" or shape not in ([count], [count, 1]) or count < 1:
+        raise PredictorError(
+            "malformed",
+            f"{ENCODED} has to be BYTES [n], or UINT8 [length] for one file, not "
+            f"{datatype} {shape}",
+        )
+    _check_count(count, max_instances)
+    return _encoded(tensor, count)
+
+
+def _uint8(tensor: InferInput, size: int) -> np.ndarray:
+    """Returns the numbers of a UINT8 tensor, uint8 [size]."""
+    if tensor._raw_data is not None:
+        values = np.frombuffer(tensor._raw_data, np.uint8)
+    else:
+        try:
+            values = np.asarray(tensor.data)
+        except ValueError as error:
+            raise PredictorError("malformed", f"{tensor.name}: data are ragged") from error
+        if values.dtype.kind not in "iu":
+            raise PredictorError("malformed", f"{tensor.name}: data have to be whole numbers")
+        values = values.ravel()
+    if values.size != size:
+        raise PredictorError(
+            "malformed", f"{tensor.name}: {values.size} values where its shape has {size}"
+        )
+    return pixels_of(values, (size,))
+
+
+def _encoded(tensor: InferInput, count: int) -> list[Item]:
+    """Returns the elements of a BYTES tensor; text is base64."""
+    if tensor._raw_data is not None:
+        elements: list[Any] = list(_length_prefixed(tensor))
+    else:
+        data = tensor.data if isinstance(tensor.data, list) else []
+        elements = [part for row in data for part in (row if isinstance(row, list) else [row])]
+    if len(elements) != count:
+        raise PredictorError(
+            "malformed", f"{tensor.name}: {len(elements)} elements where its shape has {count}"
+        )
+    items: list[Item] = []
+    for index, element in enumerate(elements):
+        try:
+            items.append(_encoded_item(element))
+        except PredictorError as error:
+            raise error.of_instance(index) from error
+    return items
+
+
+def _encoded_item(element: Any) -> bytes:
+    if isinstance(element, str):
+        return _from_base64(element)
+    if not isinstance(element, bytes):
+        raise PredictorError("malformed", "the element is neither bytes nor base64 text")
+    # The first four bytes of a JPEG, PNG or TIFF are never all of base64's alphabet.
+    if len(element) >= 4 and _BASE64_ALPHABET.issuperset(element[:4]):
+        return _from_base64(element.decode("ascii", "replace"))
+    return element
+
+
+def _length_prefixed(tensor: InferInput) -> Iterator[bytes]:
+    raw, position = tensor._raw_data, 0
+    while position < len(raw):
+        if position + 4 > len(raw):
+            raise PredictorError("malformed", f"{tensor.name}: a length is cut off")
+        (length,) = struct.unpack_from("<I", raw, position)
+        position += 4
+        if length > len(raw) - position:
+            raise PredictorError("malformed", f"{tensor.name}: an element is cut off")
+        yield raw[position : position + length]
+        position += length
+
+
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        raise PredictorError("instances", f"{count} images, at most {most} are allowed in a call")

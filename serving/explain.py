@@ -1,0 +1,52 @@
+"""Heat maps as numbers and as a picture."""
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from components.overlay import overlay
+from serving.classifier import Prediction
+
+_DIGITS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An answer with its evidence.
+
+    Attributes:
+        prediction: The answer.
+        heatmap: float32 [h, w] within 0..1, for the more probable class.
+        overlay: PNG of the image, 150x150, with the heat map laid over it.
+    """
+
+    prediction: Prediction
+    heatmap: np.ndarray
+    overlay: bytes
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns what v1 answers."""
+        return self.prediction.as_json() | {
+            "heatmap": self.heatmap.round(_DIGITS).tolist(),
+            "overlay_png": {"b64": base64.b64encode(self.overlay).decode("ascii")},
+        }
+
+
+def explanation(image: np.ndarray, prediction: Prediction, heatmap: np.ndarray) -> Explanation:
+    """Draws a heat map over its image.
+
+    Args:
+        image: uint8 [150, 150, 3].
+        prediction: The answer.
+        heatmap: float32 [h, w] within 0..1.
+
+    Returns:
+        All three together.
+    """
+    file = io.BytesIO()
+    Image.fromarray(overlay(image, heatmap)).save(file, "PNG")
+    return Explanation(prediction, heatmap, file.getvalue())

@@ -1,0 +1,184 @@
+"""Guarded fetching of `image_url`: what a client names must not reach what it must not see."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from socket import IPPROTO_TCP, SOCK_STREAM
+from typing import Any
+
+import httpcore
+import httpx
+
+from serving.errors import PredictorError
+from serving.settings import Settings
+
+Address = IPv4Address | IPv6Address
+Resolve = Callable[[str, int], Awaitable[list[Address]]]
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_PORTS = {"http": 80, "https": 443}
+_LONGEST_URL = 2048
+# Global by the registry, but each carries an IPv4 address of anyone's choice or reaches a relay.
+_TUNNELS = tuple(
+    ip_network(network)
+    for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
+)
+
+
+async def resolve(host: str, port: int) -> list[Address]:
+    """Returns all addresses of a host, in the resolver's order."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=SOCK_STREAM, proto=IPPROTO_TCP
+    )
+    return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+
+
+class Fetcher:
+    """Fetches images from hosts that the settings allow."""
+
+    def __init__(self, settings: Settings, resolve: Resolve = resolve) -> None:
+        """Args: settings: limits and allow-lists; resolve: host and port to addresses."""
+        self._settings = settings
+        self._network = _CheckedNetwork(resolve, settings.image_url_networks)
+        self._tls = ssl.create_default_context()
+
+    async def fetch(self, address: str) -> bytes:
+        """Fetches one file.
+
+        Args:
+            address: The URL.
+
+        Returns:
+            Its bytes.
+
+        Raises:
+            PredictorError: The URL, an address or a redirect is not allowed, a limit is passed,
+                or the host does not answer as it should.
+        """
+        if not self._settings.image_url_hosts:
+            raise PredictorError("url-refused", "image_url is turned off here; send the image")
+        try:
+            async with asyncio.timeout(self._settings.image_url_seconds):
+                return await self._follow(address)
+        except TimeoutError as error:
+            raise PredictorError(
+                "url-failed",
+                f"the image did not arrive within {self._settings.image_url_seconds:g} s",
+            ) from error
+        except (httpcore.ProtocolError, httpcore.NetworkError, httpcore.TimeoutException) as error:
+            raise PredictorError(
+                "url-failed", f"the image could not be fetched ({type(error).__name__})"
+            ) from error
+        except (OSError, UnicodeError) as error:
+            raise PredictorError("url-failed", "the host could not be reached") from error
+
+    async def _follow(self, address: str) -> bytes:
+        # A pool of its own for each image: no connection, and so no check, is shared.
+        async with httpcore.AsyncConnectionPool(
+            ssl_context=self._tls, network_backend=self._network, max_connections=1
+        ) as pool:
+            for _ in range(self._settings.image_url_redirects + 1):
+                url = self._check(address)
+                body, location = await self._get(pool, url)
+                if location is None:
+                    return body
+                try:
+                    address = str(url.join(location))
+                except httpx.InvalidURL as error:
+                    raise PredictorError("url-failed", "the redirect is malformed") from error
+        raise PredictorError(
+            "url-failed", f"more than {self._settings.image_url_redirects} redirects"
+        )
+
+    def _check(self, address: str) -> httpx.URL:
+        """Returns the URL if its scheme, host and form are allowed."""
+        schemes = ("https", "http") if self._settings.image_url_http else ("https",)
+        try:
+            if len(address) > _LONGEST_URL:
+                raise PredictorError("url-refused", f"image_url is over {_LONGEST_URL} characters")
+            url = httpx.URL(address)
+        except httpx.InvalidURL as error:
+            raise PredictorError("malformed", "image_url is no URL") from error
+        if url.port is not None and not 0 < url.port < 65536:
+            raise PredictorError("malformed", "image_url names no port")
+        if url.scheme not in schemes or not url.host:
+            raise PredictorError("url-refused", f"image_url has to be {' or '.join(schemes)}://...")
+        if url.userinfo:
+            raise PredictorError("url-refused", "image_url must not carry a user or password")
+        host = url.host.rstrip(".").lower()
+        if not any(fnmatchcase(host, pattern) for pattern in self._settings.image_url_hosts):
+            raise PredictorError("url-refused", "image_url names a host that is not allowed here")
+        return url
+
+    async def _get(
+        self, pool: httpcore.AsyncConnectionPool, url: httpx.URL
+    ) -> tuple[bytes, str | None]:
+        """Returns the body, or where the host redirects to."""
+        most = self._settings.max_image_bytes
+        target = httpcore.URL(
+            scheme=url.raw_scheme,
+            host=url.raw_host,
+            port=url.port or _PORTS[url.scheme],
+            target=url.raw_path,
+        )
+        headers = [
+            (b"Host", url.netloc),
+            (b"Accept", b"image/*"),
+            (b"Accept-Encoding", b"identity"),
+        ]
+        async with pool.stream("GET", target, headers=headers) as response:
+            answer = {name.lower(): value for name, value in response.headers}
+            if response.status in _REDIRECTS:
+                return b"", answer.get(b"location", b"").decode("latin-1")
+            if response.status != 200:
+                raise PredictorError("url-failed", f"the host answered {response.status}")
+            if answer.get(b"content-encoding", b"identity").lower() != b"identity":
+                raise PredictorError("url-failed", "the host sent a compressed answer")
+            too_large = PredictorError("image-size", f"more than {most:,} bytes lie at image_url")
+            declared = answer.get(b"content-length", b"0")
+            if not declared.isdigit() or int(declared) > most:
+                raise too_large
+            body = bytearray()
+            async for part in response.aiter_stream():
+                body += part
+                if len(body) > most:
+                    raise too_large
+            return bytes(body), None
+
+
+class _CheckedNetwork(httpcore.AsyncNetworkBackend):
+    """Connects to the very address that was checked: a second look-up could answer otherwise."""
+
+    def __init__(self, resolve: Resolve, allowed: Iterable[IPv4Network | IPv6Network]) -> None:
+        self._resolve = resolve
+        self._allowed = tuple(allowed)
+        self._plain = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        addresses = await self._resolve(host, port)
+        if not addresses or not all(self._permits(address) for address in addresses):
+            raise PredictorError("url-refused", "image_url leads to an address that is not allowed")
+        return await self._plain.connect_tcp(
+            str(addresses[0]), port, timeout, local_address, socket_options
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def _permits(self, address: Address) -> bool:
+        if any(address in network for network in self._allowed):
+            return True
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            return self._permits(address.ipv4_mapped)
+        if any(address in network for network in _TUNNELS):
+            return False
+        return address.is_global and not address.is_multicast

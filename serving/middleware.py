@@ -1,0 +1,131 @@
+"""What stands before every route: limits on bodies, counted answers, no text of an inner error."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving import metrics
+from serving.errors import RETRY_AFTER_SECONDS, PredictorError
+from serving.settings import Settings
+
+_log = logging.getLogger("brain_tumor")
+_JSON = [(b"content-type", b"application/json")]
+
+
+class Guard:
+    """Limits a request's body, declared or streamed, and turns every error into one line."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        """Args: app: what it stands before; settings: the limits."""
+        self._app = app
+        self._most = settings.max_body_bytes
+        self._seconds = settings.body_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request.
+
+        Args:
+            scope: Of ASGI.
+            receive: Of ASGI.
+            send: Of ASGI.
+        """
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        answered = 0
+
+        async def counted(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                answered = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, self._limited(scope, receive), counted)
+        except PredictorError as error:
+            if not answered:
+                await send_error(error, counted)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            if not answered:
+                await send_error(PredictorError("internal", "internal error"), counted)
+        operation = _operation(scope["path"])
+        metrics.RESPONSES.labels("rest", operation, answered).inc()
+        if operation != "other":
+            metrics.STAGE["request"].observe(time.perf_counter() - started)
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        declared = _header(scope, b"content-length")
+        if declared and (not declared.isdigit() or int(declared) > self._most):
+            raise self._too_large()
+        if scope["method"] in ("GET", "HEAD"):
+            return receive
+        received = 0
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        whole = False
+
+        async def limited() -> Message:
+            nonlocal received, whole
+            if whole:  # what comes now is only the news that the client has gone
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise PredictorError(
+                    "slow-body", f"the body did not arrive within {self._seconds:g} s"
+                ) from error
+            received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if received > self._most:
+                raise self._too_large()
+            return message
+
+        return limited
+
+    def _too_large(self) -> PredictorError:
+        return PredictorError("body-size", f"the body has more than {self._most:,} bytes")
+
+
+async def send_error(error: PredictorError, send: Send) -> None:
+    """Answers with an error.
+
+    Args:
+        error: What to tell.
+        send: Of ASGI.
+    """
+    metrics.REJECTED.labels(error.reason).inc()
+    headers = list(_JSON)
+    if error.http == 503:
+        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+    if error.reason in ("body-size", "slow-body"):
+        headers.append((b"connection", b"close"))  # the rest of the body is not read
+    body = orjson.dumps({"error": str(error)})
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": error.http, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    return next((value for key, value in headers if key == name), b"")
+
+
+def _operation(path: str) -> str:
+    for ending, operation in _OPERATIONS.items():
+        if path.endswith(ending):
+            return operation
+    return "other"
+
+
+_OPERATIONS: dict[str, Any] = {
+    ":predict": "predict",
+    ":explain": "explain",
+    "/infer": "infer",
+    "/predict": "reference",
+}

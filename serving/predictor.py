@@ -1,0 +1,332 @@
+"""The custom KServe predictor: images in, answers out, on every protocol that KServe speaks."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import kserve
+import numpy as np
+from grpc import StatusCode
+from kserve import InferOutput, InferRequest, InferResponse
+from kserve.model import InferenceVerb
+
+from components.images import SHAPE, ImageError, decode
+from serving import metrics
+from serving.batching import Batcher
+from serving.classifier import Classifier, Prediction
+from serving.codecs import ENCODED, PIXELS, Item, Url, v1_items, v2_items
+from serving.errors import PredictorError
+from serving.explain import Explanation, explanation
+from serving.fetch import Fetcher
+from serving.settings import Settings
+
+_DECODE_THREADS = 2
+_TOO_LARGE = {"too-large", "too-many-pixels"}
+_log = logging.getLogger("brain_tumor")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request, read.
+
+    Attributes:
+        items: Its images.
+        request: Where it came as v2, KServe's own form of it.
+    """
+
+    items: list[Item]
+    request: InferRequest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request with its answers, in the order of its images."""
+
+    call: Call
+    answers: Sequence[Prediction | Explanation]
+
+
+class Predictor(kserve.Model):
+    """Serves a registered model.
+
+    Reading a request, answering it and writing the answer are KServe's `preprocess`, `predict` (or
+    `explain`) and `postprocess`. Nothing here blocks the event loop: files are decoded in a few
+    threads, and the model runs in one.
+    """
+
+    def __init__(self, name: str, classifier: Classifier, settings: Settings) -> None:
+        """Takes a loaded model, so that it is ready from the start.
+
+        Args:
+            name: Under which it is served.
+            classifier: The model, warmed.
+            settings: Limits.
+        """
+        super().__init__(name)
+        self.classifier = classifier
+        self.draining = False
+        self._settings = settings
+        self._fetcher = Fetcher(settings)
+        self._decoders = ThreadPoolExecutor(_DECODE_THREADS, thread_name_prefix="decode")
+        self._batcher = Batcher(
+            classifier.classify,
+            settings.largest_batch,
+            settings.batch_wait_seconds,
+            settings.queue_length,
+        )
+        self.ready = True
+
+    def load(self) -> bool:
+        """Does nothing: KServe calls this when a request comes while readiness is down."""
+        return True
+
+    async def healthy(self) -> bool:
+        """Returns whether new requests are welcome."""
+        return self.ready and not self.draining
+
+    async def __call__(
+        self,
+        body: Any,
+        headers: dict[str, str] | None = None,
+        verb: InferenceVerb = InferenceVerb.PREDICT,
+    ) -> Any:
+        """Answers a request; what goes wrong inside is logged and told as no more than that.
+
+        Args:
+            body: As for `preprocess`.
+            headers: Not looked at.
+            verb: KServe's word for predict or explain.
+
+        Returns:
+            The answer and headers for it, of which there are none.
+
+        Raises:
+            PredictorError: The request is not answered.
+        """
+        over_grpc = isinstance(body, InferRequest) and body.from_grpc is True
+        code = StatusCode.OK
+        try:
+            return await super().__call__(body, headers, verb)
+        except PredictorError as error:
+            code = error.status_code
+            if over_grpc:
+                metrics.REJECTED.labels(error.reason).inc()
+            raise
+        except Exception as error:
+            code = StatusCode.INTERNAL
+            _log.exception("%s failed", verb.name.lower())
+            raise PredictorError("internal", "internal error") from error
+        finally:
+            if over_grpc:
+                metrics.RESPONSES.labels("grpc", "infer", code.name).inc()
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """Returns the v2 inputs; a request sends one of them."""
+        return [
+            {"name": PIXELS, "datatype": "UINT8", "shape": [-1, *SHAPE]},
+            {"name": ENCODED, "datatype": "BYTES", "shape": [-1]},
+        ]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """Returns the v2 outputs."""
+        return [
+            {"name": output.name, "datatype": output.datatype, "shape": [-1, *output.extent]}
+            for output in self._outputs()
+        ]
+
+    async def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Call:
+        """Reads a request.
+
+        Args:
+            payload: A JSON value or a body of v1, or an `InferRequest`.
+            headers: Not looked at.
+
+        Returns:
+            Its images, not yet decoded.
+
+        Raises:
+            PredictorError: It is malformed.
+        """
+        most = self._settings.max_instances
+        if isinstance(payload, InferRequest):
+            return Call(v2_items(payload, most), payload)
+        return Call(v1_items(payload, most), None)
+
+    async def predict(
+        self,
+        payload: Call,
+        headers: dict[str, str] | None = None,
+        response_headers: dict[str, str] | None = None,
+    ) -> Answered:
+        """Classifies the images of a request.
+
+        Args:
+            payload: The request, read.
+            headers: Not looked at.
+            response_headers: Left alone.
+
+        Returns:
+            The answers.
+
+        Raises:
+            PredictorError: An image is not usable, or too many are waiting.
+        """
+        with self._batcher.accept(len(payload.items)):
+            images = await self._images(payload.items)
+            answers = await asyncio.gather(*map(self._batcher.submit, images))
+        for answer in answers:
+            _count(answer, self.classifier)
+        return Answered(payload, answers)
+
+    async def explain(self, payload: Call, headers: dict[str, str] | None = None) -> Answered:
+        """Classifies, and shows where in the images the evidence lies.
+
+        Args:
+            payload: The request, read.
+            headers: Not looked at.
+
+        Returns:
+            The answers with their heat maps.
+
+        Raises:
+            PredictorError: As for `predict`.
+        """
+        with self._batcher.accept(len(payload.items)):
+            images = await self._images(payload.items)
+            with metrics.STAGE["explain"].time():
+                answers = []
+                for image in images:  # one by one, so that predictions get their turn between
+                    found = await self._batcher.alone(self.classifier.explain, image[None])
+                    answers += await self._in_thread(
+                        lambda image=image, found=found: [explanation(image, *found[0])]
+                    )
+        return Answered(payload, answers)
+
+    async def postprocess(
+        self,
+        result: Answered,
+        headers: dict[str, str] | None = None,
+        response_headers: dict[str, str] | None = None,
+    ) -> dict[str, Any] | InferResponse:
+        """Writes the answers in the protocol of the request.
+
+        Args:
+            result: The answers.
+            headers: Not looked at.
+            response_headers: Left alone.
+
+        Returns:
+            JSON for v1, an `InferResponse` for v2.
+
+        Raises:
+            PredictorError: An output is requested that there is not.
+        """
+        if result.call.request is None:
+            return {"predictions": [answer.as_json() for answer in result.answers]}
+        return self._v2_response(result.call.request, result.answers)
+
+    async def _images(self, items: Sequence[Item]) -> list[np.ndarray]:
+        """Returns pixels, uint8 [150, 150, 3], or raises the error of the first bad image."""
+        if len(items) == 1:
+            return [await self._image(items[0])]
+        results = await asyncio.gather(*map(self._image, items), return_exceptions=True)
+        images = []
+        for index, result in enumerate(results):
+            if isinstance(result, PredictorError):
+                raise result.of_instance(index) from result
+            if isinstance(result, BaseException):
+                raise result
+            images.append(result)
+        return images
+
+    async def _image(self, item: Item) -> np.ndarray:
+        if isinstance(item, np.ndarray):
+            return item
+        if isinstance(item, Url):
+            with metrics.STAGE["fetch"].time():
+                item = await self._fetcher.fetch(item.address)
+        seconds = self._settings.decode_seconds
+        try:
+            with metrics.STAGE["decode"].time():
+                return await asyncio.wait_for(self._in_thread(self._decode, item), seconds)
+        except TimeoutError as error:
+            raise PredictorError(
+                "decode-time", f"the image was not decoded within {seconds:g} s"
+            ) from error
+
+    def _decode(self, data: bytes) -> np.ndarray:
+        try:
+            return decode(data, self._settings.max_image_bytes, self._settings.max_pixels).pixels
+        except ImageError as error:
+            reason = "image-size" if error.reason in _TOO_LARGE else "image"
+            raise PredictorError(reason, str(error)) from error
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._decoders, function, *arguments
+        )
+
+    def _outputs(self) -> list["_Output"]:
+        return [o for o in _OUTPUTS if not o.in_distribution or self.classifier.knows_its_own]
+
+    def _v2_response(
+        self, request: InferRequest, answers: Sequence[Prediction | Explanation]
+    ) -> InferResponse:
+        outputs = self._outputs()
+        asked = {output.name for output in request.request_outputs or ()}
+        unknown = asked - {output.name for output in outputs}
+        if unknown:
+            raise PredictorError("malformed", f"no such output: {', '.join(sorted(unknown))}")
+        predictions = [a.prediction if isinstance(a, Explanation) else a for a in answers]
+        written = []
+        for output in outputs:
+            if not asked or output.name in asked:
+                values = np.array([output.value(p) for p in predictions], dtype=output.dtype)
+                tensor = InferOutput(output.name, list(values.shape), output.datatype, values)
+                if request.from_grpc is True:  # which KServe can send of tensors only as raw bytes
+                    tensor.set_data_from_numpy(values, binary_data=True)
+                written.append(tensor)
+        return InferResponse(
+            response_id=request.id or str(uuid.uuid4()),
+            model_name=self.name,
+            model_version=str(self.classifier.model.version),
+            infer_outputs=written,
+            use_binary_outputs=request.use_binary_outputs,
+            requested_outputs=request.request_outputs,
+        )
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A v2 output: its name, KServe datatype, NumPy dtype, further axes, and where it is found."""
+
+    name: str
+    datatype: str
+    dtype: Any
+    extent: tuple[int, ...]
+    value: Callable[[Prediction], Any]
+    in_distribution: bool = False
+
+
+_OUTPUTS = (
+    _Output("label", "BYTES", np.object_, (), lambda p: p.label),
+    _Output("probability", "FP32", np.float32, (), lambda p: p.probability),
+    _Output("probabilities", "FP32", np.float32, (2,), lambda p: list(p.probabilities.values())),
+    _Output("threshold", "FP32", np.float32, (), lambda p: p.threshold),
+    _Output("in_distribution", "BOOL", np.bool_, (), lambda p: p.in_distribution, True),
+    _Output(
+        "in_distribution_score", "FP32", np.float32, (), lambda p: p.in_distribution_score, True
+    ),
+)
+
+
+def _count(answer: Prediction, classifier: Classifier) -> None:
+    metrics.PREDICTIONS.labels(answer.label).inc()
+    model = classifier.model
+    metrics.SCORE.observe(answer.probabilities[model.classes[model.positive]])
+    if answer.in_distribution is False:
+        metrics.OUT_OF_DISTRIBUTION.inc()

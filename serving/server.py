@@ -1,0 +1,167 @@
+"""The predictor's process: load, check, warm, then open the ports."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from kserve import ModelServer
+from kserve.errors import InvalidInput, ModelNotFound
+from kserve.model_server import app, args
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+
+from serving import metrics
+from serving.classifier import Classifier
+from serving.errors import PredictorError
+from serving.middleware import Guard
+from serving.predictor import Predictor
+from serving.routes import add_routes
+from serving.settings import Settings
+
+_FAULTS_OF_CLIENTS = (InvalidInput, ModelNotFound)
+_log = logging.getLogger("brain_tumor")
+
+
+def serve(folder: str | Path, name: str, settings: Settings) -> None:
+    """Serves a model until SIGTERM or SIGINT, and returns when all that was accepted is answered.
+
+    Args:
+        folder: The version's folder.
+        name: To serve it under; empty for the model's own.
+        settings: Limits and ports.
+
+    Raises:
+        UserError: The model is not what its digests say, or cannot be loaded.
+    """
+    classifier = Classifier(folder, _cpus())
+    classifier.warm(settings.largest_batch)
+    predictor = Predictor(name or classifier.model.name, classifier, settings)
+    _describe(predictor)
+    gc.collect()
+    gc.freeze()  # what lives now lives on: no collection needs to look at it again
+    _Server(predictor, settings).start([predictor])
+    _log.info("stopped")
+
+
+class _DataPlane(DataPlane):
+    """KServe's, with a true readiness and complete metadata."""
+
+    def __init__(self, predictor: Predictor, **named: Any) -> None:
+        super().__init__(**named)
+        self._predictor = predictor
+
+    async def ready(self) -> bool:
+        return await self._predictor.healthy()
+
+    def metadata(self) -> dict[str, Any]:
+        return {**super().metadata(), "extensions": ["binary_tensor_data"]}
+
+    async def model_metadata(self, model_name: str) -> dict[str, Any]:
+        version = str(self._predictor.classifier.model.version)
+        metadata = await super().model_metadata(model_name)
+        return metadata | {"versions": [version], "platform": "tensorflow_savedmodel"}
+
+
+class _ClosedRepository(ModelRepositoryExtension):
+    """Refuses what would let anyone take the model away."""
+
+    async def load(self, model_name: str) -> None:
+        raise PredictorError("closed", "models are not loaded or unloaded over the network")
+
+    async def unload(self, model_name: str) -> None:
+        raise PredictorError("closed", "models are not loaded or unloaded over the network")
+
+
+class _Server(ModelServer):
+    """KServe's server with this predictor's guards and an orderly end."""
+
+    def __init__(self, predictor: Predictor, settings: Settings) -> None:
+        args.grpc_max_receive_message_length = settings.max_body_bytes
+        args.grpc_max_send_message_length = settings.max_body_bytes
+        super().__init__(
+            http_port=settings.http_port,
+            grpc_port=settings.grpc_port,
+            enable_latency_logging=False,
+            grace_period=settings.grace_seconds,
+        )
+        _configure_logs(settings.access_log)
+        self._predictor = predictor
+        self._drain_seconds = settings.drain_seconds
+        self.dataplane = _DataPlane(predictor, model_registry=self.registered_models)
+        self.model_repository_extension = _ClosedRepository(self.registered_models)
+        add_routes(app, self.dataplane, predictor)
+        app.add_middleware(Guard, settings=settings)
+
+    def start(self, models: list[Any]) -> None:
+        uvloop.install()
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        super().start(models)
+
+    async def _serve(self) -> None:
+        stopping = asyncio.create_task(self._stop_on_signal())
+        await super()._serve()
+        await stopping
+
+    async def _stop_on_signal(self) -> None:
+        """Drops readiness, waits, then closes the ports and lets accepted requests end."""
+        rest = self._rest_server._server
+        while not rest.started:
+            await asyncio.sleep(0.01)
+        told = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):  # instead of uvicorn's own
+            loop.add_signal_handler(number, told.set)
+        _log.info(
+            "%s, version %d, is served at http://localhost:%d, over gRPC at localhost:%d",
+            self._predictor.name,
+            self._predictor.classifier.model.version,
+            self.http_port,
+            self.grpc_port,
+        )
+        await told.wait()
+        self._predictor.draining = True
+        _log.info("stopping")
+        await asyncio.sleep(self._drain_seconds)
+        rest.should_exit = True
+        await self._grpc_server.stop()
+
+
+def _cpus() -> int:
+    """Returns how many CPUs this process may use: its cgroup's limit, or what it is bound to."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        limit = -(-int(quota) // int(period))
+    except (OSError, ValueError):  # no cgroup v2, or "max"
+        limit = bound or 1
+    return max(1, min(bound or 1, limit))
+
+
+def _describe(predictor: Predictor) -> None:
+    model = predictor.classifier.model
+    metrics.MODEL.info(
+        {"name": predictor.name, "version": str(model.version), "digest": model.digest}
+    )
+    for label in model.classes:
+        metrics.PREDICTIONS.labels(label)
+
+
+def _configure_logs(access_log: bool) -> None:
+    """Leaves a line at start and end, warnings, and a line for each request where wanted."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    _log.propagate = False
+    for name in ("kserve", "kserve.trace", "uvicorn", "uvicorn.error", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # KServe's gRPC server logs a traceback for each malformed request.
+    logging.getLogger("kserve").addFilter(
+        lambda record: not (record.exc_info and isinstance(record.exc_info[1], _FAULTS_OF_CLIENTS))
+    )
+    logging.getLogger("uvicorn.access").setLevel(logging.INFO if access_log else logging.WARNING)

@@ -1,0 +1,80 @@
+"""What whoever runs the predictor may set: environment variables `BRAIN_TUMOR_SERVE_*`."""
+
+import os
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from components.errors import UserError, first_fault
+
+PREFIX = "BRAIN_TUMOR_SERVE_"
+
+
+class Settings(BaseSettings):
+    """Limits and ports, each with a safe default."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    http_port: int = Field(8080, ge=0, le=65535, description="REST and the page")
+    grpc_port: int = Field(8081, ge=0, le=65535, description="Open Inference over gRPC")
+
+    max_body_bytes: int = Field(16 * 2**20, ge=1, description="one request, REST or gRPC")
+    body_seconds: float = Field(30, gt=0, description="for a request's body to arrive")
+    max_instances: int = Field(32, ge=1, description="images in one request")
+    max_image_bytes: int = Field(8 * 2**20, ge=1, description="one encoded image")
+    max_pixels: int = Field(20_000_000, ge=1, description="width x height of one image")
+    decode_seconds: float = Field(5, gt=0, description="for one image to be decoded")
+
+    largest_batch: int = Field(16, ge=1, le=256, description="images through the model at once")
+    batch_wait_seconds: float = Field(
+        0.002, ge=0, le=1, description="wait for images that are being decoded"
+    )
+    queue_length: int = Field(256, ge=1, description="images accepted and not yet answered")
+    drain_seconds: float = Field(
+        0, ge=0, description="from SIGTERM, when readiness drops, to the closing of the ports"
+    )
+    grace_seconds: int = Field(30, ge=1, description="for accepted requests, after that")
+    access_log: bool = Field(False, description="a line for each request")
+
+    image_url_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="hosts that image_url may name, comma-separated: host, *.domain, or * for "
+        "any; empty turns image_url off",
+    )
+    image_url_http: bool = Field(False, description="allow http:// beside https://")
+    image_url_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), description="networks that are no public ones and yet allowed, such as 10.1.0.0/16"
+    )
+    image_url_redirects: int = Field(3, ge=0, le=20, description="followed at most")
+    image_url_seconds: float = Field(10, gt=0, description="for one image, redirects included")
+
+    @field_validator("image_url_hosts", "image_url_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @classmethod
+    def from_environment(cls, **given: object) -> "Settings":
+        """Reads the environment.
+
+        Args:
+            given: Values that win over it.
+
+        Returns:
+            The settings.
+
+        Raises:
+            UserError: A value is not allowed, or a variable of the prefix names no setting.
+        """
+        known = {PREFIX + name.upper() for name in cls.model_fields}
+        for name in sorted(os.environ):
+            if name.upper().startswith(PREFIX) and name.upper() not in known:
+                raise UserError(f"{name}: no such setting; there are {', '.join(sorted(known))}")
+        try:
+            return cls(**given)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise UserError(f"{PREFIX}*: {first_fault(error)}") from error

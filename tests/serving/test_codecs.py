@@ -1,0 +1,242 @@
+"""Wire formats, as clients send them and as nobody should."""
+
+import base64
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kserve import InferInput, InferRequest
+
+from serving.codecs import Url, pixels_of, v1_items, v1_payload, v2_items, v2_request
+from serving.errors import PredictorError
+
+FILE = b"\xff\xd8\xff the bytes of a file"
+TEXT = base64.b64encode(FILE).decode()
+PIXELS = np.arange(150 * 150 * 3, dtype=np.uint32).reshape(150, 150, 3) % 256
+
+
+def _items(*instances: Any) -> list[Any]:
+    return v1_items({"instances": list(instances)}, 8)
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [
+        {"image_bytes": {"b64": TEXT}},
+        {"image": {"b64": TEXT}},
+        {"image": TEXT},
+        {"b64": TEXT},
+        {"data": TEXT},
+        {"data": {"b64": TEXT}},
+        {"key": "mine", "image_bytes": {"b64": TEXT}},
+        {"data": f"data:image/jpeg;base64,{TEXT}"},
+        TEXT,
+    ],
+)
+def test_every_convention_gives_the_file(instance: Any) -> None:
+    assert _items(instance) == [FILE]
+
+
+def test_numbers_urls_and_files_can_be_mixed() -> None:
+    numbers, url, file = _items(PIXELS.tolist(), {"image_url": "https://x/y.jpg"}, {"b64": TEXT})
+    assert numbers.dtype == np.uint8
+    np.testing.assert_array_equal(numbers, PIXELS)
+    assert url == Url("https://x/y.jpg")
+    assert file == FILE
+
+
+def test_numbers_can_stand_under_a_key_and_be_floats() -> None:
+    (pixels,) = _items({"data": (PIXELS + 0.4).clip(0, 255).tolist()})
+    np.testing.assert_array_equal(pixels, PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        ({}, '"instances" has to be a list'),
+        ([], '"instances" has to be a list'),
+        ("text", '"instances" has to be a list'),
+        ({"instances": []}, "at least one"),
+        ({"instances": {"b64": TEXT}}, '"instances" has to be a list'),
+        ({"instances": [{"b64": TEXT}, 3]}, "instance 1: no image"),
+        ({"instances": [{"b64": TEXT}, {"b65": TEXT}]}, "instance 1: no image"),
+        ({"instances": [{"b64": TEXT, "data": TEXT}]}, "instance 0: both b64 and data"),
+        ({"instances": [{"b64": "%%%"}]}, "instance 0: the base64 text is broken"),
+        ({"instances": [{"b64": "é"}]}, "instance 0: the base64 text is broken"),
+        ({"instances": [{"image_url": 3}]}, "image_url has to be a string"),
+        ({"instances": [{"data": None}]}, "data holds no image"),
+        ({"instances": [[[0]]]}, "nested 150x150x3"),
+        ({"instances": [PIXELS[..., 0].tolist()]}, "nested 150x150x3|shape"),
+        ({"instances": [(PIXELS / 255).tolist()]}, "scaled to 0..1"),
+        ({"instances": [(PIXELS + 1).tolist()]}, "within 0..255"),
+        ({"instances": [(PIXELS.astype(int) - 1).tolist()]}, "within 0..255"),
+        ({"instances": [PIXELS.astype(str).tolist()]}, "have to be numbers"),
+        ({"instances": [(PIXELS > 3).tolist()]}, "have to be numbers"),
+        ({"instances": [TEXT] * 9}, "9 images, at most 8"),
+    ],
+)
+def test_what_is_wrong_is_said(payload: Any, says: str) -> None:
+    with pytest.raises(PredictorError, match=says):
+        v1_items(payload, 8)
+
+
+def test_ragged_numbers_are_refused() -> None:
+    numbers = PIXELS.tolist()
+    numbers[7][9] = [1, 2]
+    with pytest.raises(PredictorError, match="nested 150x150x3"):
+        _items(numbers)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "",
+        "application/json",
+        "application/json; charset=utf-8",
+        "APPLICATION/JSON",
+        "application/x-www-form-urlencoded",
+        "application/cloudevents+json",
+    ],
+)
+def test_json_is_json_whatever_its_media_type_adds(kind: str) -> None:
+    assert v1_payload(b'{"instances": []}', kind) == {"instances": []}
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "application/octet-stream"])
+def test_any_other_body_is_the_image(kind: str) -> None:
+    assert v1_items(v1_payload(FILE, kind), 8) == [FILE]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN", b"[" * 5000])
+def test_broken_json_is_refused(body: bytes) -> None:
+    with pytest.raises(PredictorError):
+        v1_payload(body, "application/json")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+INSTANCE = st.dictionaries(
+    st.sampled_from(["image_bytes", "image", "b64", "data", "image_url", "x"]), JSON, max_size=3
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(JSON | st.fixed_dictionaries({"instances": JSON | st.lists(INSTANCE | JSON, max_size=4)}))
+def test_any_json_gives_images_or_one_line(payload: Any) -> None:
+    said = ""
+    items: list[Any] = []
+    try:
+        items = v1_items(payload, 8)
+    except PredictorError as error:
+        said = str(error)
+    assert bool(said) != bool(items)
+    assert "\n" not in said
+    assert all(isinstance(item, bytes | np.ndarray | Url) for item in items)
+
+
+def _binary(*tensors: tuple[dict[str, Any], bytes]) -> tuple[bytes, str]:
+    inputs = [tensor | {"parameters": {"binary_data_size": len(raw)}} for tensor, raw in tensors]
+    header = json.dumps({"inputs": inputs}).encode()
+    return header + b"".join(raw for _, raw in tensors), str(len(header))
+
+
+def _bytes_tensor(*elements: bytes) -> bytes:
+    return b"".join(struct.pack("<I", len(element)) + element for element in elements)
+
+
+def test_v2_pixels_as_json_and_as_binary() -> None:
+    shape = {"name": "images", "datatype": "UINT8", "shape": [1, 150, 150, 3]}
+    as_json = json.dumps({"inputs": [shape | {"data": PIXELS.ravel().tolist()}]}).encode()
+    nested = json.dumps({"inputs": [shape | {"data": PIXELS[None].tolist()}]}).encode()
+    body, length = _binary((shape, PIXELS.astype(np.uint8).tobytes()))
+    for request in (
+        v2_request(as_json, None, "m"),
+        v2_request(nested, None, "m"),
+        v2_request(body, length, "m"),
+    ):
+        (pixels,) = v2_items(request, 8)
+        assert pixels.dtype == np.uint8
+        np.testing.assert_array_equal(pixels, PIXELS)
+
+
+@pytest.mark.parametrize("shape", [[2], [2, 1]])
+def test_v2_files_as_base64_and_as_binary(shape: list[int]) -> None:
+    tensor = {"name": "image_bytes", "datatype": "BYTES", "shape": shape}
+    as_json = json.dumps({"inputs": [tensor | {"data": [TEXT, TEXT]}]}).encode()
+    files, length = _binary((tensor, _bytes_tensor(FILE, FILE)))
+    texts, text_length = _binary((tensor, _bytes_tensor(TEXT.encode(), TEXT.encode())))
+    for request in (
+        v2_request(as_json, None, "m"),
+        v2_request(files, length, "m"),
+        v2_request(texts, text_length, "m"),
+    ):
+        assert v2_items(request, 8) == [FILE, FILE]
+
+
+def test_v2_one_file_as_uint8() -> None:
+    tensor = {"name": "image_bytes", "datatype": "UINT8", "shape": [len(FILE)]}
+    body, length = _binary((tensor, FILE))
+    assert v2_items(v2_request(body, length, "m"), 8) == [FILE]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "says"),
+    [
+        ({"name": "other"}, "no such input"),
+        ({"datatype": "FP32"}, "has to be UINT8"),
+        ({"shape": [1, 150, 150]}, "has to be UINT8"),
+        ({"shape": [-1, 150, 150, 3]}, "has to be UINT8"),
+        ({"shape": [0, 150, 150, 3]}, "has to be UINT8"),
+        ({"shape": [2, 150, 150, 3]}, "3 values where"),
+        ({"shape": [10**12, 150, 150, 3]}, "at most 8"),
+        ({"data": [[1], [2, 3]]}, "ragged"),
+        ({"data": ["a"]}, "whole numbers"),
+        ({"data": None}, "whole numbers"),
+        ({"name": "image_bytes"}, "has to be BYTES"),
+        ({"name": "image_bytes", "datatype": "BYTES", "shape": [3]}, "neither bytes nor"),
+        ({"name": "image_bytes", "datatype": "BYTES", "shape": [2]}, "3 elements where"),
+        ({"name": "image_bytes", "datatype": "BYTES", "shape": [0]}, "has to be BYTES"),
+        ({"parameters": {"binary_data_size": -1}}, "within the body"),
+        ({"parameters": {"binary_data_size": 10**9}}, "within the body"),
+        ({"parameters": {"binary_data_size": True}}, "within the body"),
+        ({"parameters": {"binary_data_size": "8"}}, "within the body"),
+    ],
+)
+def test_v2_what_is_wrong_is_said(tensor: dict[str, Any], says: str) -> None:
+    sound = {"name": "images", "datatype": "UINT8", "shape": [1, 150, 150, 3], "data": [1, 2, 3]}
+    body = json.dumps({"inputs": [sound | tensor]}).encode()
+    with pytest.raises(PredictorError, match=says):
+        v2_items(v2_request(body, None, "m"), 8)
+
+
+@pytest.mark.parametrize("length", ["", "-1", "1e3", "999999999", "٣"])
+def test_v2_a_lying_json_length_is_refused(length: str) -> None:
+    with pytest.raises(PredictorError, match="within the body"):
+        v2_request(b'{"inputs": []}', length, "m")
+
+
+@pytest.mark.parametrize("raw", [b"\x01", b"\x05\x00\x00\x00abc", b"\xff\xff\xff\xff"])
+def test_v2_cut_off_bytes_are_refused(raw: bytes) -> None:
+    request = InferRequest("m", [InferInput("image_bytes", [1], "BYTES")])
+    request.inputs[0]._raw_data = raw
+    with pytest.raises(PredictorError, match="cut off"):
+        v2_items(request, 8)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.binary(max_size=200), st.none() | st.text(max_size=3))
+def test_v2_any_bytes_give_a_request_or_one_line(body: bytes, length: str | None) -> None:
+    with pytest.raises(PredictorError):
+        v2_items(v2_request(body, length, "m"), 8)
+
+
+def test_nan_is_no_pixel() -> None:
+    with pytest.raises(PredictorError, match=r"within 0\.\.255"):
+        pixels_of(np.array([np.nan, 3.0]), (2,))

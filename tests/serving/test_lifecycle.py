@@ -1,0 +1,152 @@
+"""From the start to the end of the predictor's process, and what it does when there is too much."""
+
+import asyncio
+import base64
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+PREDICT = "/v1/models/brain-tumor:predict"
+READY = "/v2/models/brain-tumor/ready"
+
+
+def _body(seed: int, images: int = 1, side: int = 400) -> dict[str, Any]:
+    instances = []
+    for number in range(images):
+        pixels = np.random.default_rng([seed, number]).integers(0, 255, (side, side), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        instances.append({"b64": base64.b64encode(file.getvalue()).decode()})
+    return {"instances": instances}
+
+
+def _serve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "serving", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_changed_missing_or_extra_file_refuses_to_start(
+    checked_model_folder: Path, tmp_path: Path
+) -> None:
+    def damaged(name: str) -> Path:
+        return Path(shutil.copytree(checked_model_folder, tmp_path / name))
+
+    changed, missing, extra = damaged("changed"), damaged("missing"), damaged("extra")
+    (changed / "saved_model.pb").write_bytes(b"other")
+    (missing / "labels.json").unlink()
+    (extra / "more.py").write_text("")
+    for folder, says in (
+        (changed, "saved_model.pb has changed"),
+        (missing, "labels.json is missing"),
+        (extra, "more.py is extra"),
+        (tmp_path / "nowhere", "no such folder"),
+    ):
+        done = _serve(str(folder))
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_wrong_setting_names_itself(checked_model_folder: Path) -> None:
+    done = _serve(str(checked_model_folder), BRAIN_TUMOR_SERVE_MAX_BODY_BYTES="lots")
+    assert done.returncode == 2
+    assert "max_body_bytes" in done.stderr
+    done = _serve(str(checked_model_folder), BRAIN_TUMOR_SERVE_MAX_BODY="1")
+    assert done.returncode == 2
+    assert "BRAIN_TUMOR_SERVE_MAX_BODY: no such setting" in done.stderr
+
+
+def test_beyond_the_queue_it_says_so_at_once_and_loses_nothing(start: Callable[..., Any]) -> None:
+    async def flood(server: Any) -> tuple[Counter[int], list[httpx.Response], list[int]]:
+        limits = httpx.Limits(max_connections=200)
+        async with httpx.AsyncClient(limits=limits, timeout=60, base_url=server.url) as client:
+            health: list[int] = []
+
+            async def watch() -> None:
+                while True:
+                    health.append((await client.get(READY)).status_code)
+                    health.append((await client.get("/v2/health/live")).status_code)
+                    await asyncio.sleep(0.01)
+
+            watching = asyncio.create_task(watch())
+            bodies = [_body(seed, images=4) for seed in range(10)]
+            responses = await asyncio.gather(
+                *(client.post(PREDICT, json=bodies[n % 10]) for n in range(100))
+            )
+            watching.cancel()
+            again = await client.post(PREDICT, json=bodies[0])
+            assert again.status_code == 200
+            return Counter(r.status_code for r in responses), responses, health
+
+    with start(queue_length=12) as server:
+        codes, responses, health = asyncio.run(flood(server))
+    assert set(codes) == {200, 503}
+    assert set(health) == {200}
+    for response in responses:
+        if response.status_code == 503:
+            assert response.headers["retry-after"] == "1"
+            assert "try again" in response.json()["error"]
+        else:
+            assert len(response.json()["predictions"]) == 4
+
+
+def test_sigterm_drops_readiness_and_answers_what_it_accepted(start: Callable[..., Any]) -> None:
+    async def under_load(server: Any) -> tuple[Counter[int], list[int]]:
+        async with httpx.AsyncClient(timeout=60, base_url=server.url) as client:
+            bodies = [_body(seed, images=8, side=900) for seed in range(4)]
+            sent = [
+                asyncio.create_task(client.post(PREDICT, json=bodies[n % 4])) for n in range(12)
+            ]
+            await asyncio.sleep(0.3)
+            server.process.send_signal(signal.SIGTERM)
+            readiness = []
+            while True:
+                try:
+                    readiness.append((await client.get(READY)).status_code)
+                except httpx.TransportError:
+                    break  # the port has closed
+                await asyncio.sleep(0.05)
+            responses = await asyncio.gather(*sent)
+            return Counter(r.status_code for r in responses), readiness
+
+    with start(drain_seconds=1) as server:
+        codes, readiness = asyncio.run(under_load(server))
+        assert codes == {200: 12}
+        assert readiness[-1] == 503
+        assert server.process.wait(30) == 0
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_an_idle_server_ends_at_once(start: Callable[..., Any]) -> None:
+    with start() as server:
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+
+
+def test_it_serves_under_the_name_that_kserve_gives(start: Callable[..., Any]) -> None:
+    with start(name="tumours") as server:
+        ready = httpx.get(server.url + "/v2/models/tumours/ready")
+        assert ready.json() == {"name": "tumours", "ready": True}
+        assert httpx.get(server.url + "/v1/models").json() == {"models": ["tumours"]}
+        answer = httpx.post(server.url + "/v1/models/tumours:predict", json=_body(1))
+        assert answer.status_code == 200
+        assert httpx.post(server.url + PREDICT, json=_body(1)).status_code == 404

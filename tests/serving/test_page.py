@@ -1,0 +1,587 @@
+"""The page at /, in a real browser against the predictor's real process."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
+
+from components.ingest.sample import draw_slice
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+EXPLAIN = re.compile(r":explain$")
+CARD = re.compile(r"/card$")
+LARGER_THAN_ALLOWED = 9 * 2**20
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def _slice(kind: str = "PNG", seed: int = 1) -> bytes:
+    return _encoded(draw_slice(True, np.random.default_rng(seed)), kind)
+
+
+def _file(name: str, content: bytes, media_type: str = "image/png") -> Any:
+    return {"name": name, "mimeType": media_type, "buffer": content}
+
+
+def _percent(share: float) -> str:
+    """Writes a share as the page does."""
+    if 0 < share < 0.0005:
+        return "< 0.1%"
+    return "> 99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
+
+
+def _complaint(message: ConsoleMessage) -> list[str]:
+    """Returns what is wrong; the browser also tells of errors that a test had the server answer."""
+    answered = re.search("(:explain|/card)$", message.location["url"])
+    wrong = message.type in ("error", "warning") and not answered
+    return [f"{message.type}: {message.text}"] if wrong else []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=20_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, predictor: Any) -> Iterator[Page]:
+    """The page, loaded; what it asked for and what its console said is judged in the end."""
+    context = browser.new_context()
+    context.add_init_script(
+        "addEventListener('securitypolicyviolation',"
+        " (event) => console.error('CSP', event.violatedDirective, event.blockedURI))"
+    )
+    page = context.new_page()
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.extend(_complaint(message)))
+    page.goto(predictor.url)
+    yield page
+    context.close()
+    assert complaints == []
+    elsewhere = [url for url in requests if not url.startswith((predictor.url, "data:", "blob:"))]
+    assert elsewhere == []
+
+
+@pytest.fixture
+def explained(predictor: Any) -> Callable[[bytes], dict[str, Any]]:
+    """Asks the predictor itself, past the page."""
+
+    def ask(content: bytes) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"{predictor.url}/v1/models/{predictor.name}:explain",
+            content,
+            {"Content-Type": "image/png"},
+        )
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)["predictions"][0]
+
+    return ask
+
+
+@pytest.fixture
+def answer_with(page: Page) -> Callable[..., None]:
+    """Changes fields of the predictor's true answers."""
+
+    def change(**fields: Any) -> None:
+        def handle(route: Route) -> None:
+            response = route.fetch()
+            answer = response.json()
+            answer["predictions"][0] |= fields
+            route.fulfill(response=response, json=answer)
+
+        page.route(EXPLAIN, handle)
+
+    return change
+
+
+def _choose(page: Page, *files: Any) -> None:
+    page.get_by_label("Choose images").set_input_files(list(files))
+
+
+def _transfer(page: Page, *files: Any) -> Any:
+    """Makes what a drop or a paste hands over."""
+    contents = [
+        [file["name"], file["mimeType"], base64.b64encode(file["buffer"]).decode()]
+        for file in files
+    ]
+    return page.evaluate_handle(
+        """(files) => {
+            const transfer = new DataTransfer();
+            for (const [name, type, text] of files) {
+                const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+                transfer.items.add(new File([bytes], name, { type }));
+            }
+            return transfer;
+        }""",
+        contents,
+    )
+
+
+def _canvas(page: Page) -> np.ndarray:
+    """Returns what the canvas shows, uint8 [h, w, 3]."""
+    address = page.locator("#picture").evaluate("(canvas) => canvas.toDataURL()")
+    content = base64.b64decode(address.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def _set_strength(page: Page, percent: int) -> None:
+    page.get_by_role("slider", name="Heat map").fill(str(percent))
+
+
+def test_a_chosen_file_gets_the_predictors_answer(
+    page: Page, predictor: Any, explained: Callable[[bytes], dict[str, Any]]
+) -> None:
+    content = _slice()
+    answer = explained(content)
+
+    _choose(page, _file("slice.png", content))
+
+    expect(page.locator("#label")).to_have_text(answer["label"])
+    expect(page.locator("#probability")).to_have_text(_percent(answer["probability"]))
+    expect(page.locator("#shares dt")).to_have_text(list(answer["probabilities"]))
+    expect(page.locator("#shares .number")).to_have_text(
+        [_percent(share) for share in answer["probabilities"].values()]
+    )
+    expect(page.locator("#threshold")).to_contain_text(_percent(answer["threshold"]))
+    mark = page.locator("#shares .bar.positive").evaluate(
+        "(bar) => parseFloat(getComputedStyle(bar, '::after').left) / bar.clientWidth"
+    )
+    assert mark == pytest.approx(answer["threshold"], abs=0.01)
+    status = page.get_by_role("status")
+    expect(status).to_have_text(
+        f"slice.png: {answer['label']}, {_percent(answer['probability'])}."
+        + (
+            ""
+            if answer.get("in_distribution", True)
+            else " It does not look like a brain MRI slice."
+        )
+    )
+    expect(page.locator("#answer")).to_contain_text("This is no diagnosis.")
+
+
+def test_several_files_are_analysed_in_turn_and_looked_at_one_by_one(page: Page) -> None:
+    names = [f"slice-{number}.png" for number in range(3)]
+    _choose(page, *(_file(name, _slice(seed=seed)) for seed, name in enumerate(names)))
+
+    expect(page.get_by_role("status")).to_contain_text("3 images:")
+    choices = page.get_by_role("radio")
+    expect(choices).to_have_count(3)
+    expect(page.locator("#file")).to_have_text("slice-0.png")
+    first = _canvas(page)
+
+    page.get_by_text("slice-1.png").click()
+    expect(page.locator("#file")).to_have_text("slice-1.png")
+    expect(page.locator("#picture")).to_have_attribute("aria-label", re.compile("slice-1.png"))
+    assert not np.array_equal(_canvas(page), first)
+
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#file")).to_have_text("slice-2.png")
+
+    page.get_by_role("button", name="Clear").click()
+    expect(choices).to_have_count(0)
+    expect(page.locator("#result")).to_be_hidden()
+
+
+def test_a_dropped_file_is_analysed(page: Page) -> None:
+    transfer = _transfer(page, _file("dropped.png", _slice()))
+    page.dispatch_event("h1", "drop", {"dataTransfer": transfer})
+
+    expect(page.locator("#file")).to_have_text("dropped.png")
+    expect(page.locator("#answer")).to_be_visible()
+
+
+def test_something_dropped_that_is_no_file_is_said_to_be_none(page: Page) -> None:
+    page.dispatch_event("#drop", "drop", {"dataTransfer": _transfer(page)})
+
+    expect(page.get_by_role("status")).to_contain_text("no file")
+
+
+def test_a_pasted_image_is_analysed(page: Page) -> None:
+    page.evaluate(
+        "(clipboardData) => document.dispatchEvent(new ClipboardEvent('paste', { clipboardData }))",
+        _transfer(page, _file("image.png", _slice())),
+    )
+
+    expect(page.locator("#file")).to_have_text("Pasted image 1")
+    expect(page.locator("#answer")).to_be_visible()
+
+
+def test_the_keyboard_alone_is_enough(page: Page) -> None:
+    page.on("filechooser", lambda chooser: None)  # choosers are caught from here on, not later
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Choose images")).to_be_focused()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files([_file("slice.png", _slice())])
+    expect(page.locator("#answer")).to_be_visible()
+
+    page.get_by_label("Choose images").focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Clear")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("slider", name="Heat map")).to_be_focused()
+    page.keyboard.press("Home")
+    expect(page.locator("#strength-value")).to_have_text("0%")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#strength-value")).to_have_text("5%")
+
+    page.keyboard.press("Tab")
+    expect(page.locator("summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#card-text")).to_be_visible()
+
+
+def test_the_slider_lays_the_heat_over_the_picture(
+    page: Page, answer_with: Callable[..., None]
+) -> None:
+    answer_with(heatmap=[[1.0, 0.0], [0.0, 0.0]])
+    grey = Image.new("L", (300, 200), 100)
+    _choose(page, _file("grey.png", _encoded(grey, "PNG")))
+    expect(page.locator("#answer")).to_be_visible()
+
+    _set_strength(page, 0)
+    bare = _canvas(page)
+    assert bare.shape[1] / bare.shape[0] == pytest.approx(1.5, abs=0.01)
+    assert np.all(bare == 100)
+
+    _set_strength(page, 50)
+    half = _canvas(page).astype(int)
+    np.testing.assert_allclose(half[0, 0], (178, 160, 50), atol=2)  # halfway to (255, 220, 0)
+    np.testing.assert_allclose(half[-1, -1], (100, 100, 100), atol=1)
+
+    _set_strength(page, 100)
+    full = _canvas(page).astype(int)
+    np.testing.assert_allclose(full[0, 0], (255, 220, 0), atol=2)
+    steps = np.abs(np.diff(full[0], axis=0)).max()
+    assert steps < 10, "the map is grown smoothly, not in blocks"
+
+
+def test_the_heat_follows_the_predictors_own_overlay(
+    page: Page, explained: Callable[[bytes], dict[str, Any]]
+) -> None:
+    content = _slice()
+    overlay = base64.b64decode(explained(content)["overlay_png"]["b64"])
+    _choose(page, _file("slice.png", content))
+    expect(page.locator("#answer")).to_be_visible()
+
+    shown = Image.fromarray(_canvas(page)).resize((150, 150), Image.Resampling.BILINEAR)
+    expected = Image.open(io.BytesIO(overlay)).convert("RGB")
+    difference = np.abs(np.asarray(shown, float) - np.asarray(expected, float))
+    assert difference.mean() < 6
+
+
+def test_a_tiff_is_shown_by_the_servers_picture(
+    page: Page, explained: Callable[[bytes], dict[str, Any]]
+) -> None:
+    content = _slice("TIFF")
+    overlay = base64.b64decode(explained(content)["overlay_png"]["b64"])
+    _choose(page, _file("slice.tif", content, "image/tiff"))
+
+    expect(page.locator("#servers-picture")).to_be_visible()
+    expect(page.get_by_role("slider", name="Heat map")).to_be_disabled()
+    shown = Image.fromarray(_canvas(page)).resize((150, 150), Image.Resampling.BILINEAR)
+    expected = Image.open(io.BytesIO(overlay)).convert("RGB")
+    assert np.abs(np.asarray(shown, float) - np.asarray(expected, float)).mean() < 6
+
+
+def test_a_16_bit_png_is_shown_as_the_model_sees_it(page: Page) -> None:
+    ramp = np.tile(np.linspace(0, 4095, 200, dtype=np.uint16), (200, 1))  # black in a browser
+    _choose(page, _file("deep.png", _encoded(Image.fromarray(ramp), "PNG")))
+
+    expect(page.locator("#servers-picture")).to_be_visible()
+    shown = _canvas(page)
+    assert shown[:, :20].mean() < 60
+    assert shown[:, -20:].mean() > 150
+
+
+def test_a_jpeg_is_shown_upright(page: Page, answer_with: Callable[..., None]) -> None:
+    answer_with(heatmap=[[0.0]])
+    image = Image.new("L", (320, 160), 0)
+    image.paste(255, (0, 0, 160, 160))  # the left half is light
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    image.save(buffer, "JPEG", exif=exif)
+    _choose(page, _file("turned.jpg", buffer.getvalue(), "image/jpeg"))
+    expect(page.locator("#answer")).to_be_visible()
+
+    shown = _canvas(page)
+    height, width = shown.shape[:2]
+    assert height == 2 * width
+    assert shown[height // 4].min() > 240
+    assert shown[-height // 4].max() < 15
+
+
+def test_an_unfamiliar_image_is_flagged(page: Page) -> None:
+    sunset = Image.new("RGB", (300, 200), (230, 90, 20))  # the model knows grey images only
+    _choose(page, _file("sunset.png", _encoded(sunset, "PNG")))
+
+    expect(page.locator("#unfamiliar")).to_be_visible()
+    expect(page.locator("#unfamiliar")).to_contain_text("does not look like")
+    expect(page.get_by_role("status")).to_contain_text("does not look like a brain MRI slice")
+
+
+def test_a_familiar_image_is_not_flagged(page: Page) -> None:
+    _choose(page, _file("slice.png", _slice()))
+
+    expect(page.locator("#answer")).to_be_visible()
+    expect(page.locator("#unfamiliar")).to_be_hidden()
+
+
+def test_an_answer_against_the_greater_probability_is_explained(
+    page: Page, answer_with: Callable[..., None]
+) -> None:
+    answer_with(
+        label="Brain Tumor",
+        probability=0.3,
+        probabilities={"Brain Tumor": 0.3, "Healthy": 0.7},
+        threshold=0.25,
+    )
+    _choose(page, _file("slice.png", _slice()))
+
+    expect(page.locator("#against")).to_contain_text("Healthy is the more probable class")
+    expect(page.locator("#verdict")).to_have_text("Brain Tumor 30.0%")
+    expect(page.locator("#threshold")).to_contain_text("from 25.0% on, the answer is Brain Tumor")
+
+
+def test_a_text_file_is_refused_in_the_servers_words(page: Page) -> None:
+    _choose(page, _file("notes.txt", b"Scans of the second reader.\n", "text/plain"))
+
+    problem = page.locator("#problem")
+    expect(problem).to_contain_text("This file cannot be used")
+    expect(problem).to_contain_text("not a JPEG, PNG, TIFF image")
+    expect(problem.get_by_role("button")).to_be_hidden()  # asking again would change nothing
+    expect(page.get_by_role("status")).to_contain_text("notes.txt: This file cannot be used")
+    expect(page.locator("#answer")).to_be_hidden()
+
+
+def test_a_json_file_is_no_request(page: Page) -> None:
+    _choose(page, _file("a.json", b'{"instances": [{"b64": "AAAA"}]}', "application/json"))
+
+    expect(page.locator("#problem")).to_contain_text("not a JPEG, PNG, TIFF image")
+
+
+def test_an_empty_file_is_not_sent(page: Page) -> None:
+    _choose(page, _file("empty.png", b""))
+
+    expect(page.locator("#problem")).to_contain_text("This file is empty")
+
+
+def test_a_file_that_is_too_large_is_refused_in_the_servers_words(page: Page) -> None:
+    content = _slice() + bytes(LARGER_THAN_ALLOWED)
+    _choose(page, _file("large.png", content))
+
+    expect(page.locator("#problem")).to_contain_text("This file is too large")
+    expect(page.locator("#problem")).to_contain_text("at most")
+
+
+def test_a_broken_file_among_others_stops_none(page: Page) -> None:
+    _choose(page, _file("cut.png", _slice()[:200]), _file("slice.png", _slice()))
+
+    expect(page.get_by_role("status")).to_contain_text("2 images: 1 failed, 1 ")
+
+
+def test_a_busy_server_is_asked_again(page: Page) -> None:
+    calls: list[str] = []
+
+    def busy_twice(route: Route) -> None:
+        calls.append(route.request.url)
+        if len(calls) > 2:
+            route.continue_()
+        else:
+            body = '{"error": "256 images are waiting"}'
+            route.fulfill(status=503, headers={"Retry-After": "1"}, body=body)
+
+    page.route(EXPLAIN, busy_twice)
+    _choose(page, _file("slice.png", _slice()))
+
+    expect(page.get_by_role("status")).to_contain_text(
+        "The server is busy. Trying again in 1 second"
+    )
+    expect(page.locator("#answer")).to_be_visible()
+    assert len(calls) == 3
+
+
+def test_a_server_that_stays_busy_is_left_alone(page: Page) -> None:
+    page.route(
+        EXPLAIN,
+        lambda route: route.fulfill(
+            status=503, headers={"Retry-After": "600"}, body='{"error": "256 images are waiting"}'
+        ),
+    )
+    _choose(page, _file("slice.png", _slice()))
+
+    expect(page.locator("#problem")).to_contain_text("The server is busy")
+    expect(page.locator("#problem")).to_contain_text("256 images are waiting")
+    page.unroute(EXPLAIN)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#answer")).to_be_visible()
+
+
+def test_a_lost_network_is_told_and_can_be_tried_again(page: Page) -> None:
+    expect(page.locator("#card")).to_be_visible()
+    page.context.set_offline(True)
+    _choose(page, _file("slice.png", _slice()))
+    expect(page.locator("#problem")).to_contain_text("The server cannot be reached")
+
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#answer")).to_be_visible()
+
+
+def test_an_answer_that_makes_no_sense_stops_nothing(page: Page) -> None:
+    page.route(EXPLAIN, lambda route: route.fulfill(body='{"predictions": []}'))
+    _choose(page, _file("slice.png", _slice()))
+    expect(page.locator("#problem")).to_contain_text("The answer cannot be read")
+
+    page.unroute(EXPLAIN)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#answer")).to_be_visible()
+
+
+def test_clearing_ends_what_is_under_way(page: Page) -> None:
+    page.route(EXPLAIN, lambda route: None)  # no answer
+    _choose(page, _file("slow.png", _slice()))
+    expect(page.get_by_role("progressbar", name="Images analysed")).to_be_visible()
+    expect(page.locator("#pending")).to_have_text("Analysing…")
+
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#result")).to_be_hidden()
+    page.unroute(EXPLAIN)
+    _choose(page, _file("next.png", _slice()))
+    expect(page.locator("#answer")).to_be_visible()
+    expect(page.locator("#file")).to_have_text("next.png")
+
+
+def test_the_model_says_who_it_is(page: Page, predictor: Any) -> None:
+    with urllib.request.urlopen(f"{predictor.url}/card") as response:
+        model = json.load(response)
+
+    served = page.locator("#served")
+    expect(served).to_contain_text(f"{model['name']} · version {model['version']}")
+    expect(served.locator("code")).to_have_text(model["digest"][:12])
+    page.get_by_role("heading", name="Model card").click()
+    facts = page.locator("#facts")
+    expect(facts).to_contain_text(model["digest"])
+    expect(facts).to_contain_text(_percent(model["threshold"]))
+    title = model["card"].splitlines()[0]
+    if title.startswith("# "):
+        expect(page.get_by_role("heading", level=3).first).to_have_text(title[2:])
+
+
+def test_an_answer_of_another_version_brings_the_new_card(
+    page: Page, answer_with: Callable[..., None]
+) -> None:
+    expect(page.locator("#card")).to_be_visible()
+    answer_with(model_version=99)
+    with page.expect_response(CARD):
+        _choose(page, _file("slice.png", _slice()))
+
+    expect(page.locator("#answered-by")).to_have_text("Answered by version 99 of the model.")
+
+
+def test_the_disclaimer_stands_before_anything_is_asked(page: Page) -> None:
+    expect(page.get_by_role("banner")).to_contain_text("This is no diagnosis")
+
+
+def test_a_hostile_card_stays_text(page: Page) -> None:
+    card = (
+        "# A *card* <img src=x onerror=alert(1)>\n\n"
+        "Some **bold \\*text\\*** and `code` &lt;b&gt; [link](javascript:alert(1))\n"
+        "on two lines.\n\n"
+        "- one\n- two \\| three\n\n"
+        "| measure | value |\n|---|---|\n| a \\| b | 1 |\n"
+    )
+
+    def handle(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | {"card": card})
+
+    page.route(CARD, handle)
+    page.reload()
+    page.get_by_role("heading", name="Model card").click()
+
+    text = page.locator("#card-text")
+    expect(text.get_by_role("heading", level=3)).to_have_text(
+        "A *card* <img src=x onerror=alert(1)>"
+    )
+    expect(text.locator("p")).to_have_text(
+        "Some bold *text* and code <b> [link](javascript:alert(1)) on two lines."
+    )
+    expect(text.locator("strong")).to_have_text("bold *text*")
+    expect(text.locator("code")).to_have_text("code")
+    expect(text.get_by_role("listitem")).to_have_text(["one", "two | three"])
+    expect(text.get_by_role("columnheader")).to_have_text(["measure", "value"])
+    expect(text.get_by_role("rowheader")).to_have_text("a | b")
+    expect(text.get_by_role("cell")).to_have_text("1")
+    expect(text.locator("img, a, script")).to_have_count(0)
+
+
+def test_a_server_without_a_card_is_said_to_be_in_trouble(page: Page) -> None:
+    page.route(CARD, lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    page.reload()
+
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("The server cannot answer. HTTP status 502.")
+    page.unroute(CARD)
+    alert.get_by_role("button", name="Try again").click()
+    expect(alert).to_be_hidden()
+    expect(page.locator("#card")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_the_screen(page: Page, width: int, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 740})
+    long_name = "a-slice-with-a-very-long-name-" * 4 + ".png"
+    _choose(page, _file(long_name, _slice()), _file("notes.txt", b"no image", "text/plain"))
+    expect(page.get_by_role("status")).to_contain_text("2 images:")
+    page.get_by_role("heading", name="Model card").click()
+    expect(page.locator("#card-text")).to_be_visible()
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    smallest = 44 if width < 768 else 24
+    for box in map(
+        lambda control: control.bounding_box(),
+        [page.locator("label.button"), page.locator("#clear"), page.locator(".slice").first],
+    ):
+        assert box is not None
+        assert box["height"] >= smallest
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+
+
+def test_everything_it_needs_is_in_the_package() -> None:
+    web = Path(__file__).parents[2] / "serving" / "web"
+    page = (web / "index.html").read_text()
+
+    named = re.findall(r'(?:href|src)="([^"]+)"', page)
+    assert sorted(named) == sorted(
+        f"web/{file.name}" for file in web.iterdir() if file.suffix != ".html"
+    )
+    assert not re.search(r"""\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|<style""", page)
