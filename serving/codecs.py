@@ -298,7 +298,7 @@ def v2_items(request: InferRequest, max_instances: int) -> list[Item]:
         raise PredictorError("malformed", f"no such input; send {PIXELS} or {ENCODED}")
     if datatype == "UINT8" and len(shape) == 1:
         return [_uint8(tensor, shape[0]).tobytes()]
-    count = shape[0]
+    count = shape[0] if shape else 0
     if datatype != "BYTES" or shape not in ([count], [count, 1]) or count < 1:
         raise PredictorError(
             "malformed",

@@ -16,8 +16,8 @@ from components.evaluate.predictor import open_model, predict_tumor
 from components.evaluate.results import Evaluation
 from components.evaluate.training import read_history, read_record
 from components.gradcam import gradcam
-from components.overlay import overlay
 from components.model import reference_cnn
+from components.overlay import overlay
 from components.report import MAX_BYTES
 
 

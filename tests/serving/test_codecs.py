@@ -237,6 +237,12 @@ def test_v2_any_bytes_give_a_request_or_one_line(body: bytes, length: str | None
         v2_items(v2_request(body, length, "m"), 8)
 
 
+def test_v2_an_empty_shape_is_refused() -> None:
+    request = InferRequest("m", [InferInput("image_bytes", [], "BYTES", ["AAAA"])])
+    with pytest.raises(PredictorError, match="has to be BYTES"):
+        v2_items(request, 8)
+
+
 def test_nan_is_no_pixel() -> None:
     with pytest.raises(PredictorError, match=r"within 0\.\.255"):
         pixels_of(np.array([np.nan, 3.0]), (2,))
