@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -23,7 +24,9 @@ class Guard:
         """Args: app: what it stands before; settings: the limits."""
         self._app = app
         self._most = settings.max_body_bytes
+        self._most_held = settings.max_held_bytes
         self._seconds = settings.body_seconds
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request.
@@ -38,6 +41,7 @@ class Guard:
             return
         started = time.perf_counter()
         answered = 0
+        body = _Body()
 
         async def counted(message: Message) -> None:
             nonlocal answered
@@ -46,7 +50,7 @@ class Guard:
             await send(message)
 
         try:
-            await self._app(scope, self._limited(scope, receive), counted)
+            await self._app(scope, self._limited(scope, receive, body), counted)
         except PredictorError as error:
             if not answered:
                 await send_error(error, counted)
@@ -54,24 +58,23 @@ class Guard:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if not answered:
                 await send_error(PredictorError("internal", "internal error"), counted)
+        finally:
+            self._held -= body.received
         operation = _operation(scope["path"])
         metrics.RESPONSES.labels("rest", operation, answered).inc()
         if operation != "other":
             metrics.STAGE["request"].observe(time.perf_counter() - started)
 
-    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+    def _limited(self, scope: Scope, receive: Receive, body: "_Body") -> Receive:
         declared = _header(scope, b"content-length")
         if declared and (not declared.isdigit() or int(declared) > self._most):
             raise self._too_large()
         if scope["method"] in ("GET", "HEAD"):
             return receive
-        received = 0
         deadline = asyncio.get_running_loop().time() + self._seconds
-        whole = False
 
         async def limited() -> Message:
-            nonlocal received, whole
-            if whole:  # what comes now is only the news that the client has gone
+            if body.whole:  # what comes now is only the news that the client has gone
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
@@ -80,16 +83,30 @@ class Guard:
                 raise PredictorError(
                     "slow-body", f"the body did not arrive within {self._seconds:g} s"
                 ) from error
-            received += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if received > self._most:
+            size = len(message.get("body", b""))
+            body.received += size
+            self._held += size
+            body.whole = not message.get("more_body", False)
+            if body.received > self._most:
                 raise self._too_large()
+            if self._held > self._most_held:
+                raise PredictorError(
+                    "overloaded", "too many bytes wait to be answered; try again shortly"
+                )
             return message
 
         return limited
 
     def _too_large(self) -> PredictorError:
         return PredictorError("body-size", f"the body has more than {self._most:,} bytes")
+
+
+@dataclass(slots=True)
+class _Body:
+    """How much of a request's body has come."""
+
+    received: int = 0
+    whole: bool = False
 
 
 async def send_error(error: PredictorError, send: Send) -> None:

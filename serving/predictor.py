@@ -18,13 +18,23 @@ from components.images import SHAPE, ImageError, decode
 from serving import metrics
 from serving.batching import Batcher
 from serving.classifier import Classifier, Prediction
-from serving.codecs import ENCODED, PIXELS, Item, Url, v1_items, v2_items
+from serving.codecs import (
+    ENCODED,
+    PIXELS,
+    Item,
+    Url,
+    v1_items,
+    v1_payload,
+    v2_items,
+    v2_request,
+)
 from serving.errors import PredictorError
 from serving.explain import Explanation, explanation
 from serving.fetch import Fetcher
 from serving.settings import Settings
 
 _DECODE_THREADS = 2
+_LARGE = 64 * 2**10
 _TOO_LARGE = {"too-large", "too-many-pixels"}
 _log = logging.getLogger("brain_tumor")
 
@@ -72,6 +82,7 @@ class Predictor(kserve.Model):
         self._settings = settings
         self._fetcher = Fetcher(settings)
         self._decoders = ThreadPoolExecutor(_DECODE_THREADS, thread_name_prefix="decode")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._batcher = Batcher(
             classifier.classify,
             settings.largest_batch,
@@ -138,19 +149,72 @@ class Predictor(kserve.Model):
             for output in self._outputs()
         ]
 
-    async def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Call:
-        """Reads a request.
+    async def read_v1(self, body: bytes, content_type: str) -> Call:
+        """Reads a body of v1.
 
         Args:
-            payload: A JSON value or a body of v1, or an `InferRequest`.
-            headers: Not looked at.
+            body: As received.
+            content_type: Its header; empty where there was none.
 
         Returns:
-            Its images, not yet decoded.
+            The request, its images not yet decoded.
 
         Raises:
             PredictorError: It is malformed.
         """
+
+        def read() -> Call:
+            payload = v1_payload(body, content_type, self._settings.max_json_values)
+            return Call(v1_items(payload, self._settings.max_instances), None)
+
+        return await self._read(read, body)
+
+    async def read_v2(self, body: bytes, json_length: str | None) -> Call:
+        """Reads a body of v2.
+
+        Args:
+            body: As received.
+            json_length: The header `Inference-Header-Content-Length`, or None.
+
+        Returns:
+            The request, its images not yet decoded.
+
+        Raises:
+            PredictorError: It is malformed.
+        """
+
+        def read() -> Call:
+            request = v2_request(body, json_length, self.name, self._settings.max_json_values)
+            return Call(v2_items(request, self._settings.max_instances), request)
+
+        return await self._read(read, body)
+
+    async def _read(self, read: Callable[[], Call], body: bytes) -> Call:
+        """Reads a small body here and large ones in a thread, one after the other.
+
+        The parser keeps Python's lock; were several large ones read in a row, readiness would
+        wait for all of them.
+        """
+        if len(body) < _LARGE:
+            return read()
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read)
+
+    async def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Call:
+        """Reads what has not been read yet.
+
+        Args:
+            payload: A request, read by this predictor's routes or not: a JSON value of v1 or an
+                `InferRequest`.
+            headers: Not looked at.
+
+        Returns:
+            The request, its images not yet decoded.
+
+        Raises:
+            PredictorError: It is malformed.
+        """
+        if isinstance(payload, Call):
+            return payload
         most = self._settings.max_instances
         if isinstance(payload, InferRequest):
             return Call(v2_items(payload, most), payload)

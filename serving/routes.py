@@ -17,11 +17,12 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from serving.codecs import parse_json, v1_payload, v2_request
+from serving.codecs import parse_json
 from serving.errors import PredictorError
-from serving.predictor import Predictor
+from serving.predictor import Call, Predictor
 
 WEB = Path(__file__).parent / "web"
+_REFERENCE_VALUES = 1000
 _JSON_LENGTH = "inference-header-content-length"
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -51,22 +52,24 @@ def add_routes(app: FastAPI, dataplane: DataPlane, predictor: Predictor) -> None
         predictor: The model that is served.
     """
 
+    async def read_v1(request: Request) -> Call:
+        content_type = request.headers.get("content-type", "")
+        return await predictor.read_v1(await request.body(), content_type)
+
     async def predict(request: Request) -> Response:
-        payload = v1_payload(await request.body(), request.headers.get("content-type", ""))
-        answer, _ = await dataplane.infer(_model(request), payload)
+        answer, _ = await dataplane.infer(_model(request), await read_v1(request))
         return _json(answer)
 
     async def explain(request: Request) -> Response:
-        payload = v1_payload(await request.body(), request.headers.get("content-type", ""))
         # KServe adds the headers it is given here to the answer: none.
-        answer, _ = await dataplane.explain(_model(request), payload, {})
+        answer, _ = await dataplane.explain(_model(request), await read_v1(request), {})
         return _json(answer)
 
     async def infer(request: Request) -> Response:
         name = _model(request)
-        body = await request.body()
-        inputs = v2_request(body, request.headers.get(_JSON_LENGTH), name)
-        answer, _ = await dataplane.infer(name, inputs)
+        json_length = request.headers.get(_JSON_LENGTH)
+        call = await predictor.read_v2(await request.body(), json_length)
+        answer, _ = await dataplane.infer(name, call)
         assert isinstance(answer, InferResponse)
         written, json_length = answer.to_rest()
         if json_length is None:
@@ -87,7 +90,7 @@ def add_routes(app: FastAPI, dataplane: DataPlane, predictor: Predictor) -> None
         return _json({"name": name, "ready": True})
 
     async def reference(request: Request) -> Response:
-        payload = parse_json(await request.body())
+        payload = parse_json(await request.body(), _REFERENCE_VALUES)
         address = payload.get("image_url") if isinstance(payload, dict) else None
         instances = {"instances": [{"image_url": address}]}
         answer, _ = await dataplane.infer(predictor.name, instances)

@@ -23,6 +23,7 @@ from serving.predictor import Predictor
 from serving.routes import add_routes
 from serving.settings import Settings
 
+_COLLECT_AFTER = 50_000
 _FAULTS_OF_CLIENTS = (InvalidInput, ModelNotFound)
 _log = logging.getLogger("brain_tumor")
 
@@ -44,6 +45,7 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
     _describe(predictor)
     gc.collect()
     gc.freeze()  # what lives now lives on: no collection needs to look at it again
+    gc.set_threshold(_COLLECT_AFTER)  # nor at every few hundred values of a parsed body
     _Server(predictor, settings).start([predictor])
     _log.info("stopped")
 

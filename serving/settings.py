@@ -21,6 +21,12 @@ class Settings(BaseSettings):
     grpc_port: int = Field(8081, ge=0, le=65535, description="Open Inference over gRPC")
 
     max_body_bytes: int = Field(16 * 2**20, ge=1, description="one request, REST or gRPC")
+    max_json_values: int = Field(
+        1_100_000, ge=1, description="values in a JSON body, a list as three; eight nested images"
+    )
+    max_held_bytes: int = Field(
+        128 * 2**20, ge=1, description="bodies of all requests that are not yet answered"
+    )
     body_seconds: float = Field(30, gt=0, description="for a request's body to arrive")
     max_instances: int = Field(32, ge=1, description="images in one request")
     max_image_bytes: int = Field(8 * 2**20, ge=1, description="one encoded image")

@@ -11,12 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kserve import InferInput, InferRequest
 
-from serving.codecs import Url, pixels_of, v1_items, v1_payload, v2_items, v2_request
+from serving import codecs
+from serving.codecs import Url, pixels_of, v1_items, v2_items
 from serving.errors import PredictorError
 
 FILE = b"\xff\xd8\xff the bytes of a file"
 TEXT = base64.b64encode(FILE).decode()
 PIXELS = np.arange(150 * 150 * 3, dtype=np.uint32).reshape(150, 150, 3) % 256
+
+
+def v1_payload(body: bytes, content_type: str) -> Any:
+    return codecs.v1_payload(body, content_type, 10**6)
+
+
+def v2_request(body: bytes, json_length: str | None, name: str) -> InferRequest:
+    return codecs.v2_request(body, json_length, name, 10**6)
 
 
 def _items(*instances: Any) -> list[Any]:
@@ -246,3 +255,14 @@ def test_v2_an_empty_shape_is_refused() -> None:
 def test_nan_is_no_pixel() -> None:
     with pytest.raises(PredictorError, match=r"within 0\.\.255"):
         pixels_of(np.array([np.nan, 3.0]), (2,))
+
+
+@pytest.mark.parametrize("body", [b"[" + b"0," * 60 + b"0]", b"[" * 61, b'{"a":[' + b"{}," * 30])
+def test_more_values_than_allowed_are_not_parsed(body: bytes) -> None:
+    with pytest.raises(PredictorError, match="too many values") as raised:
+        codecs.parse_json(body, 50)
+    assert raised.value.http == 413
+
+
+def test_a_long_text_is_no_many_values() -> None:
+    assert codecs.parse_json(b'"' + b"A" * 1000 + b'"', 50) == "A" * 1000
