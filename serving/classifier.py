@@ -158,6 +158,8 @@ class Classifier:
 
     def _predictions(self, outputs: dict[str, np.ndarray]) -> list[Prediction]:
         """Turns the model's outputs for a batch into answers."""
+        if not np.isfinite(outputs[OUTPUT]).all():
+            raise RuntimeError("the model answered with something that is no number")
         healthy = outputs[OUTPUT].tolist()
         if not self.knows_its_own:
             return [self._prediction(probability) for probability in healthy]

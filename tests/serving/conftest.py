@@ -181,11 +181,13 @@ def predictor(
         yield server
 
 
-@pytest.fixture
-def start(checked_model_folder: Path, tmp_path: Path) -> Callable[..., Any]:
-    """Returns `running` for the checked model, with settings of the test's own."""
+@pytest.fixture(scope="session")
+def start(
+    checked_model_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Any]:
+    """Returns `running` for the checked model or another, with settings of the test's own."""
 
     def begin(folder: Path = checked_model_folder, **settings: Any) -> Any:
-        return running(folder, tmp_path / f"log-{free_port()}", **settings)
+        return running(folder, tmp_path_factory.mktemp("predictor") / "log", **settings)
 
     return begin

@@ -60,6 +60,24 @@ def test_the_batch_size_changes_nothing(classifier: Classifier, batch_size: int)
     np.testing.assert_allclose(found, images.mean((1, 2, 3)) / 255, atol=1e-5)
 
 
+def test_what_is_no_number_is_no_answer(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {"probability_healthy": np.array([0.5, np.nan], np.float32)}
+    monkeypatch.setattr(classifier, "_serving", lambda images: broken)
+    with pytest.raises(RuntimeError, match="no number"):
+        classifier.classify(np.zeros((2, 150, 150, 3), np.uint8))
+
+
+def test_a_heat_map_comes_with_its_prediction(classifier: Classifier) -> None:
+    images = np.zeros((2, 150, 150, 3), np.uint8)
+    images[1] = 204
+    (dark, cold), (light, warm) = classifier.explain(images)
+    assert (dark.label, light.label) == ("Brain Tumor", "Healthy")
+    assert cold.max() == 0
+    np.testing.assert_allclose(warm, 0.8, atol=1e-5)
+
+
 def test_no_images_no_predictions(classifier: Classifier) -> None:
     assert classifier.classify(np.empty((0, 150, 150, 3), np.uint8)) == []
     assert list(classifier.classify_files([])) == []
