@@ -10,7 +10,7 @@ from typing import Any
 
 import uvloop
 from kserve import ModelServer
-from kserve.errors import InvalidInput, ModelNotFound
+from kserve.errors import InvalidInput, ModelNotFound, ServerNotReady
 from kserve.model_server import app, args
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
@@ -24,7 +24,7 @@ from serving.routes import add_routes
 from serving.settings import Settings
 
 _COLLECT_AFTER = 50_000
-_FAULTS_OF_CLIENTS = (InvalidInput, ModelNotFound)
+_NO_FAULTS_OF_OURS = (InvalidInput, ModelNotFound, ServerNotReady)
 _log = logging.getLogger("brain_tumor")
 
 
@@ -162,8 +162,8 @@ def _configure_logs(access_log: bool) -> None:
     _log.propagate = False
     for name in ("kserve", "kserve.trace", "uvicorn", "uvicorn.error", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # KServe's gRPC server logs a traceback for each malformed request.
+    # KServe logs a traceback for each malformed gRPC request and each probe while it stops.
     logging.getLogger("kserve").addFilter(
-        lambda record: not (record.exc_info and isinstance(record.exc_info[1], _FAULTS_OF_CLIENTS))
+        lambda record: not (record.exc_info and isinstance(record.exc_info[1], _NO_FAULTS_OF_OURS))
     )
     logging.getLogger("uvicorn.access").setLevel(logging.INFO if access_log else logging.WARNING)

@@ -45,7 +45,7 @@ _NOT_INTENDED_USE = (
     "Diagnosis, triage or any other decision about a patient. It is no medical device and was "
     "never tested as one.",
     "Images of other kinds: other body parts, CT, whole volumes, photographs of screens. It "
-    "answers for those too, and the answer means nothing.",
+    "answers for those too, flagged or not, and the answer means nothing.",
     "Finding out which tumour, where, or how large. Healthy means only that the dataset's owner "
     "filed the image so; some of these scans show other diseases.",
 )
@@ -110,6 +110,19 @@ class GateRecord(_Strict):
     notes: tuple[str, ...]
 
 
+class InDistributionRecord(_Strict):
+    """The check that an image looks like the brain MRI slices that the model knows."""
+
+    method: str
+    score_limit: float = Field(
+        ge=0, le=1, description="an image is flagged where its in_distribution_score is greater"
+    )
+    validation_flagged: float = Field(
+        ge=0, le=1, description="share of the validation images, which the limit was set on"
+    )
+    held_out_flagged: float = Field(ge=0, le=1, description="share of the held-out images")
+
+
 class ModelMetadata(_Strict):
     """What a registered model says of itself: `metadata.json`."""
 
@@ -127,6 +140,9 @@ class ModelMetadata(_Strict):
         ge=0, le=1, description="the answer is the positive class where its probability reaches it"
     )
     threshold_rule: str
+    in_distribution: InDistributionRecord | None = Field(
+        default=None, description="null where the version is older than the check"
+    )
     data: Data
     metrics: Metrics
     gate: GateRecord
@@ -142,6 +158,7 @@ def describe(
     data: Data,
     evaluation: Evaluation,
     gate: GateRecord,
+    in_distribution: InDistributionRecord,
     training: dict[str, Any],
     git_revision: str,
     pipeline_run: str,
@@ -153,6 +170,7 @@ def describe(
         data: What it was trained and measured on.
         evaluation: Its numbers.
         gate: What it had to pass.
+        in_distribution: The check that is exported with it.
         training: The train step's record, a JSON object.
         git_revision: Of the project that trained it; empty where unknown.
         pipeline_run: The run's id; empty where there is none.
@@ -181,6 +199,14 @@ def describe(
                 meaning="probability of Healthy; that of Brain Tumor is 1 minus it",
             ),
             Tensor(
+                name="in_distribution_score",
+                signatures=("serving_default", "explain"),
+                dtype="float32",
+                shape=(-1,),
+                meaning="probability that the image is no brain MRI slice; beyond the limit below "
+                "the answer means nothing",
+            ),
+            Tensor(
                 name="heatmap",
                 signatures=("explain",),
                 dtype="float32",
@@ -190,6 +216,7 @@ def describe(
         ),
         threshold=evaluation.threshold,
         threshold_rule=evaluation.threshold_rule,
+        in_distribution=in_distribution,
         data=data,
         metrics=Metrics(
             bootstrap_samples=evaluation.bootstrap_samples,

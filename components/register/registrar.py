@@ -1,4 +1,4 @@
-"""The register step: gate, champion, export, publication."""
+"""The register step: gate, champion, in-distribution check, export, publication."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +17,7 @@ from components.evaluate.training import read_record
 from components.register import card, registry
 from components.register.export import INPUT, OUTPUT, check_export, export, load_signature
 from components.register.gate import Decision, Gate, Measured, check_bounds, compare
+from components.register.in_distribution import METHOD, InDistributionCheck, fit_check
 from components.storage import local_folder
 
 _CHECKED_IMAGES = 8
@@ -210,15 +211,36 @@ def _publish(
 ) -> int:
     data = card.Data.of(inputs.dataset, inputs.split)
     samples = inputs.dataset.read(inputs.split.held_out[:_CHECKED_IMAGES])
+    check = fit_check(inputs.dataset, inputs.split)
+    in_distribution = _in_distribution_record(check, inputs)
 
     def fill(folder: Path) -> None:
-        export(inputs.model, folder)
-        check_export(inputs.model, folder, samples)
+        export(inputs.model, check, folder)
+        check_export(inputs.model, check, folder, samples)
 
     def describe(folder: Path, version: int) -> None:
         metadata = card.describe(
-            version, data, inputs.evaluation, record, inputs.training, git_revision, run_id
+            version,
+            data,
+            inputs.evaluation,
+            record,
+            in_distribution,
+            inputs.training,
+            git_revision,
+            run_id,
         )
         card.write_description(folder, metadata)
 
     return registry.publish(root, fill, describe)
+
+
+def _in_distribution_record(
+    check: InDistributionCheck, inputs: _Inputs
+) -> card.InDistributionRecord:
+    """Says how the check was made and how many held-out slices it flags."""
+    return card.InDistributionRecord(
+        method=METHOD,
+        score_limit=check.limit,
+        validation_flagged=check.validation_flagged,
+        held_out_flagged=check.flagged(inputs.dataset, inputs.split.part("held_out")),
+    )

@@ -16,6 +16,7 @@ from components.register.card import (
     SCHEMA,
     Data,
     GateRecord,
+    InDistributionRecord,
     ModelMetadata,
     describe,
     escape_markdown,
@@ -43,6 +44,12 @@ def metadata(dataset: ImageDataset, split: Split, evaluation: Evaluation) -> Mod
         data=Data.of(dataset, split),
         evaluation=evaluation,
         gate=gate,
+        in_distribution=InDistributionRecord(
+            method="By its looks.",
+            score_limit=0.625,
+            validation_flagged=0.0,
+            held_out_flagged=0.0125,
+        ),
         training={"architecture": "reference", "learning_rate": 1e-4, _HOSTILE: [_HOSTILE]},
         git_revision=_HOSTILE,
         pipeline_run=_HOSTILE,
@@ -87,8 +94,20 @@ def test_the_text_says_what_the_numbers_mean(tmp_path: Path, metadata: ModelMeta
         "Classes: 0 Brain Tumor, 1 Healthy.",
         "train 20, validation 8, held\\_out 12",
         "| called Brain Tumor | called Healthy |",
+        "Beyond 0.6250 the image is flagged",
+        "0.0% of the validation images, which the limit was set on, and 1.2% of the held-out ones",
+        "is no guarantee",
     ):
         assert part in text
+    assert "None" not in text
+
+
+def test_the_card_of_a_version_without_the_check_says_nothing_of_it(
+    tmp_path: Path, metadata: ModelMetadata
+) -> None:
+    write_description(tmp_path, metadata.model_copy(update={"in_distribution": None}))
+    text = (tmp_path / "model_card.md").read_text()
+    assert "Images that are no brain MRI" not in text
     assert "None" not in text
 
 

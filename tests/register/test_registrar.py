@@ -5,11 +5,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from components.checksums import write_sums
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.evaluate.results import Evaluation
@@ -84,6 +86,7 @@ print(json.dumps({
     "answer": answer["probability_healthy"].numpy().tolist(),
     "names": sorted(answer), "dtype": answer["probability_healthy"].dtype.name,
     "explained": explained["probability_healthy"].numpy().tolist(),
+    "scores": [o["in_distribution_score"].numpy().tolist() for o in (answer, explained)],
     "heat": [list(explained["heatmap"].shape), float(tf.reduce_max(explained["heatmap"]))],
 }))
 """
@@ -95,10 +98,12 @@ print(json.dumps({
         check=True,
     )
     found = json.loads(done.stdout)
-    assert found["names"] == ["probability_healthy"]
+    assert found["names"] == ["in_distribution_score", "probability_healthy"]
     assert found["dtype"] == "float32"
     assert [p > 0.5 for p in found["answer"]] == [False, True] * 3
     np.testing.assert_allclose(found["answer"], found["explained"], atol=1e-6)
+    np.testing.assert_allclose(*found["scores"], atol=1e-5)
+    assert all(0 <= score <= 1 for score in found["scores"][0])
     assert found["heat"][0] == [6, 3, 3]
     assert 0 < found["heat"][1] <= 1
 
@@ -110,6 +115,36 @@ def test_the_classifier_reads_what_was_registered(registered, dataset: ImageData
     predictions = classifier.classify(dataset.read(range(10)), batch_size=4)
     assert [p.label for p in predictions] == ["Brain Tumor", "Healthy"] * 5
     assert {p.model_version for p in predictions} == {1}
+
+
+def test_the_check_is_registered_with_its_record(
+    registered, dataset: ImageDataset, split: Split
+) -> None:
+    from serving.classifier import Classifier
+
+    record = read_metadata(registered.uri).in_distribution
+    assert record is not None
+    held_out = dataset.read(split.part("held_out"))
+    answers = Classifier(registered.uri).classify(held_out)
+    assert [a.in_distribution for a in answers] == [
+        a.in_distribution_score <= record.score_limit for a in answers
+    ]
+    flagged = np.mean([not a.in_distribution for a in answers])
+    assert flagged == pytest.approx(record.held_out_flagged)
+
+
+def test_a_champion_older_than_the_check_is_compared_with(
+    register: Callable, registered, tmp_path: Path
+) -> None:
+    older = version_folder(tmp_path, 1)
+    shutil.copytree(registered.uri, older)
+    metadata = json.loads((older / "metadata.json").read_text())
+    del metadata["in_distribution"]
+    (older / "metadata.json").write_text(json.dumps(metadata))
+    (older / "SHA256SUMS").unlink()
+    write_sums(older)
+    assert read_metadata(older).in_distribution is None
+    assert read_metadata(register(tmp_path).uri).gate.champion_version == 1
 
 
 def test_a_refused_model_leaves_no_trace(register: Callable, tmp_path: Path, evaluation) -> None:
@@ -264,10 +299,19 @@ def test_inputs_that_do_not_belong_together_are_refused(
 
 
 def test_an_export_that_answers_otherwise_is_caught(
-    registered, blind_folder: Path, dataset: ImageDataset
+    registered, model_folder: Path, blind_folder: Path, dataset: ImageDataset, split: Split
 ) -> None:
     from components.evaluate.predictor import open_model
     from components.register.export import check_export
+    from components.register.in_distribution import fit_check
 
-    with pytest.raises(RuntimeError, match="serving_default is off by"):
-        check_export(open_model(blind_folder), registered.uri, dataset.read([0]))
+    images = dataset.read([0])
+    same = fit_check(dataset, split)
+    other = replace(same, biases=(*same.biases[:-1], same.biases[-1] + 1))
+    check_export(open_model(model_folder), same, registered.uri, images)
+    with pytest.raises(RuntimeError, match=r"serving_default is off by .* in probability_healthy"):
+        check_export(open_model(blind_folder), same, registered.uri, images)
+    with pytest.raises(
+        RuntimeError, match=r"serving_default is off by .* in in_distribution_score"
+    ):
+        check_export(open_model(model_folder), other, registered.uri, images)

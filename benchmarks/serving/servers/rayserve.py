@@ -9,18 +9,13 @@ import asyncio
 import signal
 import threading
 
-import ray  # type: ignore[import-not-found]
+import ray
 from ray import serve
 from starlette.requests import Request
 
 from benchmarks.serving.servers.common import LARGEST_BATCH, WAIT_SECONDS, Model, cores, port
 
 
-@serve.deployment(
-    max_ongoing_requests=1000,
-    ray_actor_options={"num_cpus": 1},
-    logging_config={"enable_access_log": False},
-)
 class Tumor:
     """Answers batches."""
 
@@ -48,7 +43,12 @@ def main() -> None:
         signal.signal(number, lambda *_: told.set())
     ray.init(num_cpus=cores(), include_dashboard=False, configure_logging=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port()})
-    serve.run(Tumor.bind(), route_prefix="/predict")
+    deployment = serve.deployment(
+        max_ongoing_requests=1000,
+        ray_actor_options={"num_cpus": 1},
+        logging_config={"enable_access_log": False},
+    )(Tumor)
+    serve.run(deployment.bind(), route_prefix="/predict")
     told.wait()
     serve.shutdown()
     ray.shutdown()
