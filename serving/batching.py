@@ -18,8 +18,9 @@ R = TypeVar("R")
 class Batcher(Generic[T]):
     """One inference thread behind a bounded queue.
 
-    An idle model starts at once. It waits, for milliseconds, only while accepted images are still
-    being decoded; under load the batches fill by themselves.
+    Images that come while the model is busy go through it together. Before a batch starts it waits,
+    for milliseconds, for images that are still being decoded, and for as many as were here together
+    during the last one: who was just answered may be back at once. A lone client never waits.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Batcher(Generic[T]):
         Args:
             run: From uint8 [n, 150, 150, 3], n up to `largest`, to n results.
             largest: Images in a batch.
-            wait_seconds: For images that are still being decoded.
+            wait_seconds: For a batch to fill.
             bound: Images accepted and not yet answered.
         """
         self._run = run
@@ -45,6 +46,7 @@ class Batcher(Generic[T]):
         self._queue: asyncio.Queue[tuple[np.ndarray, asyncio.Future[T], float]] = asyncio.Queue()
         self._accepted = 0
         self._submitted = 0
+        self._together = 0  # the most accepted at once since the last batch
         self._worker: asyncio.Task[None] | None = None
 
     @contextmanager
@@ -64,6 +66,7 @@ class Batcher(Generic[T]):
                 "try again shortly",
             )
         self._accepted += count
+        self._together = max(self._together, self._accepted)
         metrics.QUEUE_LENGTH.set(self._accepted)
         try:
             yield
@@ -123,12 +126,13 @@ class Batcher(Generic[T]):
             if not self._queue.empty():
                 batch.append(self._queue.get_nowait())
                 continue
-            still_decoding = self._accepted > self._submitted
+            more_to_come = self._accepted > self._submitted or len(batch) < self._together
             remaining = deadline - asyncio.get_running_loop().time()
-            if not still_decoding or remaining <= 0:
+            if not more_to_come or remaining <= 0:
                 break
             try:
                 batch.append(await asyncio.wait_for(self._queue.get(), remaining))
             except TimeoutError:
                 break
+        self._together = self._accepted
         return batch

@@ -35,7 +35,7 @@ class Settings(BaseSettings):
 
     largest_batch: int = Field(16, ge=1, le=256, description="images through the model at once")
     batch_wait_seconds: float = Field(
-        0.002, ge=0, le=1, description="wait for images that are being decoded"
+        0.005, ge=0, le=1, description="wait for a batch to fill; a lone client never waits"
     )
     queue_length: int = Field(256, ge=1, description="images accepted and not yet answered")
     drain_seconds: float = Field(

@@ -187,7 +187,11 @@ CONTENDERS = {
             (Form("raw", "/predict", _raw, content_type=""),),
             lambda answer: answer["probability"],
             f"-m {_SERVERS}.rayserve",
-            {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_USAGE_STATS_ENABLED": "0"},
+            {
+                "RAY_SERVE_ENABLE_HA_PROXY": "1",
+                "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+                "RAY_USAGE_STATS_ENABLED": "0",
+            },
         ),
     )
 }
