@@ -17,7 +17,7 @@ from benchmarks.serving import __main__ as about
 from benchmarks.serving import breakdown, environments, load, measure, outputs, report
 from benchmarks.serving.contenders import CONTENDERS, OURS, Contender
 from benchmarks.serving.measure import Course
-from benchmarks.serving.payloads import lossless, make_payloads, write_payloads
+from benchmarks.serving.payloads import SIZES, lossless, make_payloads, write_payloads
 from benchmarks.serving.processes import Server, free_ports, listens
 from components.errors import UserError
 
@@ -71,6 +71,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--servers", type=_servers, default=list(CONTENDERS), help=",".join(CONTENDERS)
     )
+    parser.add_argument(
+        "--sizes", type=_sizes, default=list(SIZES), help="of images, the first always: 12,100,700"
+    )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0, help="each load takes")
     parser.add_argument("--clients", type=_numbers(int), default=(1, 8), help="closed loops: 1,8")
@@ -101,6 +104,15 @@ def _servers(text: str) -> list[str]:
         if key not in CONTENDERS:
             raise argparse.ArgumentTypeError(f"no server {key}; there are {', '.join(CONTENDERS)}")
     return keys
+
+
+def _sizes(text: str) -> list[str]:
+    labels = {size.split()[0]: size for size in SIZES}
+    for part in text.split(","):
+        if part.strip() not in labels:
+            raise argparse.ArgumentTypeError(f"no size {part}; there are {', '.join(labels)}")
+    asked = {labels[part.strip()] for part in text.split(",")}
+    return [size for size in SIZES if size in asked or size == measure.SMALL]
 
 
 def _numbers(kind: type) -> Any:
@@ -141,8 +153,8 @@ def _course(options: argparse.Namespace) -> Iterator[Course]:
         port = free_ports(1)
         at = f"http://127.0.0.1:{port}"
         payloads = {
-            size: [replace(payload, url=f"{at}/{payload.name}") for payload in some]
-            for size, some in payloads.items()
+            size: [replace(payload, url=f"{at}/{payload.name}") for payload in payloads[size]]
+            for size in options.sizes
         }
         plain = [replace(payload, url=f"{at}/{payload.name}") for payload in plain]
         for size, some in payloads.items():

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 
 import pytest
 
-from benchmarks.serving import load
+from benchmarks.serving import load, measure, report
 from benchmarks.serving.load import Load, arrivals, closed_loop, open_loop, percentile, summed_up
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -228,3 +228,53 @@ def test_a_stall_is_charged_to_all_that_was_due_meanwhile() -> None:
     for latency, least in zip(sorted(found.latencies), at_least, strict=True):
         assert latency >= least
     assert min(found.late) >= 0
+
+
+def row(key: str, form: str, rates: list[float], latency: float) -> report.Row:
+    few, many = measure.Scenario("12 KB", clients=1), measure.Scenario("12 KB", clients=8)
+    rounds = [summed_up([seen((latency,) * round(2 * rate))]) for rate in rates]
+    pooled = summed_up([seen((latency,) * round(2 * rate)) for rate in rates])
+    both, each = {few: pooled, many: pooled}, {few: rounds, many: rounds}
+    return report.Row(key, f"{key}, {form}", form, both, each, {few: 1.0, many: 1.0}, 1, 1.0)
+
+
+def test_ratios_are_taken_within_a_round_so_that_a_machine_that_drifts_does_no_harm() -> None:
+    lines = report.goals(
+        [
+            row("ours", "JSON", [300.0, 30.0, 150.0], 0.05),
+            row("reference", "URL", [20.0, 2.0, 5.0], 0.4),
+            row("litserve", "JSON", [100.0, 60.0, 150.0], math.inf),
+        ]
+    )
+    assert lines == [
+        "requests/s, 12 KB, 8 clients: JSON is 15.00 times as good as reference, URL "
+        "(15.00, 15.00, 30.00); goal 15: reached",
+        "requests/s, 12 KB, 8 clients: JSON is 1.00 times as good as litserve, JSON "
+        "(3.00, 0.50, 1.00)",
+        "requests/s, 12 KB, 8 clients: JSON is number 1 of 3",
+        "p99, 12 KB, 8 clients: JSON is 8.00 times as good as reference, URL "
+        "(8.00, 8.00, 8.00); goal 10: MISSED",
+        "p99, 12 KB, 8 clients: JSON is inf times as good as litserve, JSON (inf, inf, inf)",
+        "p99, 12 KB, 8 clients: JSON is number 1 of 3",
+        "p50, 12 KB, 1 client: JSON is 8.00 times as good as reference, URL "
+        "(8.00, 8.00, 8.00); goal 6: reached",
+        "p50, 12 KB, 1 client: JSON is inf times as good as litserve, JSON (inf, inf, inf)",
+        "p50, 12 KB, 1 client: JSON is number 1 of 3",
+    ]
+
+
+def test_fetching_by_address_is_compared_with_fetching_by_address() -> None:
+    lines = report.goals(
+        [
+            row("ours", "URL", [100.0], 0.05),
+            row("reference", "URL", [5.0], 0.5),
+            row("litserve", "JSON", [900.0], 0.01),
+        ]
+    )
+    assert not any("litserve" in line for line in lines)
+    assert "requests/s, 12 KB, 8 clients: URL is number 1 of 2" in lines
+
+
+def test_a_server_that_was_not_measured_is_no_rival_and_no_error() -> None:
+    assert report.goals([row("reference", "URL", [5.0], 0.5)]) == []
+    assert report.goals([row("ours", "JSON", [5.0], 0.5)]) == []
