@@ -82,7 +82,7 @@ class Predictor(kserve.Model):
         self._settings = settings
         self._fetcher = Fetcher(settings)
         self._decoders = ThreadPoolExecutor(_DECODE_THREADS, thread_name_prefix="decode")
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+        self._reading = asyncio.Lock()
         self._batcher = Batcher(
             classifier.classify,
             settings.largest_batch,
@@ -190,14 +190,20 @@ class Predictor(kserve.Model):
         return await self._read(read, body)
 
     async def _read(self, read: Callable[[], Call], body: bytes) -> Call:
-        """Reads a small body here and large ones in a thread, one after the other.
+        """Reads a body; after a large one no other large one for as long as it took.
 
-        The parser keeps Python's lock; were several large ones read in a row, readiness would
-        wait for all of them.
+        Parsing keeps Python's lock, in a thread as well as here, and a loop that has to win it back
+        for each of its callbacks stands still. So nothing but the pauses lets readiness through.
         """
         if len(body) < _LARGE:
             return read()
-        return await asyncio.get_running_loop().run_in_executor(self._reader, read)
+        loop = asyncio.get_running_loop()
+        await self._reading.acquire()
+        started = loop.time()
+        try:
+            return read()
+        finally:
+            loop.call_later(loop.time() - started, self._reading.release)
 
     async def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Call:
         """Reads what has not been read yet.

@@ -15,6 +15,7 @@ from benchmarks.serving.contenders import CONTENDERS, OURS
 from benchmarks.serving.measure import SMALL, Course
 from benchmarks.serving.processes import Server
 
+_STAGES = "brain_tumor_stage_seconds"
 _REPEATS_SECONDS = 2.0
 _SIZES = (1, 2, 4, 8, 16)
 
@@ -106,42 +107,57 @@ def breakdown(
     for form in CONTENDERS[OURS].forms[:2]:
         requests = [form.request(payload) for payload in course.payloads[SMALL]]
         for clients in course.clients:
-            batches, images = _batches(port)
-            cpu, started = server.cpu_seconds(), time.perf_counter()
+            before, cpu, started = _stages(port), server.cpu_seconds(), time.perf_counter()
             seen = generator.submit(
                 load.closed_loop, port, requests, clients, course.seconds
             ).result()
-            elapsed = time.perf_counter() - started
-            cpu = server.cpu_seconds() - cpu
-            batches, images = _batches(port)[0] - batches, _batches(port)[1] - images
+            elapsed, cpu = time.perf_counter() - started, server.cpu_seconds() - cpu
+            stages = {name: stage - before[name] for name, stage in _stages(port).items()}
             figures = load.summed_up([seen])
-            mean_batch = images / max(1, batches)
+            batch = stages["decode"].count / stages["inference"].count
             inference = float(
-                np.interp(mean_batch, list(found.inference_ms), list(found.inference_ms.values()))
+                np.interp(batch, list(found.inference_ms), list(found.inference_ms.values()))
             )
-            whole = 1e3 * cpu / max(1, figures.requests)
-            decoding = found.decode_ms[SMALL]
-            lines.append(
+            whole, decoding = 1e3 * cpu / max(1, figures.requests), found.decode_ms[SMALL]
+            clock = ", ".join(
+                f"{name} {1e3 * s.seconds / s.count:.1f}" for name, s in stages.items()
+            )
+            lines += [
                 f"{form.name}, {clients} clients: {figures.requests_per_second:.0f} requests/s in "
-                f"batches of {mean_batch:.1f}; {whole:.2f} ms CPU a request, of which decoding "
-                f"{decoding:.2f}, inference {inference:.2f}, everything else "
-                f"{whole - decoding - inference:.2f}; the load generator takes another "
-                f"{1e3 * figures.generator_seconds:.2f}; {cpu / elapsed:.2f} cores busy; "
-                f"decoding + inference is {(decoding + inference) / whole:.0%} of it"
-            )
+                f"batches of {batch:.1f}, {cpu / elapsed:.2f} cores busy",
+                f"  CPU ms a request: {whole:.2f}, of which decoding {decoding:.2f}, inference "
+                f"{inference:.2f}, everything else {whole - decoding - inference:.2f}; decoding + "
+                f"inference is {(decoding + inference) / whole:.0%}; the load generator takes "
+                f"another {1e3 * figures.generator_seconds:.2f}",
+                f"  on the clock, ms: {clock}; the client waits {1e3 * figures.p50:.1f}",
+            ]
     return lines
 
 
-def _batches(port: int) -> tuple[float, float]:
-    """Returns how many batches went through the model so far, and how many images."""
+@dataclass(frozen=True)
+class _Stage:
+    """How long a stage took so far, and how often it was passed."""
+
+    seconds: float
+    count: float
+
+    def __sub__(self, other: "_Stage") -> "_Stage":
+        return _Stage(self.seconds - other.seconds, self.count - other.count)
+
+
+def _stages(port: int) -> dict[str, _Stage]:
+    """Reads from `/metrics` what every stage took: of an image, or for inference of a batch."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
     samples = {
-        sample.name: sample.value
+        (sample.name.removeprefix(_STAGES), sample.labels.get("stage", "")): sample.value
         for family in text_string_to_metric_families(text)
-        if family.name == "brain_tumor_batch_size"
+        if family.name == _STAGES
         for sample in family.samples
     }
-    return samples["brain_tumor_batch_size_count"], samples["brain_tumor_batch_size_sum"]
+    return {
+        name: _Stage(samples["_sum", name], samples["_count", name])
+        for name in ("decode", "queue", "inference", "request")
+    }
