@@ -49,7 +49,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-
 # One version of a package for every Python and platform.
 EVERYWHERE = --universal --python-version 3.11 --fork-strategy fewest
 # The image: what the tests ran with, but for KFP, of which a step needs only its own files.
-IN_IMAGE = --extra train --constraints locks/dev.txt --excludes locks/not-in-image.txt \
+IN_IMAGE = --extra train --extra stores --extra deploy --constraints locks/dev.txt --excludes locks/not-in-image.txt \
 	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu
 
 # The predictor's image: no KFP and nothing that only training needs.
@@ -59,7 +59,7 @@ SERVING = --extra serve --extra cpu --constraints locks/dev.txt \
 
 lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/dev.txt \
-		--extra train --extra cpu --extra stores --extra serve --extra dev
+		--extra train --extra cpu --extra stores --extra deploy --extra serve --extra dev
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/core.txt --constraints locks/dev.txt
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cpu.txt --extra cpu
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cuda.txt --extra cuda
