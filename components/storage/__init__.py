@@ -1,0 +1,35 @@
+"""Folders of objects, wherever they lie: on this machine, in S3 or in Google Cloud Storage."""
+
+import re
+
+from components.errors import UserError
+from components.storage.local import LocalStore, local_folder
+from components.storage.store import Entry, NotFound, Store
+
+__all__ = ["Entry", "NotFound", "Store", "local_folder", "open_store"]
+
+_REMOTE = re.compile(r"(?P<scheme>s3|gs)://(?P<bucket>[^/]*)/*(?P<prefix>.*)", re.I | re.S)
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+
+
+def open_store(uri: str, what: str) -> Store:
+    """Opens the folder that a URI names; it need not exist.
+
+    Args:
+        uri: A path, `file:///path`, `s3://bucket/folder` or `gs://bucket/folder`.
+        what: What the folder is, for error messages.
+
+    Returns:
+        The store. Credentials and endpoint come from the environment (docs/storage.md).
+
+    Raises:
+        UserError: The URI is malformed or of a scheme that is not supported, or the environment
+            lacks what the store needs.
+    """
+    remote = _REMOTE.fullmatch(uri)
+    if remote is None:
+        return LocalStore(local_folder(uri, what), what)
+    scheme, bucket, prefix = remote["scheme"].lower(), remote["bucket"], remote["prefix"]
+    if not _BUCKET.fullmatch(bucket):  # not repeated: it may hold a password
+        raise UserError(f"{what}: what follows {scheme}:// is no bucket's name; give s3://bucket/x")
+    raise UserError(f"{what}: {scheme}://{bucket}/{prefix} is not supported yet")

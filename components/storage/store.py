@@ -1,0 +1,273 @@
+"""What every store can do, and the rules that hold in each of them."""
+
+import builtins
+import os
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.errors import UserError
+
+LIMIT = 16 * 2**20
+STAGING = ".staging-"  # unfinished work begins with this and is never listed
+
+
+class NotFound(UserError):  # noqa: N818  # it says what a reader needs to know
+    """There is no such object or folder."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object in a listing.
+
+    Attributes:
+        name: Relative to the store, '/'-separated.
+        size: Bytes.
+        stamp: Changes when the content does: a checksum, or a time of change.
+    """
+
+    name: str
+    size: int
+    stamp: str
+
+
+class Store(ABC):
+    """A folder of objects. Names are relative to it and '/'-separated.
+
+    Every method retries what may pass, and raises a `UserError` of one line for what does not:
+    wrong credentials, no such bucket, no permission, a full disk, a connection that stays cut.
+
+    Attributes:
+        uri: Absolute, without a trailing slash.
+        what: What the folder is, for error messages.
+    """
+
+    uri: str
+    what: str
+
+    def address(self, name: str) -> str:
+        """Returns the URI of an object or folder in the store."""
+        return f"{self.uri}/{name}" if name else self.uri
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Lists all objects below a folder, sorted by name; none where there is no such folder.
+
+        Args:
+            prefix: The folder; empty for the whole store. `models/x` is not `models/x-old`.
+
+        Yields:
+            The objects. One whose name could lead astray is skipped, and a line says so.
+        """
+
+    @abstractmethod
+    def folders(self, prefix: str = "") -> builtins.list[str]:
+        """Returns the names of the folders directly below a folder, sorted.
+
+        Args:
+            prefix: The folder; empty for the whole store.
+        """
+
+    @abstractmethod
+    def read(self, name: str, limit: int = LIMIT) -> bytes:
+        """Returns the content of an object.
+
+        Args:
+            name: The object.
+            limit: Greatest size, bytes.
+
+        Raises:
+            NotFound: There is no such object.
+            UserError: It is larger than the limit.
+        """
+
+    @abstractmethod
+    def create(self, name: str, content: bytes) -> bool:
+        """Writes an object if there is none of its name: of any number of writers, one succeeds.
+
+        Args:
+            name: The object.
+            content: All of it. That of two writers should differ, so that a writer whose
+                confirmation was lost can tell its own object from another's.
+
+        Returns:
+            Whether the object was written; False where there was one.
+        """
+
+    @abstractmethod
+    def upload(self, folder: Path, name: str, last: str = "") -> None:
+        """Copies a local folder into the store; nothing stays behind where that fails.
+
+        Args:
+            folder: A folder of regular files.
+            name: The folder to make in the store.
+            last: The file that is written once all others are there and verified, so that
+                whoever sees it sees all.
+
+        Raises:
+            UserError: There is such a folder already, or `folder` holds what is no file.
+        """
+
+    @abstractmethod
+    def download(self, name: str, folder: Path) -> None:
+        """Copies a folder of the store into a local folder, which appears whole or not at all.
+
+        Args:
+            name: The folder in the store.
+            folder: Must not exist, or be empty.
+
+        Raises:
+            NotFound: There is nothing below `name`.
+            UserError: `folder` is not empty, or the names cannot all be files there.
+        """
+
+    @abstractmethod
+    def fetch(self, name: str, path: Path) -> None:
+        """Copies one object into a local file, which appears whole or not at all.
+
+        Args:
+            name: The object.
+            path: The file; its folder exists.
+
+        Raises:
+            NotFound: There is no such object.
+        """
+
+    @abstractmethod
+    def delete(self, name: str, first: str = "") -> None:
+        """Deletes all objects below a folder; none need be there.
+
+        Args:
+            name: The folder.
+            first: The object in it that goes before all others.
+        """
+
+
+def name_fault(name: str) -> str | None:
+    """Returns why a name is refused in every store, or None.
+
+    Args:
+        name: Relative, '/'-separated; it may come from a hostile server.
+    """
+    if len(name.encode(errors="surrogatepass")) > 1024:
+        return "is longer than 1,024 bytes"
+    if not name.isprintable():
+        return "holds characters that do not print"
+    if "\\" in name:
+        return "holds a backslash"
+    for part in name.split("/"):
+        if part in ("", ".", ".."):
+            return "is no plain relative path"
+        if part.startswith(STAGING):
+            return f"begins a part with {STAGING}, which is reserved"
+        if len(part.encode(errors="surrogatepass")) > 255:
+            return "holds a part longer than 255 bytes"
+    return None
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuses a name that no store may hold.
+
+    Args:
+        name: Relative, '/'-separated.
+        what: For the error message.
+
+    Raises:
+        UserError: Names the fault.
+    """
+    fault = name_fault(name)
+    if fault:
+        raise UserError(f"{what}: the name {ascii(name)[:300]} {fault}; give another")
+
+
+def skipped(store: Store, name: str, fault: str) -> None:
+    """Says in a line that a listing leaves an object out.
+
+    Args:
+        store: Where it lies.
+        name: Its name, which may be hostile.
+        fault: What `name_fault` says of it.
+    """
+    print(f"{store.what} {store.uri}: skipped {ascii(name)[:300]}: the name {fault}", flush=True)
+
+
+def local_files(folder: Path) -> list[str]:
+    """Returns the files below a local folder, relative, sorted.
+
+    Args:
+        folder: A folder.
+
+    Raises:
+        UserError: It holds a link or another thing that is no file, or a name that no store takes.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give one that can be stored")
+    files = []
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise UserError(f"{folder}: {name} is a link or no regular file; remove it")
+        if path.is_file():
+            check_name(name, str(folder))
+            files.append(name)
+    return sorted(files)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Lets a folder be filled beside its place and appear there whole.
+
+    Args:
+        folder: Must not exist, or be empty.
+
+    Yields:
+        The folder to fill. It is renamed when the context ends well, and removed otherwise.
+
+    Raises:
+        UserError: `folder` is there and not empty.
+    """
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise UserError(f"{folder}: is there already; give a folder that is new or empty")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = folder.with_name(f"{STAGING}{uuid.uuid4()}")
+    staging.mkdir()
+    try:
+        yield staging
+        os.rename(staging, folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Lets a file be written beside its place and appear there whole.
+
+    Args:
+        path: The file; its folder exists.
+
+    Yields:
+        The file to write. It is renamed when the context ends well, and removed otherwise.
+    """
+    beside = path.with_name(f"{STAGING}{uuid.uuid4()}")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def disk_error(where: object, error: OSError) -> UserError:
+    """Returns what to tell of a local file system that refuses.
+
+    Args:
+        where: The file, folder or store.
+        error: What it said.
+    """
+    return UserError(
+        f"{where}: {error.strerror or error}; check the path, its permissions and the free space"
+    )
