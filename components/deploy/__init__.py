@@ -1,0 +1,1 @@
+"""The deploy step: a registered version onto a KServe InferenceService, and back where it fails."""

@@ -1,0 +1,144 @@
+"""The served model, asked over HTTP: which version answers, and whether as it should."""
+
+import base64
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.errors import first_fault
+from components.register.smoke import SmokeImage
+
+TOLERANCE = 1e-3
+_MAX_BYTES = 2**20
+_TIMEOUT = 10.0
+
+
+class _Output(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    data: list[str | float | bool]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    model_version: str
+    outputs: list[_Output]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What came of asking once.
+
+    Attributes:
+        version: That answered; 0 where none did.
+        seconds: Until the answer was there.
+        fault: Why nothing answered, in one line; empty where something did.
+        mismatch: How the answer differs from that which the image is kept with; empty where not.
+    """
+
+    version: int
+    seconds: float
+    fault: str = ""
+    mismatch: str = ""
+
+
+class ServedModel:
+    """A model behind an address; each question takes a new connection, so each pod gets some."""
+
+    def __init__(self, address: str, name: str, host: str = "") -> None:
+        """Takes the address.
+
+        Args:
+            address: http:// or https://, without a path.
+            name: Under which the model is served.
+            host: What to say in the Host header; empty for what the address says.
+        """
+        self.address = address.rstrip("/")
+        self._url = f"{self.address}/v2/models/{name}/infer"
+        self._headers = {"Host": host} if host else {}
+
+    def ask(self, image: SmokeImage) -> Probe:
+        """Asks for one image's answer."""
+        started = time.perf_counter()
+        try:
+            content = self._post(image.png)
+            seconds = time.perf_counter() - started
+            answer = _Answer.model_validate_json(content)
+            version = int(answer.model_version)
+        except httpx.HTTPStatusError as error:
+            fault = f"HTTP {error.response.status_code}"
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            fault = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        except ValidationError as error:
+            fault = f"an answer that is not of Open Inference: {first_fault(error)}"
+        except ValueError as error:
+            fault = str(error)
+        else:
+            return Probe(version, seconds, mismatch=_mismatch(answer, image))
+        return Probe(0, time.perf_counter() - started, fault=f"{self.address}: {fault}")
+
+    def _post(self, png: bytes) -> bytes:
+        """Returns the answer to an image.
+
+        Raises:
+            httpx.HTTPError: There was none, or it is an error.
+            ValueError: It is too large for one.
+        """
+        data = base64.b64encode(png).decode()
+        inputs = [{"name": "image_bytes", "shape": [1], "datatype": "BYTES", "data": [data]}]
+        with (
+            httpx.Client(timeout=_TIMEOUT) as client,
+            client.stream(
+                "POST", self._url, json={"inputs": inputs}, headers=self._headers
+            ) as response,
+        ):
+            response.raise_for_status()
+            content = b""
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > _MAX_BYTES:
+                    raise ValueError(f"an answer of more than {_MAX_BYTES:,} bytes")
+        return content
+
+
+def in_cluster_address(name: str, namespace: str, told: str) -> str:
+    """Returns where a pod reaches the model.
+
+    Args:
+        name: Of the InferenceService.
+        namespace: Of the InferenceService.
+        told: `status.address.url`; empty in versions of KServe that leave it out.
+    """
+    parts = urlsplit(told)
+    if parts.scheme in ("http", "https") and parts.netloc:
+        return f"{parts.scheme}://{parts.netloc}"  # some versions append a path
+    return f"http://{name}-predictor.{namespace}.svc.cluster.local"
+
+
+def canary_address(stable: str, name: str, canary: str) -> str:
+    """Returns where a pod reaches a canary of Standard mode: it has a Service of its own."""
+    parts = urlsplit(stable)
+    _, *domain = parts.netloc.split(".")
+    return f"{parts.scheme}://{'.'.join([f'{name}-{canary}-predictor', *domain])}"
+
+
+def _mismatch(answer: _Answer, image: SmokeImage) -> str:
+    """Returns how an answer differs from the one that an image is kept with."""
+    found = {output.name: output.data for output in answer.outputs}
+    label, probabilities = found.get("label", []), found.get("probabilities", [])
+    if len(label) != 1 or len(probabilities) != 2:
+        return "the answer has no label or no probabilities"
+    if label[0] != image.label:
+        return f"it answers {str(label[0])[:50]!r} for an image that it called {image.label!r}"
+    gap = abs(float(probabilities[1]) - image.probability_healthy)
+    if not gap <= TOLERANCE:
+        return (
+            f"its P(Healthy) is off by {gap:.3g} from {image.probability_healthy:.4f}, "
+            f"at most {TOLERANCE:g} is allowed"
+        )
+    return ""
