@@ -1,24 +1,23 @@
-"""The command line: `brain-tumor run | compile | submit | predict | serve | sample | demo`."""
+"""The command line: `brain-tumor run | compile | submit | predict | serve | models | …`."""
 
 import functools
 import inspect
 import json
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from components.errors import UserError
 from pipelines import compile as compiling
-from pipelines import settings
+from pipelines import models, settings
 from pipelines.cluster import Cluster
+from pipelines.output import Format, console, errors
 from serving.cli import serve
 
 app = typer.Typer(
@@ -28,8 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
 PANELS = {
     "Data": ["source", "source_version", "max_bad_share"],
@@ -52,13 +49,6 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="YAML file of pipeline parameters; options win over it."),
 ]
-
-
-class Format(StrEnum):
-    """How predictions are printed."""
-
-    table = "table"
-    json = "json"
 
 
 def main() -> None:
@@ -251,6 +241,7 @@ def predict(
 
 
 app.command()(serve)
+app.add_typer(models.app, name="models")
 
 
 @app.command()

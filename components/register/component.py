@@ -32,25 +32,24 @@ def register(
         split: What the split step wrote.
         model: What the train step wrote.
         evaluation: What the evaluate step wrote.
-        registry: Folder of the registry, a path or file://; empty keeps the model in the run only.
+        registry: The registry: a path, file://, s3:// or gs://; empty keeps the model in the run
+            only.
         min_accuracy: Least accuracy on the held-out part, 0..1.
         min_sensitivity: Least sensitivity (Brain Tumor is positive) on the held-out part, 0..1.
         min_specificity: Least specificity on the held-out part, 0..1.
         champion_margin: By how much accuracy and sensitivity may each lie below those of the
-            latest registered version on the same held-out images, 0..1.
+            champion on the same held-out images, 0..1.
         git_revision: Revision of the project, for the model card.
         run_id: Id of the pipeline run, for the model card.
-        registered_model: A copy of the registered version; empty where the model was refused.
+        registered_model: The registered version; empty where the model was refused.
         summary: What became of the model, and why.
 
     Returns:
         registered: Whether the model was registered.
-        model_uri: The version's folder, or the artifact's address where there is no registry; empty
-            where the model was refused.
+        model_uri: The version's address in the registry, or the artifact's where there is none;
+            empty where the model was refused.
         version: Its number; 0 where the model was refused.
     """
-    import shutil
-    import tempfile
     from pathlib import Path
 
     from components.step import step
@@ -59,26 +58,25 @@ def register(
         from components.register.gate import Gate
         from components.register.registrar import register as register_model
 
-        # Without a registry the artifact of the run is the only place of the model.
-        home = registry or tempfile.mkdtemp(prefix="registry-")
         result = register_model(
             dataset.path,
             split.path,
             model.path,
             evaluation.path,
-            home,
+            registered_model.path,
+            registry,
             Gate(min_accuracy, min_sensitivity, min_specificity, champion_margin),
             git_revision=git_revision,
             run_id=run_id,
         )
-        uri = result.uri if registry or not result.registered else registered_model.uri
+        # Without a registry the artifact of the run is the only place of the model.
+        uri = result.uri or (registered_model.uri if result.registered else "")
         Path(summary.path).parent.mkdir(parents=True, exist_ok=True)
-        Path(summary.path).write_text(result.summary.replace(result.uri or home, uri), "utf-8")
+        Path(summary.path).write_text(result.summary, encoding="utf-8")
         registered_model.framework = "tensorflow"
         registered_model.metadata["registry_uri"] = uri
         registered_model.metadata["version"] = result.version
         if result.registered:
-            shutil.copytree(result.uri, registered_model.path, dirs_exist_ok=True)
             print(f"registered as version {result.version}: {uri}")
         else:
             print("NOT registered: the model did not pass the gate")

@@ -30,7 +30,7 @@ class Gate:
         min_accuracy: Least accuracy on the held-out part.
         min_sensitivity: Least sensitivity there; Brain Tumor is the positive class.
         min_specificity: Least specificity there.
-        champion_margin: By how much it may be worse than the version registered last.
+        champion_margin: By how much it may be worse than the champion.
     """
 
     min_accuracy: float
@@ -82,14 +82,14 @@ def check_bounds(gate: Gate, held_out: Scores) -> Decision:
 
 
 def compare(challenger: Measured, champion: Measured, version: int, margin: float) -> Decision:
-    """Compares a model with the one registered last, on the same images.
+    """Compares a model with the champion, on the same images.
 
     The rule: neither accuracy nor sensitivity may lie below the champion's by more than the
     margin. Sensitivity counts by itself, so that no model gains accuracy by missing tumours.
 
     Args:
         challenger: The model to register.
-        champion: The registered one.
+        champion: The version that it would follow.
         version: The champion's version, for the reasons.
         margin: By how much the challenger may be worse, 0..1.
 

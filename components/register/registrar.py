@@ -1,5 +1,7 @@
 """The register step: gate, champion, in-distribution check, export, publication."""
 
+import math
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,16 +11,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from components.checksums import write_sums
 from components.dataset import TUMOR, ImageDataset, Split
 from components.errors import UserError
 from components.evaluate.predictor import open_model
 from components.evaluate.results import Evaluation
 from components.evaluate.training import read_record
-from components.register import card, registry
+from components.register import card
 from components.register.export import INPUT, OUTPUT, check_export, export, load_signature
 from components.register.gate import Decision, Gate, Measured, check_bounds, compare
 from components.register.in_distribution import METHOD, InDistributionCheck, fit_check
-from components.storage import local_folder
+from components.register.smoke import write_smoke
+from components.registry import Registry
+from components.registry.history import Alias
 
 _CHECKED_IMAGES = 8
 _BATCH = 64
@@ -33,8 +38,8 @@ class Registration:
 
     Attributes:
         registered: Whether it is in the registry now.
-        uri: The version's folder, an absolute path; empty where it was refused.
-        version: Its number; 0 where it was refused.
+        uri: The version's address in the registry; empty where it was refused or there is none.
+        version: Its number, 1 where there is no registry; 0 where it was refused.
         reasons: Why it was refused, or what else to know.
         summary: The same for people, in Markdown.
     """
@@ -57,7 +62,7 @@ class _Inputs(NamedTuple):
 
 
 class _Champion(NamedTuple):
-    """The version registered last."""
+    """The version that a model has to hold out against."""
 
     version: int
     split_digest: str
@@ -69,6 +74,7 @@ def register(
     split_folder: str | Path,
     model_folder: str | Path,
     evaluation_folder: str | Path,
+    registered_folder: str | Path,
     registry_uri: str,
     gate: Gate,
     git_revision: str = "",
@@ -81,7 +87,9 @@ def register(
         split_folder: What the split step wrote.
         model_folder: What the train step wrote.
         evaluation_folder: What the evaluate step wrote, of this model, dataset and split.
-        registry_uri: The registry's folder, a path or file://.
+        registered_folder: Where to write the registered version; not made where it is refused.
+        registry_uri: The registry: a path, file://, s3:// or gs://. Empty leaves the version in
+            `registered_folder` only.
         gate: What the model has to pass.
         git_revision: Of the project; empty where unknown.
         run_id: Of the pipeline run; empty where there is none.
@@ -93,11 +101,11 @@ def register(
         UserError: An input is missing, malformed, or does not belong to the others; or the
             registry cannot be used.
     """
-    root = local_folder(registry_uri, "registry")
+    registry = Registry.open(registry_uri) if registry_uri else None
     inputs = _read_inputs(dataset_folder, split_folder, model_folder, evaluation_folder)
     challenger = _measure(_keras_answer(inputs.model), inputs.evaluation.threshold, inputs)
     _check_same_model(challenger, inputs, evaluation_folder)
-    champion = _measure_champion(root, inputs)
+    champion = _measure_champion(registry, inputs) if registry else None
     decision = _decide(gate, challenger, champion, inputs)
     uri, version = "", 0
     if decision.accepted:
@@ -106,8 +114,8 @@ def register(
             champion_version=champion.version if champion else None,
             notes=decision.reasons,
         )
-        version = _publish(root, inputs, record, git_revision, run_id)
-        uri = str(registry.version_folder(root, version))
+        version = _publish(registry, Path(registered_folder), inputs, record, git_revision, run_id)
+        uri = registry.address(version) if registry else ""
     summary = card.render(
         "summary.md.j2",
         decision=decision,
@@ -175,15 +183,16 @@ def _check_same_model(challenger: Measured, inputs: _Inputs, folder: str | Path)
         )
 
 
-def _measure_champion(root: Path, inputs: _Inputs) -> _Champion | None:
-    """Measures the version registered last on the images at hand."""
-    version = registry.latest_version(root)
+def _measure_champion(registry: Registry, inputs: _Inputs) -> _Champion | None:
+    """Measures the champion on the images at hand; where none was promoted, the latest version."""
+    version = registry.aliases().get(Alias.champion) or max(registry.versions(), default=None)
     if version is None:
         return None
-    folder = registry.version_folder(root, version)
-    registry.verify(folder)
-    metadata = registry.read_metadata(folder)
-    measured = _measure(_registered_answer(folder), metadata.threshold, inputs)
+    metadata = registry.metadata(version)
+    with tempfile.TemporaryDirectory(prefix="champion-") as temporary:
+        folder = Path(temporary, str(version))
+        registry.fetch(version, folder)
+        measured = _measure(_registered_answer(folder), metadata.threshold, inputs)
     return _Champion(version, metadata.data.split_digest, measured)
 
 
@@ -207,18 +216,24 @@ def _decide(
 
 
 def _publish(
-    root: Path, inputs: _Inputs, record: card.GateRecord, git_revision: str, run_id: str
+    registry: Registry | None,
+    folder: Path,
+    inputs: _Inputs,
+    record: card.GateRecord,
+    git_revision: str,
+    run_id: str,
 ) -> int:
+    """Writes the version into a local folder and, where there is a registry, publishes it."""
     data = card.Data.of(inputs.dataset, inputs.split)
-    samples = inputs.dataset.read(inputs.split.held_out[:_CHECKED_IMAGES])
+    held_out = inputs.split.held_out  # sorted by class, so spread over all of it
+    samples = inputs.dataset.read(held_out[:: math.ceil(len(held_out) / _CHECKED_IMAGES)])
     check = fit_check(inputs.dataset, inputs.split)
     in_distribution = _in_distribution_record(check, inputs)
+    export(inputs.model, check, folder)
+    check_export(inputs.model, check, folder, samples)
+    write_smoke(folder, samples, _registered_answer(folder)(samples), inputs.evaluation.threshold)
 
-    def fill(folder: Path) -> None:
-        export(inputs.model, check, folder)
-        check_export(inputs.model, check, folder, samples)
-
-    def describe(folder: Path, version: int) -> None:
+    def describe(version: int) -> None:
         metadata = card.describe(
             version,
             data,
@@ -231,7 +246,11 @@ def _publish(
         )
         card.write_description(folder, metadata)
 
-    return registry.publish(root, fill, describe)
+    if registry:
+        return registry.publish(folder, describe, f"run {run_id}" if run_id else "")
+    describe(1)
+    write_sums(folder)
+    return 1
 
 
 def _in_distribution_record(

@@ -13,7 +13,7 @@ from pipelines.settings import parameters
 
 Invoke = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("run", "compile", "submit", "predict", "sample", "demo")
+COMMANDS = ("run", "compile", "submit", "predict", "models", "sample", "demo")
 
 
 @pytest.fixture

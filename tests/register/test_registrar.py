@@ -11,19 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.checksums import write_sums
+from components.checksums import verify, write_sums
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.evaluate.results import Evaluation
 from components.register.gate import Gate
-from components.register.registry import read_metadata, verify, version_folder, versions
+from components.registry import Registry
 
 _LENIENT = Gate(0.5, 0.5, 0.5, 0.0)
 
 
 @pytest.fixture(scope="module")
 def register(
-    dataset: ImageDataset, split_folder: Path, model_folder: Path, evaluation_folder: Path
+    dataset: ImageDataset,
+    split_folder: Path,
+    model_folder: Path,
+    evaluation_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable:
     """Registers the model that fits, but for what a test replaces."""
     from components.register.registrar import register
@@ -34,6 +38,7 @@ def register(
             "split_folder": split_folder,
             "model_folder": model_folder,
             "evaluation_folder": evaluation_folder,
+            "registered_folder": tmp_path_factory.mktemp("registered") / "model",
         }
         return register(registry_uri=str(registry), gate=gate, **(folders | other))
 
@@ -45,6 +50,10 @@ def registered(register: Callable, tmp_path_factory: pytest.TempPathFactory):
     return register(
         f"file://{tmp_path_factory.mktemp('registry')}", git_revision="abc123", run_id="run-7"
     )
+
+
+def _registry_of(registered) -> Registry:
+    return Registry.open(registered.uri.removesuffix(f"/brain-tumor/{registered.version}"))
 
 
 def test_a_model_that_passes_is_registered(registered) -> None:
@@ -63,7 +72,10 @@ def test_a_model_that_passes_is_registered(registered) -> None:
         "model_card.md",
         "SHA256SUMS",
     }
-    metadata = read_metadata(folder)
+    registry = _registry_of(registered)
+    assert registry.aliases() == {"candidate": 1}
+    assert [event.reason for event in registry.history()] == ["run run-7"]
+    metadata = registry.metadata(1)
     assert metadata.version == 1
     assert metadata.git_revision == "abc123"
     assert metadata.pipeline_run == "run-7"
@@ -122,7 +134,7 @@ def test_the_check_is_registered_with_its_record(
 ) -> None:
     from serving.classifier import Classifier
 
-    record = read_metadata(registered.uri).in_distribution
+    record = _registry_of(registered).metadata(1).in_distribution
     assert record is not None
     held_out = dataset.read(split.part("held_out"))
     answers = Classifier(registered.uri).classify(held_out)
@@ -136,15 +148,17 @@ def test_the_check_is_registered_with_its_record(
 def test_a_champion_older_than_the_check_is_compared_with(
     register: Callable, registered, tmp_path: Path
 ) -> None:
-    older = version_folder(tmp_path, 1)
+    older = tmp_path / "brain-tumor" / "1"
     shutil.copytree(registered.uri, older)
     metadata = json.loads((older / "metadata.json").read_text())
     del metadata["in_distribution"]
     (older / "metadata.json").write_text(json.dumps(metadata))
     (older / "SHA256SUMS").unlink()
     write_sums(older)
-    assert read_metadata(older).in_distribution is None
-    assert read_metadata(register(tmp_path).uri).gate.champion_version == 1
+    registry = Registry.open(str(tmp_path))
+    assert registry.metadata(1).in_distribution is None
+    assert register(tmp_path).version == 2
+    assert registry.metadata(2).gate.champion_version == 1
 
 
 def test_a_refused_model_leaves_no_trace(register: Callable, tmp_path: Path, evaluation) -> None:
@@ -153,7 +167,12 @@ def test_a_refused_model_leaves_no_trace(register: Callable, tmp_path: Path, eva
     model = held_out.model.model_copy(update={"specificity": low})
     worse = evaluation.model_copy(update={"held_out": held_out.model_copy(update={"model": model})})
     (tmp_path / "evaluation.json").write_text(worse.model_dump_json())
-    result = register(tmp_path / "registry", Gate(0.9, 0.9, 0.9, 0.0), evaluation_folder=tmp_path)
+    result = register(
+        tmp_path / "registry",
+        Gate(0.9, 0.9, 0.9, 0.0),
+        evaluation_folder=tmp_path,
+        registered_folder=tmp_path / "model",
+    )
     assert not result.registered
     assert (result.uri, result.version) == ("", 0)
     assert len(result.reasons) == 1
@@ -161,6 +180,7 @@ def test_a_refused_model_leaves_no_trace(register: Callable, tmp_path: Path, eva
     assert "Not registered" in result.summary
     assert "specificity on the held-out images is 60.0%" in result.summary
     assert not (tmp_path / "registry").exists()
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.fixture(scope="module")
@@ -198,18 +218,42 @@ def test_champion_and_challenger_both_ways(
     root = tmp_path / "registry"
     gate = Gate(0.5, 0.5, 0.5, champion_margin=0.2)
 
+    registry = Registry.open(str(root))
+
     assert register(root, gate, **blind).version == 1
-    better = register(root, gate)
-    assert better.version == 2
-    assert read_metadata(better.uri).gate.champion_version == 1
+    assert register(root, gate).version == 2
+    assert registry.metadata(2).gate.champion_version == 1
 
     refused = register(root, gate, **blind)
     assert not refused.registered
     (reason,) = refused.reasons
     for part in ("accuracy", "50.0%", "100.0%", "20.0%", "version 2"):
         assert part in reason
-    assert versions(root) == [1, 2]
+    assert registry.versions() == [1, 2]
     assert register(root, Gate(0.5, 0.5, 0.5, 0.5), **blind).version == 3
+
+    # The champion by name counts, and not the version that was registered last.
+    registry.promote("2")
+    refused = register(root, gate, **blind)
+    assert "version 2" in refused.reasons[0]
+    registry.promote("1")
+    assert register(root, gate, **blind).version == 4
+    assert registry.metadata(4).gate.champion_version == 1
+    assert registry.aliases() == {"champion": 1, "candidate": 4}
+
+
+def test_without_a_registry_the_folder_is_all_there_is(register: Callable, tmp_path: Path) -> None:
+    result = register("", registered_folder=tmp_path / "model")
+    assert (result.registered, result.version, result.uri) == (True, 1, "")
+    assert "no registry was given" in result.summary
+    verify(tmp_path / "model")
+
+
+def test_what_is_registered_is_also_in_the_folder(register: Callable, tmp_path: Path) -> None:
+    result = register(tmp_path / "registry", registered_folder=tmp_path / "model")
+    sums = (tmp_path / "model" / "SHA256SUMS").read_bytes()
+    assert Path(result.uri, "SHA256SUMS").read_bytes() == sums
+    verify(tmp_path / "model")
 
 
 def test_a_champion_of_another_split_is_said_to_be_flattered(
@@ -223,7 +267,7 @@ def test_a_champion_of_another_split_is_said_to_be_flattered(
     make_training_record: Callable,
 ) -> None:
     root = tmp_path / "registry"
-    shutil.copytree(registered.uri, version_folder(root, 1))
+    shutil.copytree(registered.uri, root / "brain-tumor" / "1")
     other = split.model_copy(update={"seed": 1})
     (tmp_path / "split.json").write_text(other.model_dump_json())
     (tmp_path / "evaluation.json").write_text(
@@ -237,12 +281,12 @@ def test_a_champion_of_another_split_is_said_to_be_flattered(
     assert result.registered
     (note,) = result.reasons
     assert "version 1 was trained under another split" in note
-    assert read_metadata(result.uri).gate.notes == result.reasons
+    assert Registry.open(str(root)).metadata(2).gate.notes == result.reasons
 
 
 def test_a_damaged_champion_stops_the_run(register: Callable, registered, tmp_path: Path) -> None:
-    shutil.copytree(registered.uri, version_folder(tmp_path, 1))
-    (version_folder(tmp_path, 1) / "variables" / "variables.index").write_bytes(b"")
+    shutil.copytree(registered.uri, tmp_path / "brain-tumor" / "1")
+    (tmp_path / "brain-tumor" / "1" / "variables" / "variables.index").write_bytes(b"")
     with pytest.raises(UserError, match=r"variables/variables\.index has changed"):
         register(tmp_path)
 
@@ -294,8 +338,8 @@ def test_inputs_that_do_not_belong_together_are_refused(
     (tmp_path / "model" / "training.json").write_text(elsewhere.model_dump_json())
     with pytest.raises(UserError, match="trained on another split"):
         register(tmp_path / "registry", model_folder=tmp_path / "model")
-    with pytest.raises(UserError, match="s3:// is not supported"):
-        register("s3://bucket/models")
+    with pytest.raises(UserError, match="ftp:// is not supported"):
+        register("ftp://bucket/models")
 
 
 def test_an_export_that_answers_otherwise_is_caught(

@@ -1,0 +1,285 @@
+"""The registry's commands: `brain-tumor models list | show | history | promote | …`."""
+
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from components.errors import UserError
+from pipelines.output import Format, console
+
+if TYPE_CHECKING:
+    from components.metrics import Interval
+    from components.registry import Registry
+    from components.registry.history import Event
+
+app = typer.Typer(
+    help="Look at the registered models; promote, roll back, verify, fetch and delete them.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Address = Annotated[
+    str,
+    typer.Option(
+        "--registry",
+        envvar="BRAIN_TUMOR_REGISTRY",
+        help="Folder, s3://bucket/prefix or gs://bucket/prefix.",
+    ),
+]
+Reference = Annotated[str, typer.Argument(help="Number, latest, champion or candidate.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.", show_default=False)]
+Output = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
+
+DEFAULT = "runs/registry"
+_READERS = 16
+_BOUNDED = ("accuracy", "sensitivity", "specificity")
+
+
+@app.command(name="list")
+def list_versions(registry: Address = DEFAULT, output: Output = Format.table) -> None:
+    """List the versions, newest first, with their aliases and held-out figures."""
+    models = _open(registry)
+    aliases = models.aliases()
+
+    def row(version: int) -> dict[str, Any]:
+        named = [str(alias) for alias, holder in aliases.items() if holder == version]
+        found: dict[str, Any] = {"version": version, "aliases": named}
+        try:
+            metadata = models.metadata(version)
+        except UserError as error:
+            return found | {"error": str(error)}
+        held_out = metadata.metrics.held_out.model
+        return found | {
+            "created": metadata.created.isoformat(),
+            **{name: getattr(held_out, name).value for name in _BOUNDED},
+            "data_digest": metadata.data.digest,
+            "split_digest": metadata.data.split_digest,
+            "git_revision": metadata.git_revision,
+            "pipeline_run": metadata.pipeline_run,
+            "compared_with": metadata.gate.champion_version,
+        }
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        rows = list(pool.map(row, reversed(models.versions())))
+    if output is Format.json:
+        _print_json(rows)
+    elif rows:
+        console.print(_versions_table(rows))
+    else:
+        console.print(f"no versions in {escape(models.uri)}", soft_wrap=True)
+
+
+@app.command()
+def show(reference: Reference, registry: Address = DEFAULT, output: Output = Format.table) -> None:
+    """Show a version: figures, what it was made from, what it was compared with, its history."""
+    models = _open(registry)
+    version = models.resolve(reference)
+    metadata = models.metadata(version)
+    events = models.history()
+    aliases = events[-1].aliases if events else {}
+    named = [str(alias) for alias, holder in aliases.items() if holder == version]
+    events = [event for event in events if event.version == version]
+    if output is Format.json:
+        _print_json(
+            {
+                "version": version,
+                "address": models.address(version),
+                "aliases": named,
+                "metadata": metadata.model_dump(mode="json"),
+                "history": [event.model_dump(mode="json") for event in events],
+            }
+        )
+        return
+    champion = metadata.gate.champion_version
+    held_out = metadata.metrics.held_out
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in {
+        "version": " ".join([str(version), *named]),
+        "address": models.address(version),
+        "created": _time(metadata.created.isoformat()),
+        **{name: _interval(getattr(held_out.model, name)) for name in _BOUNDED},
+        "held-out images": f"{held_out.images}, {metadata.data.split_strategy} split",
+        "threshold": f"{metadata.threshold:.3f}, {metadata.threshold_rule}",
+        "compared with": f"version {champion}" if champion else "none: there was no champion",
+        "notes": "; ".join(metadata.gate.notes) or "none",
+        "data": f"{metadata.data.source} {metadata.data.source_version}".strip(),
+        "data digest": metadata.data.digest,
+        "split digest": metadata.data.split_digest,
+        "code": metadata.git_revision or "unknown",
+        "run": metadata.pipeline_run or "unknown",
+    }.items():
+        facts.add_row(name, escape(value))
+    console.print(facts)
+    if events:
+        console.print()
+        console.print(_history_table(events))
+
+
+@app.command()
+def history(registry: Address = DEFAULT, output: Output = Format.table) -> None:
+    """Show all that happened in the registry, oldest first."""
+    models = _open(registry)
+    events = models.history()
+    if output is Format.json:
+        _print_json([event.model_dump(mode="json") for event in events])
+    elif events:
+        console.print(_history_table(events))
+    else:
+        console.print(f"no history in {escape(models.uri)}", soft_wrap=True)
+
+
+@app.command()
+def promote(reference: Reference, registry: Address = DEFAULT, reason: Reason = "") -> None:
+    """Make a version champion.
+
+    What serves already is not touched: that is the deploy step's work, or GitOps'.
+    """
+    models = _open(registry)
+    version = models.promote(reference, reason)
+    _tell_champion(models, version)
+
+
+@app.command()
+def rollback(registry: Address = DEFAULT, reason: Reason = "") -> None:
+    """Make the former champion champion again. Repeated, it goes further back."""
+    models = _open(registry)
+    version = models.rollback(reason)
+    _tell_champion(models, version)
+
+
+@app.command()
+def verify(
+    references: Annotated[
+        list[str] | None,
+        typer.Argument(help="Numbers, latest, champion or candidate. None: all versions."),
+    ] = None,
+    registry: Address = DEFAULT,
+    output: Output = Format.table,
+) -> None:
+    """Check versions against their digests, file by file.
+
+    Exit status 1 if one of them is not what was registered.
+    """
+    models = _open(registry)
+    versions = [models.resolve(reference) for reference in references or []] or models.versions()
+    faults = {version: _fault(models.verify, version) for version in versions}
+    if output is Format.json:
+        _print_json([{"version": v, "error": fault} for v, fault in faults.items()])
+    for version, fault in faults.items() if output is Format.table else ():
+        told = f"[red]{escape(fault)}[/]" if fault else "is what was registered"
+        console.print(f"version {version}: {told}", soft_wrap=True)
+    if any(faults.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def fetch(
+    reference: Reference,
+    folder: Annotated[Path, typer.Argument(help="Made by this; must not exist.")],
+    registry: Address = DEFAULT,
+) -> None:
+    """Download a version, verified, for `predict` and `serve`.
+
+    [dim]brain-tumor models fetch champion model --registry s3://bucket/models[/]
+    """
+    models = _open(registry)
+    version = models.resolve(reference)
+    models.fetch(version, folder)
+    console.print(f"version {version} lies in {escape(str(folder))}", soft_wrap=True)
+
+
+@app.command()
+def delete(
+    version: Annotated[int, typer.Argument(help="Its number.", min=1)],
+    registry: Address = DEFAULT,
+    reason: Reason = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a version for good; its number is never given again."""
+    models = _open(registry)
+    if not yes:
+        typer.confirm(f"Delete {models.address(version)} for good?", abort=True)
+    models.delete(version, reason)
+    console.print(f"deleted version {version}")
+
+
+def _open(registry: str) -> "Registry":
+    from components.registry import Registry
+
+    return Registry.open(registry)
+
+
+def _tell_champion(models: "Registry", version: int) -> None:
+    address = escape(models.address(version))
+    console.print(f"champion is version {version}: {address}", soft_wrap=True)
+
+
+def _fault(check: Callable[[int], None], version: int) -> str | None:
+    try:
+        check(version)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def _versions_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("version", justify="right")
+    table.add_column("aliases")
+    table.add_column("registered (UTC)", overflow="fold")
+    for name in _BOUNDED:
+        table.add_column(name, justify="right")
+    for name in ("data", "code", "run"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        aliases = f"[green]{' '.join(row['aliases'])}[/]"
+        if "error" in row:
+            table.add_row(str(row["version"]), aliases, f"[red]{escape(row['error'])}[/]")
+            continue
+        table.add_row(
+            str(row["version"]),
+            aliases,
+            _time(row["created"]),
+            *(f"{row[name]:.1%}" for name in _BOUNDED),
+            row["data_digest"][:8],
+            escape(row["git_revision"][:8]),
+            escape(row["pipeline_run"]),
+        )
+    return table
+
+
+def _history_table(events: "Iterable[Event]") -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("event", justify="right")
+    for name in ("time (UTC)", "what happened", "by", "reason"):
+        table.add_column(name, overflow="fold")
+    for event in events:
+        table.add_row(
+            str(event.number),
+            _time(event.time.isoformat()),
+            f"{event.action} version {event.version}",
+            escape(event.author),
+            escape(event.reason),
+        )
+    return table
+
+
+def _time(iso: str) -> str:
+    return iso[:16].replace("T", " ")
+
+
+def _interval(score: "Interval") -> str:
+    return f"{score.value:.1%} (95% interval {score.low:.1%} to {score.high:.1%})"
