@@ -1,0 +1,117 @@
+"""Who may do and reach what."""
+
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.manifests.kustomize import MANIFESTS, Objects, objects
+
+METADATA_SERVICES = ("169.254.169.254", "169.254.169.252", "169.254.170.2", "169.254.0.1")
+TEMPLATES = sorted((MANIFESTS / "secrets").glob("*.yaml"))
+PUBLIC_KEYS = {"AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"}
+
+
+def _egress(found: Objects) -> list[dict[str, Any]]:
+    policy = found.one("NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    rules: list[dict[str, Any]] = policy["egress"]
+    return rules
+
+
+def _reaches(block: dict[str, Any], address: str) -> bool:
+    inside = ip_address(address) in ip_network(block["cidr"])
+    return inside and not any(
+        ip_address(address) in ip_network(part) for part in block.get("except", [])
+    )
+
+
+def test_no_pod_reaches_a_metadata_service(served: Objects) -> None:
+    for rule in _egress(served):
+        assert rule["to"], "an empty list means everyone"
+        assert rule["ports"], "an empty list means every port"
+        for peer in rule["to"]:
+            for address in METADATA_SERVICES:
+                assert "ipBlock" not in peer or not _reaches(peer["ipBlock"], address)
+
+
+@pytest.mark.parametrize(
+    ("name", "ports"), [("base", set()), ("s3", {9000}), ("gcs", {443}), ("local", set())]
+)
+def test_the_way_out_is_names_and_the_store(name: str, ports: set[int]) -> None:
+    found = objects(MANIFESTS / ("base" if name == "base" else f"overlays/{name}"))
+    assert {p["port"] for rule in _egress(found) for p in rule["ports"]} == {53} | ports
+
+
+def test_gcs_reaches_no_private_network(overlay: Callable[[str], Objects]) -> None:
+    (block,) = [
+        peer["ipBlock"]
+        for rule in _egress(overlay("gcs"))
+        for peer in rule["to"]
+        if "ipBlock" in peer and rule["ports"][0]["port"] == 443
+    ]
+    assert _reaches(block, "142.250.1.1")
+    for address in ("10.96.0.1", "172.20.0.1", "192.168.1.1", "100.64.0.1"):
+        assert not _reaches(block, address)
+
+
+def test_what_is_served_can_be_reached(served: Objects) -> None:
+    (rule,) = served.one("NetworkPolicy")["spec"]["ingress"]
+    assert rule["from"] == [{"namespaceSelector": {}}]
+    allowed = {entry["port"] for entry in rule["ports"]}
+    assert {entry["containerPort"] for entry in served.container["ports"]} <= allowed
+
+
+def test_the_pipeline_may_do_what_its_deploy_step_does_and_no_more(served: Objects) -> None:
+    assert served.one("Role")["rules"] == [
+        {
+            "apiGroups": ["serving.kserve.io"],
+            "resources": ["inferenceservices"],
+            "verbs": ["get", "list", "watch", "create", "patch"],
+        }
+    ]
+
+
+def test_the_role_is_bound_to_the_pipelines_account_alone(served: Objects) -> None:
+    account = objects(MANIFESTS / "pipeline").one("ServiceAccount")["metadata"]
+    assert served.one("RoleBinding")["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+    ]
+
+
+def test_no_overlay_holds_a_secret(every: Objects) -> None:
+    assert every.of("Secret") == []
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_a_template_holds_no_value(path: Any) -> None:
+    secret = yaml.safe_load(path.read_text())
+    for key, value in secret["stringData"].items():
+        assert value == "REPLACE" or key in PUBLIC_KEYS
+
+
+@pytest.mark.parametrize("name", ["s3", "gcs"])
+def test_the_template_makes_the_secret_that_the_account_names(
+    overlay: Callable[[str], Objects], name: str
+) -> None:
+    account = overlay(name).one("ServiceAccount")
+    template = yaml.safe_load((MANIFESTS / "secrets" / f"predictor-{name}.yaml").read_text())
+    assert account["secrets"] == [{"name": template["metadata"]["name"]}]
+    assert account["metadata"]["namespace"] == template["metadata"]["namespace"]
+
+
+def test_secrets_have_the_keys_that_their_readers_know() -> None:
+    from pipelines.cluster import Cluster
+
+    found = {path.stem: yaml.safe_load(path.read_text()) for path in TEMPLATES}
+    assert set(found["predictor-gcs"]["stringData"]) == {"gcloud-application-credentials.json"}
+    kserve = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert set(found["predictor-s3"]["stringData"]) == kserve
+    assert set(found["predictor-s3"]["metadata"]["annotations"]) == {
+        f"serving.kserve.io/s3-{name}" for name in ("endpoint", "usehttps", "region")
+    }
+    assert set(found["pipeline-s3"]["stringData"]) == kserve | PUBLIC_KEYS
+    assert set(found["pipeline-kaggle"]["stringData"]) == {"username", "key"}
+    assert found["pipeline-kaggle"]["metadata"]["name"] == Cluster().kaggle_secret

@@ -1,0 +1,106 @@
+"""Pods: the restricted standard, and updates that nobody notices."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from serving.settings import Settings
+from tests.manifests.kustomize import MANIFESTS, Objects, objects, pod_of
+from tests.manifests.restricted import violations
+
+POD = pod_of(objects(MANIFESTS / "overlays" / "s3"))
+
+
+def test_pods_pass_the_restricted_standard(served: Objects) -> None:
+    assert list(violations(pod_of(served))) == []
+    labels = served.one("Namespace")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_loader_passes_the_restricted_standard() -> None:
+    loader = yaml.safe_load((MANIFESTS / "overlays" / "local" / "loader.yaml").read_text())
+    assert list(violations(loader["spec"])) == []
+
+
+def test_what_kserve_adds_does_not_pass_without_the_patch() -> None:
+    pod = copy.deepcopy(POD)
+    del pod["initContainers"][0]["securityContext"]
+    assert set(violations(pod)) == {
+        "storage-initializer: allowPrivilegeEscalation",
+        "storage-initializer: capabilities.drop",
+    }
+
+
+def _security(pod: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = pod["containers"][0]["securityContext"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda pod: pod.update(hostNetwork=True), "hostNetwork"),
+        (lambda pod: pod["volumes"].append({"name": "h", "hostPath": {}}), "volume hostPath"),
+        (lambda pod: pod["securityContext"].update(runAsUser=0), "pod: runAsUser"),
+        (lambda pod: pod["securityContext"].update(sysctls=[{"name": "a"}]), "sysctls"),
+        (lambda pod: _security(pod).update(privileged=True), "privileged"),
+        (lambda pod: _security(pod).pop("allowPrivilegeEscalation"), "allowPrivilegeEscalation"),
+        (lambda pod: _security(pod).pop("capabilities"), "capabilities.drop"),
+        (lambda pod: _security(pod)["capabilities"].update(add=["SYS_ADMIN"]), "capabilities.add"),
+        (lambda pod: _security(pod).update(runAsNonRoot=False), "runAsNonRoot"),
+        (lambda pod: _security(pod)["seccompProfile"].update(type="Unconfined"), "seccompProfile"),
+        (lambda pod: _security(pod).update(procMount="Unmasked"), "procMount"),
+        (lambda pod: pod["containers"][0]["ports"][0].update(hostPort=80), "hostPort"),
+        (
+            lambda pod: pod["containers"][0]["livenessProbe"]["httpGet"].update(host="10.0.0.1"),
+            "livenessProbe.host",
+        ),
+    ],
+)
+def test_the_check_finds_what_is_forbidden(
+    spoil: Callable[[dict[str, Any]], object], told: str
+) -> None:
+    pod = copy.deepcopy(POD)
+    spoil(pod)
+    assert any(told in line for line in violations(pod))
+
+
+def test_the_root_file_system_is_read_only(served: Objects) -> None:
+    assert served.container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert [mount["mountPath"] for mount in served.container["volumeMounts"]] == ["/tmp"]
+
+
+def test_no_pod_carries_a_token_of_the_api_server(served: Objects) -> None:
+    assert served.predictor["automountServiceAccountToken"] is False
+    assert served.one("ServiceAccount")["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("name", ["s3", "gcs", "canary", "local"])
+def test_a_new_pod_is_ready_before_an_old_one_goes(
+    overlay: Callable[[str], Objects], name: str
+) -> None:
+    found = overlay(name)
+    assert found.predictor["deploymentStrategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    given = {entry["name"]: entry["value"] for entry in found.container["env"]}
+    drain = float(given.pop("BRAIN_TUMOR_SERVE_DRAIN_SECONDS"))
+    assert not given
+    assert drain > 0, "the ports would close while endpoints still name the pod"
+    grace = Settings().grace_seconds
+    assert found.predictor["terminationGracePeriodSeconds"] > drain + grace
+
+
+def test_every_container_says_what_it_needs(served: Objects) -> None:
+    resources = served.container["resources"]
+    assert set(resources["requests"]) == set(resources["limits"]) >= {"cpu", "memory"}
+
+
+def test_three_replicas_and_a_budget(overlay: Callable[[str], Objects]) -> None:
+    found = overlay("s3")
+    assert found.predictor["minReplicas"] == 3
+    assert found.one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
