@@ -20,6 +20,8 @@ from components.dataset import (
 )
 from components.images import SHAPE, thumbnail
 
+pytest_plugins = ["tests.stores"]
+
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()

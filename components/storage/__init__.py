@@ -32,4 +32,10 @@ def open_store(uri: str, what: str) -> Store:
     scheme, bucket, prefix = remote["scheme"].lower(), remote["bucket"], remote["prefix"]
     if not _BUCKET.fullmatch(bucket):  # not repeated: it may hold a password
         raise UserError(f"{what}: what follows {scheme}:// is no bucket's name; give s3://bucket/x")
-    raise UserError(f"{what}: {scheme}://{bucket}/{prefix} is not supported yet")
+    if scheme == "s3":
+        from components.storage.s3 import S3Store
+
+        return S3Store(bucket, prefix.rstrip("/"), what)
+    from components.storage.gcs import GCSStore
+
+    return GCSStore(bucket, prefix.rstrip("/"), what)

@@ -271,3 +271,9 @@ def disk_error(where: object, error: OSError) -> UserError:
     return UserError(
         f"{where}: {error.strerror or error}; check the path, its permissions and the free space"
     )
+
+
+def one_line(message: object) -> str:
+    """Returns what a server or a library said, fit for the middle of an error message."""
+    text = " ".join(str(message).split())
+    return "".join(char for char in text if char.isprintable())[:300]

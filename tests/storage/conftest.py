@@ -7,9 +7,9 @@ import pytest
 from components.storage import Store, open_store
 
 
-@pytest.fixture(params=["local"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "store"), "registry")
+@pytest.fixture
+def store(store_uri: str) -> Store:
+    return open_store(store_uri, "registry")
 
 
 @pytest.fixture
