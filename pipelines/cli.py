@@ -40,6 +40,7 @@ PANELS = {
         "min_specificity",
         "champion_margin",
         "registry",
+        "model_registry",
         "git_revision",
     ],
     "Cluster": ["state_root", "gpu_count", "gpu_type", "gpu_node_selector", "gpu_tolerations"],

@@ -61,6 +61,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         min_specificity: float = 0.7,
         champion_margin: float = 0.02,
         registry: str = f"{volume}/registry" if volume else "",
+        model_registry: str = "",
         state_root: str = f"{volume}/state" if volume else "",
         seed: int = 0,
         git_revision: str = "",
@@ -90,8 +91,9 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             min_accuracy: Least held-out accuracy of a registered model, 0 to 1.
             min_sensitivity: Least held-out sensitivity of a registered model, 0 to 1.
             min_specificity: Least held-out specificity of a registered model, 0 to 1.
-            champion_margin: By how much a new model may be worse than the registered one, 0 to 1.
-            registry: Folder of registered models. Empty keeps the model as an artifact of the run only.
+            champion_margin: By how much a new model may be worse than the champion, 0 to 1.
+            registry: Folder of registered models, s3:// or gs://. Empty keeps the model as an artifact of the run only.
+            model_registry: Address of a Kubeflow Model Registry, http:// or https://, that records each version too.
             state_root: Folder that outlives a killed step, which then goes on where it was. Empty starts it again.
             seed: Of everything random.
             git_revision: Revision of the code, for the model card.
@@ -171,6 +173,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             model=train_task.outputs["model"],
             evaluation=evaluate_task.outputs["evaluation"],
             registry=registry,
+            model_registry=model_registry,
             min_accuracy=min_accuracy,
             min_sensitivity=min_sensitivity,
             min_specificity=min_specificity,

@@ -14,6 +14,7 @@ def register(
     model: Input[Model],
     evaluation: Input[Artifact],
     registry: str,
+    model_registry: str,
     min_accuracy: float,
     min_sensitivity: float,
     min_specificity: float,
@@ -34,6 +35,8 @@ def register(
         evaluation: What the evaluate step wrote.
         registry: The registry: a path, file://, s3:// or gs://; empty keeps the model in the run
             only.
+        model_registry: Address of a Kubeflow Model Registry, to record the version in too; empty
+            for none.
         min_accuracy: Least accuracy on the held-out part, 0..1.
         min_sensitivity: Least sensitivity (Brain Tumor is positive) on the held-out part, 0..1.
         min_specificity: Least specificity on the held-out part, 0..1.
@@ -68,6 +71,7 @@ def register(
             Gate(min_accuracy, min_sensitivity, min_specificity, champion_margin),
             git_revision=git_revision,
             run_id=run_id,
+            model_registry=model_registry,
         )
         # Without a registry the artifact of the run is the only place of the model.
         uri = result.uri or (registered_model.uri if result.registered else "")

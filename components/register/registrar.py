@@ -22,7 +22,7 @@ from components.register.export import INPUT, OUTPUT, check_export, export, load
 from components.register.gate import Decision, Gate, Measured, check_bounds, compare
 from components.register.in_distribution import METHOD, InDistributionCheck, fit_check
 from components.register.smoke import write_smoke
-from components.registry import Registry
+from components.registry import Registry, kubeflow
 from components.registry.history import Alias
 
 _CHECKED_IMAGES = 8
@@ -79,6 +79,7 @@ def register(
     gate: Gate,
     git_revision: str = "",
     run_id: str = "",
+    model_registry: str = "",
 ) -> Registration:
     """Registers a model that passes the gate, and says why where it does not.
 
@@ -93,6 +94,8 @@ def register(
         gate: What the model has to pass.
         git_revision: Of the project; empty where unknown.
         run_id: Of the pipeline run; empty where there is none.
+        model_registry: Address of a Kubeflow Model Registry, to record the version in too; empty
+            for none. Where that fails the version is registered all the same.
 
     Returns:
         What became of it.
@@ -107,7 +110,7 @@ def register(
     _check_same_model(challenger, inputs, evaluation_folder)
     champion = _measure_champion(registry, inputs) if registry else None
     decision = _decide(gate, challenger, champion, inputs)
-    uri, version = "", 0
+    uri, version, reasons = "", 0, decision.reasons
     if decision.accepted:
         record = card.GateRecord(
             **asdict(gate),
@@ -116,9 +119,12 @@ def register(
         )
         version = _publish(registry, Path(registered_folder), inputs, record, git_revision, run_id)
         uri = registry.address(version) if registry else ""
+        if model_registry:
+            reasons = (*reasons, _record(model_registry, Path(registered_folder), uri))
     summary = card.render(
         "summary.md.j2",
-        decision=decision,
+        accepted=decision.accepted,
+        reasons=reasons,
         version=version,
         uri=uri,
         gate=gate,
@@ -126,7 +132,7 @@ def register(
         part=inputs.evaluation.held_out,
         strategy=inputs.split.strategy,
     )
-    return Registration(decision.accepted, uri, version, decision.reasons, summary)
+    return Registration(decision.accepted, uri, version, reasons, summary)
 
 
 def _read_inputs(
@@ -251,6 +257,18 @@ def _publish(
     describe(1)
     write_sums(folder)
     return 1
+
+
+def _record(model_registry: str, folder: Path, uri: str) -> str:
+    """Records a version in Kubeflow Model Registry and says in a line what came of it."""
+    if not uri:
+        return "not recorded in Kubeflow Model Registry: without a registry it has no address"
+    metadata = card.ModelMetadata.model_validate_json((folder / card.METADATA).read_bytes())
+    try:
+        kubeflow.record(model_registry, metadata, uri)
+    except UserError as error:
+        return f"not recorded in {error}"
+    return f"recorded in Kubeflow Model Registry {model_registry}"
 
 
 def _in_distribution_record(

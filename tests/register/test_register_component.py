@@ -48,6 +48,7 @@ def arguments(
         "model": dsl.Model(uri=str(model_folder)),
         "evaluation": dsl.Artifact(uri=str(evaluation_folder)),
         "registry": str(tmp_path / "registry"),
+        "model_registry": "",
         "min_accuracy": 0.9,
         "min_sensitivity": 0.9,
         "min_specificity": 0.9,
