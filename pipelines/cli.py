@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from components.errors import UserError
+from components.files import write_atomically
 from pipelines import compile as compiling
 from pipelines import models, settings
 from pipelines.cluster import Cluster
@@ -153,14 +154,25 @@ def compile(
     shared_memory: Annotated[str | None, typer.Option(help=_help("shared_memory"))] = None,
     volume_claim: Annotated[str | None, typer.Option(help=_help("volume_claim"))] = None,
     kaggle_secret: Annotated[str | None, typer.Option(help=_help("kaggle_secret"))] = None,
+    kubernetes_manifest: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMESPACE",
+            help="Write Pipeline and PipelineVersion objects for this namespace, for GitOps.",
+        ),
+    ] = None,
 ) -> None:
     """Compile the pipeline to YAML for a cluster."""
     cluster = _cluster(image, shared_memory, volume_claim, kaggle_secret)
+    if kubernetes_manifest:
+        text = compiling.manifest(cluster, kubernetes_manifest)
+    else:
+        text = compiling.compiled(cluster)
     if check:
-        compiling.check(output, cluster)
+        compiling.check(output, text)
         console.print(f"{escape(str(output))} is what the code compiles to", soft_wrap=True)
     else:
-        compiling.write(output, cluster)
+        write_atomically(output, text)
         console.print(f"wrote {escape(str(output))}", soft_wrap=True)
 
 
@@ -179,6 +191,9 @@ def submit(
     ] = "",
     experiment: Annotated[str, typer.Option(help="Made where missing.")] = "brain-tumor",
     run_name: Annotated[str, typer.Option(help="Empty: made from the version.")] = "",
+    service_account: Annotated[
+        str, typer.Option(help="Of the steps' pods. Empty: KFP's own.", show_default=False)
+    ] = "",
     caching: Annotated[bool, typer.Option(help=_help("caching"))] = True,
     image: Annotated[str | None, typer.Option(help=_help("image"))] = None,
     shared_memory: Annotated[str | None, typer.Option(help=_help("shared_memory"))] = None,
@@ -193,7 +208,9 @@ def submit(
     from pipelines.submit import submit as submit_run
 
     cluster = _cluster(image, shared_memory, volume_claim, kaggle_secret, caching)
-    done = submit_run(endpoint, token, namespace, experiment, run_name, given, cluster)
+    done = submit_run(
+        endpoint, token, namespace, experiment, run_name, given, cluster, service_account
+    )
     console.print(f"pipeline version {done.version}, run {done.run_id}")
     console.print(f"{endpoint.rstrip('/')}/#/runs/details/{done.run_id}")
 

@@ -1,41 +1,72 @@
 """Pipeline -> YAML, the same bytes each time."""
 
+import re
 from itertools import dropwhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from kfp.compiler import Compiler
+from kfp.compiler import Compiler, KubernetesManifestOptions
 
 from components.errors import UserError
-from components.files import write_atomically
 from pipelines.cluster import Cluster
-from pipelines.training import training_pipeline
+from pipelines.training import NAME, training_pipeline
+from pipelines.version import git_revision, version_name
 
 COMMITTED = Path(__file__).with_name("training.yaml")
 
 
 def compiled(cluster: Cluster) -> str:
     """Returns the pipeline as KFP YAML: the specification and the Kubernetes settings."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "training.yaml")
-        Compiler().compile(training_pipeline(cluster), str(path))
-        lines = path.read_text().splitlines(keepends=True)
+    lines = _compile(cluster).splitlines(keepends=True)
     # KFP's comment above shows a default's keys in an order that differs from run to run.
     return "".join(dropwhile(lambda line: line.startswith("#"), lines))
 
 
-def write(path: Path, cluster: Cluster) -> None:
-    """Compiles into a file."""
-    write_atomically(path, compiled(cluster))
+def manifest(cluster: Cluster, namespace: str) -> str:
+    """Returns the pipeline as Kubernetes objects, for a KFP that keeps its pipelines there.
+
+    Args:
+        cluster: What is compiled in.
+        namespace: Of KFP, or of the user in a multi-user one.
+
+    Returns:
+        A Pipeline and a PipelineVersion, which is named by the git revision, as YAML.
+
+    Raises:
+        UserError: This is no git checkout, or no namespace has that name.
+    """
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
+        raise UserError(f"{namespace!r} is no name of a namespace; give one such as kubeflow")
+    version = version_name(git_revision(), compiled(cluster), cluster)
+    options = KubernetesManifestOptions(
+        pipeline_name=NAME,
+        pipeline_version_name=f"{NAME}-{version}",
+        pipeline_version_display_name=version,
+        namespace=namespace,
+        include_pipeline_manifest=True,
+    )
+    return _compile(cluster, kubernetes_manifest_format=True, kubernetes_manifest_options=options)
 
 
-def check(path: Path, cluster: Cluster) -> None:
+def _compile(cluster: Cluster, **options: Any) -> str:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "training.yaml")
+        Compiler().compile(training_pipeline(cluster), str(path), **options)
+        return path.read_text()
+
+
+def check(path: Path, text: str) -> None:
     """Compares a committed file with what the code compiles to.
+
+    Args:
+        path: The file.
+        text: What `compiled` or `manifest` returns.
 
     Raises:
         UserError: The file is missing or differs.
     """
-    if not path.exists() or path.read_text() != compiled(cluster):
+    if not path.exists() or path.read_text() != text:
         raise UserError(
             f"{path} is not what the code compiles to; run 'brain-tumor compile' and commit it"
         )

@@ -1,6 +1,5 @@
 """Upload the pipeline as a version, and start a run of it."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from components.errors import UserError
 from pipelines.cluster import Cluster
 from pipelines.compile import compiled
 from pipelines.training import NAME
-from pipelines.version import git_revision
+from pipelines.version import git_revision, version_name
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and for an answer
 
@@ -47,6 +46,7 @@ def submit(
     run_name: str,
     parameters: dict[str, Any],
     cluster: Cluster,
+    service_account: str = "",
 ) -> Submission:
     """Uploads the pipeline as a version named by the git revision and starts a run.
 
@@ -60,6 +60,7 @@ def submit(
         run_name: Name of the run; empty for one made from the version.
         parameters: Checked run parameters.
         cluster: What is compiled in.
+        service_account: Of the steps' pods; empty for KFP's own.
 
     Returns:
         The identifiers.
@@ -80,6 +81,7 @@ def submit(
             api.V2beta1Run(
                 experiment_id=experiment_id,
                 display_name=run_name or f"{NAME} {version}",
+                service_account=service_account or None,
                 pipeline_version_reference=api.V2beta1PipelineVersionReference(
                     pipeline_id=pipeline_id, pipeline_version_id=version_id
                 ),
@@ -125,23 +127,6 @@ def checked_endpoint(endpoint: str) -> str:
             "http://localhost:8080"
         )
     return endpoint.rstrip("/")
-
-
-def version_name(revision: str, package: str, cluster: Cluster) -> str:
-    """Returns the name of a pipeline version: the same name never stands for two packages.
-
-    Args:
-        revision: Git revision, with `-dirty` if files changed.
-        package: The compiled pipeline.
-        cluster: What was compiled in.
-
-    Returns:
-        The revision alone for a clean checkout with default settings, else with the package's
-        digest behind it.
-    """
-    if cluster == Cluster() and not revision.endswith("-dirty"):
-        return revision
-    return f"{revision}-{hashlib.sha256(package.encode()).hexdigest()[:8]}"
 
 
 class _Client(api.ApiClient):

@@ -16,42 +16,6 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = ("run", "compile", "submit", "predict", "models", "sample", "demo")
 
 
-@pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Invoke:
-    """Runs the command line in this process: exit status, standard output and error."""
-
-    def invoked(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["brain-tumor", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.setattr(cli.console, "_width", 200)
-        monkeypatch.setattr(cli.errors, "_width", 200)
-        capsys.readouterr()
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return invoked
-
-
-@pytest.fixture
-def told(invoke: Invoke) -> Callable[..., str]:
-    """Runs a command that must end with exit status 2 and one line."""
-
-    def line(*arguments: object) -> str:
-        status, out, err = invoke(*arguments)
-        assert status == 2
-        assert out == ""
-        assert "Traceback" not in err
-        (only,) = err.splitlines()
-        return only.removeprefix("error: ")
-
-    return line
-
-
 def _plain(text: str) -> str:
     """Help without its boxes, in one line."""
     return " ".join(re.sub(r"[│╭╮╰╯─]", " ", re.sub(r"\x1b\[[\d;]*m", "", text)).split())
@@ -172,6 +136,16 @@ def test_compile_and_check(invoke: Invoke, told: Callable[..., str], tmp_path: P
     reason = f"{path} is not what the code compiles to; run 'brain-tumor compile' and commit it"
     assert told("compile", "-o", path, "--check") == reason
     assert path.read_bytes() == content
+
+
+def test_compiling_kubernetes_objects(
+    invoke: Invoke, told: Callable[..., str], tmp_path: Path
+) -> None:
+    path = tmp_path / "new" / "pipeline.yaml"
+    assert invoke("compile", "-o", path, "--kubernetes-manifest", "kubeflow")[0] == 0
+    assert path.read_text().count("\n  namespace: kubeflow\n") == 2
+    line = told("compile", "-o", path, "--kubernetes-manifest", "Kube Flow")
+    assert line.startswith("'Kube Flow' is no name of a namespace")
 
 
 def test_a_sample(invoke: Invoke, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import yaml
 from components.errors import UserError
 from pipelines import submit as submitting
 from pipelines.cluster import Cluster
-from pipelines.submit import Submission, submit, version_name
+from pipelines.submit import Submission, submit
 from pipelines.training import NAME
+from pipelines.version import version_name
 
 REVISION = "0123456789ab"
 PREFIX = "/apis/v2beta1"
@@ -301,6 +302,12 @@ def test_a_server_that_never_answers(kfp: Kfp, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(kfp, "get", lambda *_: threading.Event().wait(1) or (200, {}))
     with pytest.raises(UserError, match=r"cannot be reached: .*timed out"):
         _submit(kfp)
+
+
+def test_the_account_of_the_steps(kfp: Kfp) -> None:
+    _submit(kfp)
+    _submit(kfp, service_account="brain-tumor-pipeline")
+    assert [run.get("service_account") for run in kfp.runs] == [None, "brain-tumor-pipeline"]
 
 
 @pytest.mark.parametrize(

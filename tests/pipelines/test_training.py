@@ -1,5 +1,6 @@
 """The compiled pipeline, as a cluster and the KFP UI get it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from components.errors import UserError
 from pipelines import compile as compiling
 from pipelines.cluster import VOLUME, Cluster
 from pipelines.settings import parameters
+from pipelines.training import NAME
 
 ROOT = Path(__file__).parents[2]
 STEPS = {"ingest", "split", "tune", "train", "evaluate", "register"}
@@ -68,9 +70,10 @@ def test_compiling_is_repeatable_and_light(text: str, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from pipelines import compile as c; from pipelines.cluster import Cluster\n"
-        "c.write(Path(sys.argv[1]), Cluster(image='registry.example/train@sha256:0'))"
+        "cluster = Cluster(image='registry.example/train@sha256:0')\n"
+        "Path(sys.argv[1]).write_text(c.compiled(cluster))"
     )
-    path = tmp_path / "new" / "training.yaml"
+    path = tmp_path / "training.yaml"
     assert _imported(code, str(path)) == set()
     assert path.read_bytes() == text.encode()  # though strings hash otherwise in each process
 
@@ -89,19 +92,52 @@ def test_running_here_imports_no_tensorflow_itself() -> None:
 
 
 def test_the_check_sees_any_difference(text: str, tmp_path: Path) -> None:
-    cluster = Cluster(image="registry.example/train@sha256:0")
     path = tmp_path / "training.yaml"
     with pytest.raises(UserError, match=r"training\.yaml is not what the code compiles to"):
-        compiling.check(path, cluster)
+        compiling.check(path, text)
     path.write_text(text)
-    compiling.check(path, cluster)
+    compiling.check(path, text)
     path.write_text(text.replace("enableCache: true", "enableCache: false", 1))
     with pytest.raises(UserError, match="run 'brain-tumor compile' and commit it"):
-        compiling.check(path, cluster)
+        compiling.check(path, text)
+
+
+def test_as_kubernetes_objects_it_is_the_same_pipeline(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "git_revision", lambda: "0123456789ab")
+    cluster = Cluster(image="registry.example/train@sha256:0")
+    pipeline, version = yaml.safe_load_all(compiling.manifest(cluster, "kubeflow"))
+    specification, settings = yaml.safe_load_all(text)
+
+    assert pipeline["kind"] == "Pipeline"
+    assert version["kind"] == "PipelineVersion"
+    assert {entry["apiVersion"] for entry in (pipeline, version)} == {
+        "pipelines.kubeflow.org/v2beta1"
+    }
+    assert {entry["metadata"]["namespace"] for entry in (pipeline, version)} == {"kubeflow"}
+    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == NAME
+    assert version["spec"]["pipelineSpec"] == specification
+    assert version["spec"]["platformSpec"] == settings
+    named = version["spec"]["displayName"]
+    assert named.startswith("0123456789ab-"), "an image of one's own makes another package"
+    assert re.fullmatch(r"[a-z0-9-]{1,253}", version["metadata"]["name"])
+    assert version["metadata"]["name"] == f"{NAME}-{named}"
+
+
+def test_kubernetes_objects_are_the_same_bytes_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "git_revision", lambda: "0123456789ab")
+    first, second = (compiling.manifest(Cluster(), "kubeflow") for _ in range(2))
+    assert first == second
+
+
+def test_a_namespace_that_is_none() -> None:
+    with pytest.raises(UserError, match="'My_Team' is no name of a namespace"):
+        compiling.manifest(Cluster(), "My_Team")
 
 
 def test_the_committed_file_is_what_the_code_compiles_to() -> None:
-    compiling.check(compiling.COMMITTED, Cluster())
+    compiling.check(compiling.COMMITTED, compiling.compiled(Cluster()))
 
 
 def test_the_steps_stand_in_their_order(tasks: dict[str, dict[str, Any]]) -> None:
