@@ -55,7 +55,7 @@ def _record(address: str, metadata: ModelMetadata, uri: str) -> None:
         version=str(metadata.version),
         model_format_name=_FORMAT[0],
         model_format_version=_FORMAT[1],
-        model_source_kind="kfp" if metadata.pipeline_run else None,
+        model_source_kind="pipelines" if metadata.pipeline_run else None,
         model_source_class="pipelinerun" if metadata.pipeline_run else None,
         model_source_id=metadata.pipeline_run or None,
         version_description="; ".join(metadata.gate.notes) or None,
