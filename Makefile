@@ -13,7 +13,7 @@ TENSORFLOW ?= cuda
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test benchmark compile image serve-image lock
+.PHONY: help demo test benchmark compile image serve-image lock sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +53,7 @@ IN_IMAGE = --extra train --extra stores --extra deploy --constraints locks/dev.t
 	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu
 
 # The predictor's image: no KFP and nothing that only training needs.
-SERVING = --extra serve --extra cpu --constraints locks/dev.txt \
+SERVING = --extra serve --constraints locks/dev.txt \
 	--excludes locks/not-in-serving.txt --python-version 3.11 \
 	--python-platform x86_64-unknown-linux-gnu
 
@@ -63,9 +63,26 @@ lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/core.txt --constraints locks/dev.txt
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cpu.txt --extra cpu
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cuda.txt --extra cuda
-	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve.txt
+	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve.txt --extra cpu
+	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve-cuda.txt --extra cuda
 	grep --only-matching 'kfp==[0-9.]*' pyproject.toml \
 		| $(COMPILE) - --no-deps --no-annotate --output-file locks/kfp.txt
+
+# What the images hold, beside their base image.
+SBOM = PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
+	--output-reproducible
+
+sbom: $(VENV)/.installed ## Write what each image holds into sbom/, as CycloneDX
+	@mkdir -p sbom
+	cat locks/train-cpu.txt locks/kfp.txt | $(SBOM) --output-file sbom/train-cpu.cdx.json -
+	cat locks/train-cuda.txt locks/kfp.txt | $(SBOM) --output-file sbom/train-cuda.cdx.json -
+	$(SBOM) --output-file sbom/serve.cdx.json locks/serve.txt
+	$(SBOM) --output-file sbom/serve-cuda.cdx.json locks/serve-cuda.txt
+
+# --strict: a package that the advisory service does not answer for is no package without advisories.
+audit: $(VENV)/.installed ## Ask for known vulnerabilities of everything that is locked
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+		$(addprefix --requirement ,$(filter-out $(wildcard locks/not-in-*),$(wildcard locks/*.txt)))
 
 # Installed once for each change of the lock; --no-build-isolation: setuptools is locked too.
 $(VENV)/.installed: locks/dev.txt pyproject.toml

@@ -231,7 +231,8 @@ def _load(folder: Path, cpus: int | None) -> tuple[_Function, _Function]:
     import tensorflow as tf  # here, so that who only asks for the class does not wait seconds
 
     if cpus is not None:
-        tf.config.set_visible_devices([], "GPU")
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)  # not all of it at once
         tf.config.threading.set_intra_op_parallelism_threads(cpus)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     try:

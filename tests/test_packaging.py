@@ -32,6 +32,7 @@ def test_every_lock_is_there() -> None:
         "dev",
         "kfp",
         "serve",
+        "serve-cuda",
         "train-cpu",
         "train-cuda",
     }
@@ -54,6 +55,7 @@ def test_lock_names_no_host_and_every_package_has_a_hash(lock: Path) -> None:
         ("dev.txt", {"tensorflow", "tensorflow-cpu", "kserve", "pytest"}, set()),
         ("train-cpu.txt", {"tensorflow-cpu"}, {"tensorflow", "kfp", "kubernetes", "pytest"}),
         ("train-cuda.txt", {"tensorflow"}, {"tensorflow-cpu", "kfp", "kubernetes", "pytest"}),
+        ("serve-cuda.txt", {"tensorflow", "kserve"}, {"tensorflow-cpu", "kfp", "pytest"}),
         (
             "serve.txt",
             {"tensorflow-cpu", "kserve"},
@@ -68,13 +70,21 @@ def test_lock_holds_what_it_is_for(lock: str, wanted: set[str], unwanted: set[st
     assert not unwanted & packages
 
 
-def test_cuda_comes_with_the_cuda_lock_alone() -> None:
-    assert any(name.startswith("nvidia-") for name in pins("train-cuda.txt"))
-    assert not any(name.startswith("nvidia-") for name in pins("train-cpu.txt"))
+def test_cuda_comes_with_the_cuda_locks_alone() -> None:
+    with_cuda = {
+        lock.name for lock in LOCKS if any(name.startswith("nvidia-") for name in pins(lock.name))
+    }
+    assert with_cuda == {"train-cuda.txt", "serve-cuda.txt"}
+
+
+def test_the_images_with_cuda_hold_what_the_others_hold() -> None:
+    for plain, cuda in (("train-cpu.txt", "train-cuda.txt"), ("serve.txt", "serve-cuda.txt")):
+        assert set(pins(plain)) - {"tensorflow-cpu"} <= set(pins(cuda))
 
 
 @pytest.mark.parametrize(
-    "lock", ["core.txt", "kfp.txt", "serve.txt", "train-cpu.txt", "train-cuda.txt"]
+    "lock",
+    ["core.txt", "kfp.txt", "serve.txt", "serve-cuda.txt", "train-cpu.txt", "train-cuda.txt"],
 )
 def test_everything_ships_in_the_version_that_was_tested(lock: str) -> None:
     tested = pins("dev.txt")
@@ -135,6 +145,18 @@ def test_workflow_calls_the_readmes_commands() -> None:
     assert any(re.match(r"make demo\b", command) for command in commands)
     assert "brain-tumor compile --check" in commands
     assert jobs["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
+
+
+def test_every_lock_has_a_bill_of_materials_and_is_audited() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    shipped = {path.stem for path in LOCKS} - {"core", "dev"}
+    recipe = makefile.partition("\nsbom:")[2].partition("\n\n")[0]
+    assert set(re.findall(r"locks/([a-z-]+)\.txt", recipe)) == shipped
+    assert "pip-audit --strict --require-hashes --disable-pip" in makefile
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    commands = [step.get("run") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert {"make sbom PYTHON=python", "make audit PYTHON=python"} <= set(commands)
+    assert "schedule" in workflow[True], "an advisory may come without a commit"
 
 
 def test_workflow_may_only_read_and_pins_its_actions() -> None:
