@@ -43,7 +43,7 @@ class KubernetesAPI:
     """
 
     def __init__(
-        self, api_client: client.ApiClient, name: str, namespace: str, patience: float = _PATIENCE
+        self, api_client: client.ApiClient, name: str, namespace: str, patience: float
     ) -> None:
         """Takes a client that knows its cluster.
 
@@ -239,7 +239,7 @@ class KubernetesAPI:
         if error.status == 404 and kind == "namespaces":
             return UserError(f"there is no namespace {self.namespace}; create it or name another")
         if error.status == 404 and kind == PLURAL:
-            return Stale(message)
+            return self.gone()
         if error.status == 404:
             return UserError(
                 f"the cluster knows no {PLURAL}.{GROUP}: KServe is not installed there; install "
@@ -284,7 +284,7 @@ def open_api(name: str, namespace: str) -> KubernetesAPI:
             ) from error
         here = context["context"].get("namespace") or "default"
     settings.retries = False
-    return KubernetesAPI(client.ApiClient(settings), name, namespace or here)
+    return KubernetesAPI(client.ApiClient(settings), name, namespace or here, _PATIENCE)
 
 
 def _dry(dry_run: bool) -> dict[str, str]:

@@ -64,9 +64,12 @@ def applied(live: InferenceService, wish: Wish) -> dict[str, Any]:
 def created(name: str, wish: Wish) -> dict[str, Any]:
     """Returns a whole InferenceService, as `manifests/base` has it."""
     document: dict[str, Any] = yaml.safe_load(_NEW.read_text(encoding="utf-8"))
+    predictor = document["spec"]["predictor"]
     document["metadata"]["name"] = name
     document["metadata"]["annotations"][ROLLOUT] = wish.rollout
-    document["spec"]["predictor"]["model"]["storageUri"] = wish.storage_uri
+    predictor["model"]["storageUri"] = wish.storage_uri
+    for constraint in predictor.get("topologySpreadConstraints", ()):
+        constraint["labelSelector"]["matchLabels"]["serving.kserve.io/inferenceservice"] = name
     return document
 
 

@@ -97,7 +97,9 @@ class Rollout:
         canary = ""
         try:
             if live is None:
+                print(f"creating InferenceService {self._name}")
                 live = self._create()
+                self._claimed, self._own_uris = True, (self._plan.storage_uri,)
             else:
                 if self._plan.canary_percent and self._former:
                     canary = self._soak(live)
@@ -115,8 +117,7 @@ class Rollout:
         """Lets the API server try the changes without keeping them, and returns the difference."""
         wish = Wish(self._plan.storage_uri, self.id)
         if live is None:
-            new = self._api.create(created(self._plan.inference_service, wish), dry_run=True)
-            return difference(None, new.document)
+            return difference(None, self._create(dry_run=True).document)
         if not live.storage_uri:
             raise UserError(
                 f"{self._name}: has no spec.predictor.model.storageUri that could be changed; "
@@ -132,19 +133,18 @@ class Rollout:
         return difference(live.document, self._try(live, wish).document)
 
     def _try(self, live: InferenceService, wish: Wish) -> InferenceService:
-        return self._api.apply(applied(live, wish), force=self._may_force(live), dry_run=True)
+        document = applied(live, wish)
+        del document["metadata"]["resourceVersion"]  # what is not kept cannot be too late
+        return self._api.apply(document, force=self._may_force(live), dry_run=True)
 
-    def _create(self) -> InferenceService:
-        print(f"creating InferenceService {self._name} with version {self._plan.version}")
+    def _create(self, dry_run: bool = False) -> InferenceService:
         wish = Wish(self._plan.storage_uri, self.id)
         try:
-            live = self._api.create(created(self._plan.inference_service, wish))
+            return self._api.create(created(self._plan.inference_service, wish), dry_run)
         except Stale as error:
             raise Overtaken(
                 f"{self._name} was created by somebody else a moment ago; deploy again"
             ) from error
-        self._claimed, self._own_uris = True, (wish.storage_uri,)
-        return live
 
     def _soak(self, live: InferenceService) -> str:
         """Gives the version a share of the traffic and returns what the probes found.

@@ -61,6 +61,9 @@ class ServedModel:
         self.address = address.rstrip("/")
         self._url = f"{self.address}/v2/models/{name}/infer"
         self._headers = {"Host": host} if host else {}
+        self._client = httpx.Client(
+            timeout=_TIMEOUT, limits=httpx.Limits(max_keepalive_connections=0)
+        )
 
     def ask(self, image: SmokeImage) -> Probe:
         """Asks for one image's answer."""
@@ -91,12 +94,9 @@ class ServedModel:
         """
         data = base64.b64encode(png).decode()
         inputs = [{"name": "image_bytes", "shape": [1], "datatype": "BYTES", "data": [data]}]
-        with (
-            httpx.Client(timeout=_TIMEOUT) as client,
-            client.stream(
-                "POST", self._url, json={"inputs": inputs}, headers=self._headers
-            ) as response,
-        ):
+        with self._client.stream(
+            "POST", self._url, json={"inputs": inputs}, headers=self._headers
+        ) as response:
             response.raise_for_status()
             content = b""
             for part in response.iter_bytes():

@@ -1,0 +1,612 @@
+"""Rollouts onto a small cluster: all that can go wrong ends with the former version serving."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from components.deploy import rollout as rollout_module
+from components.deploy.inference_service import FORMER, MANAGER, ROLLOUT
+from components.deploy.rollout import Overtaken
+from components.errors import UserError
+from tests.deploy.conftest import NAME, Cluster, Pod, until, uri
+
+MODES = pytest.mark.parametrize("mode", ["Standard", "Knative"])
+
+
+def fails(cluster: Cluster, version: int = 6, **changes: Any) -> str:
+    """Rolls out what must fail, and returns the one line that says why."""
+    with pytest.raises(UserError) as caught:
+        cluster.rollout(version, **changes).run()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def serves_again(cluster: Cluster, version: int = 5) -> None:
+    """Checks that a version serves, alone, and that the rollout has ended."""
+    assert cluster.serving() == [version]
+    assert cluster.wanted["predictor"]["model"]["storageUri"] == uri(version)
+    assert "canary" not in cluster.wanted
+    assert "canaryTrafficPercent" not in cluster.wanted["predictor"]
+    assert FORMER not in cluster.annotations
+
+
+@MODES
+def test_a_version_replaces_another(cluster: Cluster, mode: str) -> None:
+    cluster.start_with(5, mode)
+    before = cluster.api[NAME]
+    rollout = cluster.rollout()
+    outcome = rollout.run()
+    assert outcome.url == f"http://{NAME}.example.org"
+    assert f"+      storageUri: {uri(6)}" in outcome.changes
+    serves_again(cluster, 6)
+    assert cluster.annotations[ROLLOUT] == rollout.id
+
+    after = cluster.api[NAME]  # and nothing else was touched
+    del after["metadata"]["annotations"][ROLLOUT]
+    after["spec"]["predictor"]["model"]["storageUri"] = uri(5)
+    assert after["spec"] == before["spec"]
+    for name in ("labels", "annotations"):
+        assert after["metadata"][name] == before["metadata"][name]
+
+
+def test_the_step_owns_its_fields_and_no_other(cluster: Cluster) -> None:
+    cluster.start_with()
+    cluster.rollout().run()
+    entries = cluster.api[NAME]["metadata"]["managedFields"]
+    (own,) = (entry["fieldsV1"] for entry in entries if entry["manager"] == MANAGER)
+    assert own == {
+        "f:metadata": {"f:annotations": {f"f:{ROLLOUT}": {}}},
+        "f:spec": {"f:predictor": {"f:model": {"f:storageUri": {}}}},
+    }
+
+
+def test_it_is_created_where_there_is_none_and_then_changed(cluster: Cluster) -> None:
+    assert cluster.rollout(1).run().url
+    assert cluster.serving() == [1]
+    assert cluster.wanted["predictor"]["model"]["runtime"] == "brain-tumor"
+    cluster.rollout(2).run()
+    cluster.rollout(3, canary_percent=10).run()
+    serves_again(cluster, 3)
+    assert cluster.wanted["predictor"]["model"]["runtime"] == "brain-tumor"
+
+
+def test_the_same_version_again_changes_nothing(cluster: Cluster) -> None:
+    cluster.start_with()
+    generation = cluster.api[NAME]["metadata"]["generation"]
+    cluster.rollout(5, canary_percent=10).run()
+    assert cluster.api[NAME]["metadata"]["generation"] == generation
+
+
+def test_a_dry_run_shows_the_difference_and_changes_nothing(cluster: Cluster) -> None:
+    new = cluster.rollout(1).dry_run().changes
+    assert f"+      storageUri: {uri(1)}" in new
+    cluster.start_with()
+    before = cluster.api[NAME]
+    for percent in (0, 10):
+        lines = cluster.rollout(canary_percent=percent).dry_run().changes.splitlines()
+        assert f"-      storageUri: {uri(5)}" in lines
+        assert f"+      storageUri: {uri(6)}" in lines
+        assert len([line for line in lines if line[0] in "+-"]) == 5  # names, URIs, the rollout
+    assert cluster.api[NAME] == before
+    assert not {"create", "patch"} & set(cluster.api.requests)
+
+
+def never_ready(live: dict[str, Any], cluster: Cluster) -> None:
+    cluster.kserve.say(
+        live,
+        "False",
+        condition={"reason": "PredictorNotReady", "message": "0 of 3 pods\nare ready"},
+    )
+
+
+def test_one_that_never_gets_ready(cluster: Cluster) -> None:
+    cluster.start_with()
+    cluster.kserve.script[6] = lambda live: never_ready(live, cluster)
+    line = fails(cluster, timeout_seconds=0.5)
+    assert line.startswith("version 6 is not rolled out to models/brain-tumor: not ready within")
+    assert "Ready is False: PredictorNotReady: 0 of 3 pods are ready" in line
+    assert line.endswith("; version 5 serves again")
+    serves_again(cluster)
+
+
+def test_the_failure_of_the_model_is_told(cluster: Cluster) -> None:
+    cluster.start_with()
+    info = {"reason": "ModelLoadFailed", "message": "SHA256SUMS: 1.png has changed", "exitCode": 2}
+    cluster.kserve.script[6] = lambda live: cluster.kserve.say(
+        live,
+        "False",
+        modelStatus={"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": info},
+    )
+    line = fails(cluster, timeout_seconds=0.5)
+    assert "ModelLoadFailed: SHA256SUMS: 1.png has changed; version 5 serves again" in line
+    serves_again(cluster)
+
+
+def test_what_kserve_refuses_is_not_waited_for(cluster: Cluster) -> None:
+    cluster.start_with()
+    info = {"reason": "NoSupportingRuntime", "message": "no runtime for brain-tumor"}
+    cluster.kserve.script[6] = lambda live: cluster.kserve.say(
+        live, "False", modelStatus={"transitionStatus": "InvalidSpec", "lastFailureInfo": info}
+    )
+    line = fails(cluster, timeout_seconds=60)
+    assert "KServe refuses it: NoSupportingRuntime: no runtime for brain-tumor" in line
+    serves_again(cluster)
+
+
+def test_one_that_flaps_is_waited_for(cluster: Cluster) -> None:
+    cluster.start_with()
+    asked = len(cluster.pods.hosts)
+
+    def flap(live: dict[str, Any]) -> None:
+        kserve = cluster.kserve
+        kserve.say(live, "True")
+        kserve.pods.services = {}  # ready, it said
+        until(lambda: len(cluster.pods.hosts) > asked + 2)
+        kserve.say(live, "False")
+        kserve.pods.services = {f"{NAME}-predictor": [Pod(6), Pod(6, status=503)]}
+        until(lambda: len(cluster.pods.hosts) > asked + 8)
+        kserve.succeed(live)
+
+    cluster.kserve.script[6] = flap
+    cluster.rollout().run()
+    serves_again(cluster, 6)
+
+
+def test_old_pods_that_still_answer_are_waited_for(cluster: Cluster) -> None:
+    cluster.start_with()
+
+    def linger(live: dict[str, Any]) -> None:
+        asked = len(cluster.pods.hosts)
+        cluster.kserve.say(live, "True")
+        cluster.pods.services = {f"{NAME}-predictor": [Pod(6), Pod(6), Pod(5)]}
+        until(lambda: len(cluster.pods.hosts) > asked + 20)
+        cluster.kserve.succeed(live)
+
+    cluster.kserve.script[6] = linger
+    cluster.rollout().run()
+    serves_again(cluster, 6)
+
+
+def test_an_old_pod_that_never_goes(cluster: Cluster) -> None:
+    cluster.start_with()
+
+    def linger(live: dict[str, Any]) -> None:
+        cluster.pods.services = {f"{NAME}-predictor": [Pod(6), Pod(6), Pod(5)]}
+        cluster.kserve.say(live, "True")
+
+    cluster.kserve.script[6] = linger
+    line = fails(cluster, timeout_seconds=0.5)
+    assert "version 6 did not answer 6 times in a row within 0.5 s: version 5 still answers" in line
+    serves_again(cluster)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (Pod(6, off_by=0.01), r"P\(Healthy\) is off by 0\.01"),
+        (Pod(6, label="Healthy"), "it answers 'Healthy' for an image that it called 'Brain Tumor'"),
+        (Pod(6, status=500), "HTTP 500"),
+        (Pod(6, body=b"<html>"), "not of Open Inference"),
+        (Pod(6, body=b'{"model_version": "x", "outputs": []}'), "invalid literal"),
+        (Pod(6, body=b" " * 2**21), "more than 1,048,576 bytes"),
+    ],
+    ids=["number", "label", "500", "no JSON", "no version", "huge"],
+)
+def test_one_that_answers_wrongly(cluster: Cluster, bad: Pod, reason: str) -> None:
+    cluster.start_with()
+    cluster.kserve.pod = lambda version: bad if version == 6 else Pod(version)
+    with pytest.raises(UserError, match=reason) as caught:
+        cluster.rollout(timeout_seconds=0.6).run()
+    assert str(caught.value).endswith("version 5 serves again")
+    serves_again(cluster)
+
+
+def test_rounding_is_allowed(cluster: Cluster) -> None:
+    cluster.start_with()
+    cluster.kserve.pod = lambda version: Pod(version, off_by=0.0009)
+    cluster.rollout().run()
+    serves_again(cluster, 6)
+
+
+def test_going_back_can_fail_too(cluster: Cluster) -> None:
+    cluster.start_with()
+    cluster.kserve.script[6] = lambda live: never_ready(live, cluster)
+    cluster.kserve.script[5] = lambda live: never_ready(live, cluster)
+    line = fails(cluster, timeout_seconds=0.4)
+    assert "; and going back to version 5 failed: not ready within 0.4 s" in line
+    assert "kubectl describe inferenceservice brain-tumor --namespace models" in line
+    assert cluster.wanted["predictor"]["model"]["storageUri"] == uri(5)
+    assert cluster.annotations[FORMER] == uri(5)  # the next rollout knows where to go back to
+
+
+def test_without_a_former_version_there_is_nothing_to_go_back_to(cluster: Cluster) -> None:
+    cluster.kserve.script[1] = lambda live: never_ready(live, cluster)
+    line = fails(cluster, 1, timeout_seconds=0.4)
+    assert line.endswith("no other version served before, so it is left as it is")
+
+
+def test_a_controller_that_is_down(cluster: Cluster) -> None:
+    cluster.start_with()
+    cluster.kserve.down = True
+    line = fails(cluster, timeout_seconds=0.3)
+    assert "KServe has not looked at generation" in line
+    assert "its controller may be down" in line
+
+
+def test_it_is_deleted_meanwhile(cluster: Cluster) -> None:
+    cluster.start_with()
+    cluster.kserve.script[6] = lambda live: cluster.api.delete(NAME)
+    assert "InferenceService models/brain-tumor was deleted during the rollout" in fails(cluster)
+
+
+def test_it_is_interrupted(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.start_with()
+
+    def interrupt(live: dict[str, Any]) -> None:
+        cluster.kserve.succeed(live)
+        until(lambda: cluster.annotations.get(FORMER) == uri(5))
+
+    cluster.kserve.script[6] = interrupt
+    verify = rollout_module.Rollout._verify
+
+    def pressed(self: Any, live: Any, version: int, check_numbers: bool = False) -> None:
+        if version == 6:
+            raise KeyboardInterrupt
+        verify(self, live, version, check_numbers)
+
+    monkeypatch.setattr(rollout_module.Rollout, "_verify", pressed)
+    assert fails(cluster).endswith("interrupted; version 5 serves again")
+    serves_again(cluster)
+
+
+def test_the_address_of_an_ingress_gets_the_host_it_knows(cluster: Cluster) -> None:
+    cluster.start_with()
+    cluster.rollout(address=f"http://127.0.0.1:{cluster.kserve.port}").run()
+    assert set(cluster.pods.hosts[-6:]) == {f"{NAME}.example.org"}
+
+
+# Other hands.
+
+
+def test_a_field_that_another_manager_holds_is_left_to_it(cluster: Cluster) -> None:
+    cluster.start_with(manager="argocd-controller")
+    before = cluster.api[NAME]
+    line = fails(cluster)
+    assert 'conflict with "argocd-controller"' in line
+    assert "storageUri" in line
+    assert "force_conflicts" in line
+    assert cluster.api[NAME] == before
+    cluster.rollout(force_conflicts=True).run()
+    serves_again(cluster, 6)
+    cluster.rollout(7).run()  # once is enough
+
+
+def test_a_change_by_hand_during_the_rollout_stays(cluster: Cluster) -> None:
+    cluster.start_with()
+
+    def meddle(live: dict[str, Any]) -> None:
+        cluster.api.edit(NAME, storageUri=uri(3))
+
+    cluster.kserve.script[6] = meddle
+    with pytest.raises(Overtaken, match="somebody else changed storageUri") as caught:
+        cluster.rollout().run()
+    assert uri(3) in str(caught.value)
+    assert cluster.wanted["predictor"]["model"]["storageUri"] == uri(3)
+
+
+@pytest.mark.parametrize("percent", [0, 20])
+@MODES
+def test_of_two_rollouts_the_later_one_wins(cluster: Cluster, mode: str, percent: int) -> None:
+    cluster.start_with(5, mode)
+    started = threading.Event()
+
+    def wait_forever(live: dict[str, Any]) -> None:
+        cluster.kserve.say(live, "Unknown")
+        started.set()
+
+    cluster.kserve.script[6] = wait_forever
+    errors: list[BaseException] = []
+
+    def earlier() -> None:
+        try:
+            cluster.rollout(timeout_seconds=30, canary_percent=percent).run()
+        except UserError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=earlier)
+    thread.start()
+    assert started.wait(20)
+    cluster.rollout(7, canary_percent=percent).run()
+    thread.join(20)
+    assert isinstance(errors[0], Overtaken)
+    assert "overtaken by another rollout to models/brain-tumor, of version 7" in str(errors[0])
+    serves_again(cluster, 7)
+
+
+def test_many_rollouts_at_once_leave_one_version_serving(cluster: Cluster) -> None:
+    cluster.start_with()
+    results: dict[int, str] = {}
+
+    def roll(version: int) -> None:
+        try:
+            cluster.rollout(version, timeout_seconds=30).run()
+            results[version] = ""
+        except UserError as error:
+            results[version] = str(error)
+
+    threads = [threading.Thread(target=roll, args=(version,)) for version in range(6, 11)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    last = int(cluster.annotations[ROLLOUT].split("-")[0])
+    assert results[last] == ""
+    assert all("overtaken" in told for told in results.values() if told)
+    serves_again(cluster, last)
+
+
+def test_a_rollout_after_a_killed_one_goes_back_beyond_it(cluster: Cluster) -> None:
+    cluster.start_with()
+    # What a rollout of version 6 leaves that is killed before it knows whether 6 is good.
+    cluster.api.edit(NAME, manager=MANAGER, storageUri=uri(6))
+    cluster.api.annotate(NAME, **{FORMER: uri(5), ROLLOUT: "6-dead"})
+    cluster.kserve.script[7] = lambda live: never_ready(live, cluster)
+    assert fails(cluster, 7, timeout_seconds=0.4).endswith("; version 5 serves again")
+    assert cluster.serving() == [5]
+
+
+# Canaries.
+
+
+@MODES
+def test_a_good_canary_is_promoted(cluster: Cluster, mode: str) -> None:
+    cluster.start_with(5, mode)
+    seen: list[dict[str, Any]] = []
+    succeed = cluster.kserve.succeed
+
+    def record(live: dict[str, Any]) -> None:
+        seen.append(live["spec"])
+        succeed(live)
+
+    cluster.kserve.succeed = record  # type: ignore[method-assign]
+    outcome = cluster.rollout(canary_percent=20).run()
+    assert "probes of version 6, 0.0% failed" in outcome.canary
+    serves_again(cluster, 6)
+    first = seen[0]
+    if mode == "Knative":
+        assert first["predictor"]["canaryTrafficPercent"] == 20
+        assert first["predictor"]["model"]["storageUri"] == uri(6)
+        assert "canary" not in first
+    else:
+        assert "canaryTrafficPercent" not in first["predictor"]
+        assert first["predictor"]["model"]["storageUri"] == uri(5)
+        (canary,) = first["canary"]
+        assert canary == {
+            "trafficPercent": 20,
+            "predictor": {
+                "name": "v6",
+                "model": {
+                    "modelFormat": {"name": "brain-tumor"},
+                    "runtime": "brain-tumor",
+                    "protocolVersion": "v2",
+                    "storageUri": uri(6),
+                },
+            },
+        }
+        assert f"{NAME}-v6-predictor.models.svc.cluster.local" in "".join(cluster.pods.hosts)
+
+
+@pytest.mark.parametrize(
+    ("bad", "limits", "reason"),
+    [
+        (Pod(6, status=500), {}, r"100\.0% of the canary's \d+ probes failed, .*HTTP 500"),
+        (Pod(6, off_by=0.2), {}, r"probes failed, at most 1\.0% may; the last: its P\(Healthy\)"),
+        (Pod(6, seconds=0.02), {"max_latency_seconds": 0.01}, r"take up to 0\.0\d+ s, more than"),
+    ],
+    ids=["errors", "wrong", "slow"],
+)
+@MODES
+def test_a_bad_canary_is_taken_back(
+    cluster: Cluster, mode: str, bad: Pod, limits: dict[str, Any], reason: str
+) -> None:
+    cluster.start_with(5, mode)
+    cluster.kserve.pod = lambda version: bad if version == 6 else Pod(version)
+    with pytest.raises(UserError, match=reason if mode == "Standard" else reason[10:]) as caught:
+        cluster.rollout(canary_percent=20, **limits).run()
+    assert str(caught.value).endswith("; version 5 serves again")
+    serves_again(cluster)
+    assert 6 not in cluster.serving()
+
+
+def test_knative_pins_the_former_revision_before_it_goes_back(cluster: Cluster) -> None:
+    cluster.start_with(5, "Knative")
+    percents = []
+    succeed = cluster.kserve.succeed
+
+    def record(live: dict[str, Any]) -> None:
+        predictor = live["spec"]["predictor"]
+        percents.append((predictor["model"]["storageUri"], predictor.get("canaryTrafficPercent")))
+        succeed(live)
+
+    cluster.kserve.succeed = record  # type: ignore[method-assign]
+    cluster.kserve.pod = lambda version: Pod(version, status=500 if version == 6 else 200)
+    fails(cluster, canary_percent=20)
+    assert percents == [(uri(6), 20), (uri(5), 0), (uri(5), None)]
+
+
+def test_a_canary_that_gets_no_traffic_proves_nothing(cluster: Cluster) -> None:
+    cluster.start_with(5, "Knative")
+
+    def stay(live: dict[str, Any]) -> None:
+        cluster.kserve.say(live, "True")
+
+    cluster.kserve.script[6] = stay
+    line = fails(cluster, canary_percent=20)
+    assert "the canary answered 0 of" in line
+    assert line.endswith("; version 5 serves again")
+
+
+def test_a_canary_that_never_gets_ready(cluster: Cluster) -> None:
+    cluster.start_with()
+    info = {"reason": "ModelLoadFailed", "message": "no such bucket"}
+
+    def half(live: dict[str, Any]) -> None:
+        status = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": info}
+        canary = {"name": "v6", "ready": False, "trafficPercent": 20, "modelStatus": status}
+        cluster.kserve.say(live, "True", canaryStatuses=[canary])
+
+    cluster.kserve.script[6] = half
+    line = fails(cluster, canary_percent=20, timeout_seconds=0.4)
+    assert "ModelLoadFailed: no such bucket; version 5 serves again" in line
+    serves_again(cluster)
+
+
+def test_a_kserve_without_canaries_in_standard_mode(cluster: Cluster) -> None:
+    cluster.start_with()
+    cluster.api.knows_canary = False
+    before = cluster.api[NAME]
+    line = fails(cluster, canary_percent=20)
+    assert "this KServe drops spec.canary" in line
+    assert cluster.api[NAME] == before
+
+
+def test_a_canary_behind_an_ingress_is_told_by_its_version(cluster: Cluster) -> None:
+    cluster.start_with()
+    address = f"http://127.0.0.1:{cluster.kserve.port}"
+    outcome = cluster.rollout(canary_percent=20, address=address).run()
+    assert not outcome.canary.endswith(" 0 answers of another version")
+    serves_again(cluster, 6)
+
+
+def test_a_predictor_that_is_no_model(cluster: Cluster) -> None:
+    cluster.start_with()
+    document = cluster.api[NAME]
+    document["metadata"]["name"] = "custom"
+    document["spec"]["predictor"] = {"containers": [{"name": "kserve-container"}]}
+    document["metadata"].pop("managedFields")
+    cluster.api.kubectl_apply(document)
+    cluster.client.name = "custom"
+    assert "has no spec.predictor.model.storageUri" in fails(cluster)
+
+
+# The API server has its moods.
+
+
+def when_watched(live: dict[str, Any], cluster: Cluster) -> None:
+    """Succeeds only after somebody has watched, and met all that befalls watches."""
+    api, faults = cluster.api, cluster.api.faults
+    until(lambda: ("watch" in api.requests and not faults.get("watch")) or cluster.kserve.ended)
+    cluster.kserve.succeed(live)
+
+
+@pytest.mark.parametrize("fault", [429, "cut", "lost"])
+@pytest.mark.parametrize("verb", ["list", "patch", "patch?dryRun", "watch"])
+def test_what_passes_is_tried_again(cluster: Cluster, verb: str, fault: int | str) -> None:
+    cluster.start_with()
+    cluster.kserve.script[6] = lambda live: when_watched(live, cluster)
+    cluster.api.faults[verb] = [fault, 503]
+    cluster.rollout(canary_percent=20).run()
+    assert cluster.api.faults[verb] == []
+    serves_again(cluster, 6)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_an_answer_that_gets_lost_is_not_taken_for_another_hand(cluster: Cluster, nth: int) -> None:
+    cluster.start_with()
+    cluster.api.faults["patch"] = ["", "", ""]
+    cluster.api.faults["patch"][nth - 1] = "lost"
+    cluster.rollout(canary_percent=20).run()
+    serves_again(cluster, 6)
+
+
+def test_an_object_that_keeps_changing_is_read_again(cluster: Cluster) -> None:
+    cluster.start_with()
+    count = iter(range(1000))
+
+    def touch(verb: str) -> None:
+        if verb == "patch" and next(count) < 5:
+            cluster.api.annotate(NAME, touched=str(next(count)))
+
+    cluster.api.on_request = touch
+    cluster.rollout().run()
+    serves_again(cluster, 6)
+
+
+def test_a_history_that_is_gone_is_read_anew(cluster: Cluster) -> None:
+    cluster.start_with()
+
+    def forget(live: dict[str, Any]) -> None:
+        cluster.kserve.say(live, "Unknown")
+        for _ in range(3):
+            cluster.api.forget()
+        cluster.kserve.succeed(live)
+
+    cluster.kserve.script[6] = forget
+    cluster.rollout().run()
+    serves_again(cluster, 6)
+
+
+@pytest.fixture
+def without(cluster: Cluster) -> Callable[[str], None]:
+    """Takes a verb out of the Role."""
+
+    def take(verb: str) -> None:
+        for rule in cluster.api.rules:
+            rule["verbs"] = [v for v in rule["verbs"] if v != verb]
+
+    return take
+
+
+@pytest.mark.parametrize("verb", ["list", "watch", "patch"])
+def test_a_role_that_is_too_narrow_is_told(
+    cluster: Cluster, without: Callable[[str], None], verb: str
+) -> None:
+    cluster.start_with()
+    cluster.kserve.script[6] = lambda live: when_watched(live, cluster)
+    without(verb)
+    line = fails(cluster, timeout_seconds=1)
+    assert f"not allowed to {verb} inferenceservices of namespace models" in line
+    assert "bind the Role brain-tumor-pipeline" in line
+
+
+def test_creating_without_the_right_to(cluster: Cluster, without: Callable[[str], None]) -> None:
+    without("create")
+    assert "not allowed to create inferenceservices of namespace models" in fails(cluster, 1)
+
+
+def test_what_an_admission_webhook_says_is_told(cluster: Cluster) -> None:
+    cluster.start_with()
+    cluster.api.denial = "storageUri has an unknown scheme"
+    line = fails(cluster)
+    assert "HTTP 403: admission webhook" in line
+    assert "storageUri has an unknown scheme" in line
+
+
+def test_a_cluster_without_kserve(cluster: Cluster) -> None:
+    cluster.api.installed = False
+    assert "KServe is not installed there" in fails(cluster)
+
+
+def test_a_namespace_that_is_missing(cluster: Cluster) -> None:
+    cluster.api.namespaces = set()
+    assert "there is no namespace models; create it or name another" in fails(cluster)
+
+
+def test_an_api_server_that_stays_away(cluster: Cluster) -> None:
+    cluster.api.faults["list"] = ["cut"] * 1000
+    assert "cannot be reached" in fails(cluster)
+    cluster.api.faults["list"] = [503] * 1000
+    assert "refused to list inferenceservices of namespace models: HTTP 503" in fails(cluster)
+
+
+def test_one_that_is_created_by_two_at_once(cluster: Cluster) -> None:
+    def faster(verb: str) -> None:
+        if verb == "create" and cluster.api.requests.count("create") == 1:
+            cluster.start_with(3)
+
+    cluster.api.on_request = faster
+    with pytest.raises(Overtaken, match="was created by somebody else a moment ago"):
+        cluster.rollout(1).run()
+    assert cluster.serving() == [3]
