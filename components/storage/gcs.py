@@ -28,6 +28,7 @@ from components.storage.transfer import (
     ObjectStore,
     Piece,
     in_parallel,
+    reason,
 )
 
 _TIMEOUT = (10, 60)  # seconds, to connect and to read
@@ -131,6 +132,12 @@ class GCSStore(ObjectStore):
             intact = blob.crc32c == base64.b64encode(digest.digest()).decode()
         except DataCorruption:
             intact = False
+        except exceptions.NotFound as error:
+            if not self._has_bucket():
+                raise
+            raise DamagedError(
+                f"{self.what} {self.uri}: the server forgot the upload of {key}; try again"
+            ) from error
         if not intact:
             raise DamagedError(
                 f"{self.what} {self.uri}: the server holds other bytes of {key} than were sent; "
@@ -183,8 +190,11 @@ class GCSStore(ObjectStore):
                 f"{where}: no permission: {one_line(error)}; give the service account the role "
                 "roles/storage.objectUser on the bucket"
             )
+        answer = getattr(error, "response", None)
+        said = f"HTTP status {answer.status_code}" if answer is not None else reason(error)
         return UserError(
-            f"{where}: cannot talk to Google Cloud Storage: {one_line(error)}; check the network"
+            f"{where}: cannot talk to {self._bucket.client.api_endpoint}: {said}; check the "
+            "network and the service"
         )
 
     def _has_bucket(self) -> bool:

@@ -148,8 +148,12 @@ class LocalStore(Store):
 
     @override
     def fetch(self, name: str, path: Path) -> None:
-        with self._told(name), whole_file(path) as beside:
-            _copy_file(self._path(name), beside)
+        with self._told(name), open(self._path(name), "rb", opener=_no_link) as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise IsADirectoryError
+            with whole_file(path) as beside, open(beside, "xb") as target:
+                shutil.copyfileobj(file, target, 2**20)
 
     @override
     def delete(self, name: str, first: str = "") -> None:

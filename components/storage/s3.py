@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from xml.etree.ElementTree import ParseError
 
 import tenacity
 import urllib3
@@ -30,7 +31,7 @@ from urllib3.exceptions import HTTPError, SSLError
 from components.errors import UserError
 from components.storage import transfer
 from components.storage.store import NotFound, disk_error, one_line
-from components.storage.transfer import PIECE, Checksum, DamagedError, ObjectStore, Piece
+from components.storage.transfer import PIECE, Checksum, DamagedError, ObjectStore, Piece, reason
 
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 _AWS = "https://s3.amazonaws.com"
@@ -39,6 +40,8 @@ _CREDENTIALS = {
     *("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"),
     *("TokenRefreshRequired", "InvalidSecurity", "AuthorizationHeaderMalformed"),
 }
+# What a server says of bytes that changed on the way, and of an upload that it forgot.
+_UPLOAD_AGAIN = {"BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "NoSuchUpload"}
 _FORBIDDEN = {"AccessDenied", "AllAccessDisabled", "AccountProblem"}
 
 
@@ -166,16 +169,24 @@ class S3Store(ObjectStore):
     @override
     def _put(self, path: Path, key: str) -> None:
         sha256, etag = _digests(path)
-        with open(path, "rb") as file:
-            result = self._client.put_object(
-                self._bucket,
-                key,
-                file,
-                path.stat().st_size,
-                metadata={_DIGEST: sha256},
-                part_size=PIECE,
-                num_parallel_uploads=1,  # files are in parallel already
-            )
+        try:
+            with open(path, "rb") as file:
+                result = self._client.put_object(
+                    self._bucket,
+                    key,
+                    file,
+                    path.stat().st_size,
+                    metadata={_DIGEST: sha256},
+                    part_size=PIECE,
+                    num_parallel_uploads=1,  # files are in parallel already
+                )
+        except S3Error as error:
+            if error.code not in _UPLOAD_AGAIN:
+                raise
+            raise DamagedError(
+                f"{self.what} {self.uri}: the upload of {key} was spoilt ({error.code}); check the "
+                "network"
+            ) from error
         stored = result.etag or ""
         comparable = len(stored) == len(etag) and not _is_encrypted(result.http_headers or {})
         if comparable and stored != etag:
@@ -203,15 +214,18 @@ class S3Store(ObjectStore):
         except SSLError as error:
             raise UserError(
                 f"{where}: {self.endpoint} shows a certificate that cannot be trusted: "
-                f"{one_line(error)}; set AWS_CA_BUNDLE to its authority's file"
+                f"{reason(error)}; set AWS_CA_BUNDLE to its authority's file"
             ) from error
         except HTTPError as error:
             raise UserError(
-                f"{where}: cannot talk to {self.endpoint}: {one_line(error)}; check "
+                f"{where}: cannot talk to {self.endpoint}: {reason(error)}; check "
                 "AWS_ENDPOINT_URL, the network and the server"
             ) from error
-        except (MinioException, ValueError, configparser.Error) as error:
-            raise UserError(f"{where}: {self.endpoint}: {one_line(error)}") from error
+        except (MinioException, ValueError, ParseError, configparser.Error) as error:
+            raise UserError(
+                f"{where}: cannot use {self.endpoint}: {one_line(error)}; check AWS_ENDPOINT_URL "
+                "and the credentials"
+            ) from error
         except OSError as error:  # after HTTPError and SSLError, this is the local disk
             raise disk_error(where, error) from error
 
@@ -265,7 +279,8 @@ class _RepeatingPool(urllib3.PoolManager):
 
 def _say(state: tenacity.RetryCallState) -> None:
     error = state.outcome and state.outcome.exception()
-    print(f"S3: {one_line(error or 'the server is busy')}; trying again", flush=True)
+    what = reason(error) if isinstance(error, Exception) else "the server is busy"
+    print(f"S3: {what}; trying again", flush=True)
 
 
 def _may_pass(state: tenacity.RetryCallState) -> bool:

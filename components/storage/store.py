@@ -228,16 +228,16 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         The folder to fill. It is renamed when the context ends well, and removed otherwise.
 
     Raises:
-        UserError: `folder` is there and not empty.
+        UserError: `folder` is there and not empty, or the disk refuses.
     """
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise UserError(f"{folder}: is there already; give a folder that is new or empty")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f"{STAGING}{uuid.uuid4()}")
-    staging.mkdir()
     try:
-        yield staging
-        os.rename(staging, folder)
+        with on_disk(folder):
+            if folder.is_symlink() or _holds_something(folder):
+                raise UserError(f"{folder}: is there already; give a folder that is new or empty")
+            staging.mkdir(parents=True)
+            yield staging
+            os.rename(staging, folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -252,13 +252,33 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Yields:
         The file to write. It is renamed when the context ends well, and removed otherwise.
+
+    Raises:
+        UserError: The disk refuses.
     """
     beside = path.with_name(f"{STAGING}{uuid.uuid4()}")
+    with on_disk(path):
+        try:
+            yield beside
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def on_disk(where: object) -> Iterator[None]:
+    """Turns what the local file system says into one line.
+
+    Args:
+        where: The file or folder that is worked on.
+
+    Raises:
+        UserError: The file system refused.
+    """
     try:
-        yield beside
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise disk_error(where, error) from error
 
 
 def disk_error(where: object, error: OSError) -> UserError:
@@ -271,6 +291,10 @@ def disk_error(where: object, error: OSError) -> UserError:
     return UserError(
         f"{where}: {error.strerror or error}; check the path, its permissions and the free space"
     )
+
+
+def _holds_something(path: Path) -> bool:
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
 def one_line(message: object) -> str:

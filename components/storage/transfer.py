@@ -23,9 +23,10 @@ from components.storage.store import (
     NotFound,
     Store,
     check_name,
-    disk_error,
     local_files,
     name_fault,
+    on_disk,
+    one_line,
     skipped,
     whole_file,
     whole_folder,
@@ -184,7 +185,9 @@ class ObjectStore(Store):
         key = self._key(name)
         with self._told(name):
             created = self._create(key, content)
-        return self.read(name, len(content)) == content if created is None else created
+        if created is None:
+            return self.read(name, max(LIMIT, len(content))) == content
+        return created
 
     @override
     def upload(self, folder: Path, name: str, last: str = "") -> None:
@@ -216,17 +219,17 @@ class ObjectStore(Store):
         targets = {entry.name: entry.name.removeprefix(f"{name}/") for entry in entries}
         _check_targets(list(targets.values()), f"{self.what} {self.address(name)}")
         meter = Meter(sum(entry.size for entry in entries), "bytes downloaded")
-        with self._on_disk(folder), whole_folder(folder) as staging:
+        with whole_folder(folder) as staging:
             for target in targets.values():
                 (staging / target).parent.mkdir(parents=True, exist_ok=True)
             in_parallel(
-                lambda item: self._fetch(item[0], staging / item[1], meter), targets.items()
+                lambda item: self._fetch(item[0], staging / item[1], folder, meter), targets.items()
             )
 
     @override
     def fetch(self, name: str, path: Path) -> None:
-        with self._on_disk(path), whole_file(path) as beside:
-            self._fetch(name, beside, None)
+        with whole_file(path) as beside:
+            self._fetch(name, beside, path, None)
 
     @override
     def delete(self, name: str, first: str = "") -> None:
@@ -237,19 +240,20 @@ class ObjectStore(Store):
                 self._remove([leader])
             self._remove([key for key in keys if key != leader])
 
-    def _fetch(self, name: str, path: Path, meter: Meter | None) -> None:
-        """Writes an object to a file that must not exist."""
+    def _fetch(self, name: str, path: Path, told: Path, meter: Meter | None) -> None:
+        """Writes an object to a file that must not exist; errors of the disk name `told`."""
         key = self._key(name)
 
         def write(file: BinaryIO) -> None:
             file.seek(0)
             file.truncate()
             for piece in self._content(key):
-                file.write(piece)
+                with on_disk(told):
+                    file.write(piece)
                 if meter:
                     meter.add(len(piece))
 
-        with self._on_disk(path), open(path, "xb") as file, self._told(name):
+        with open(path, "xb") as file, self._told(name):
             _undamaged(lambda: write(file))
 
     def _content(self, key: str) -> Iterator[bytes]:
@@ -279,13 +283,15 @@ class ObjectStore(Store):
     def _below(self, prefix: str) -> str:
         return f"{self._key(prefix)}/" if prefix else self._root
 
-    @contextlib.contextmanager
-    def _on_disk(self, where: Path) -> Iterator[None]:
-        """Turns what the local file system says into one line."""
-        try:
-            yield
-        except OSError as error:
-            raise disk_error(where, error) from error
+
+def reason(error: Exception) -> str:
+    """Returns what went wrong in the first place, in one line: network libraries wrap errors.
+
+    Args:
+        error: What a library raised.
+    """
+    inner = getattr(error, "reason", None) or (error.args[-1] if error.args else None)
+    return reason(inner) if isinstance(inner, Exception) else one_line(error)
 
 
 def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> None:
