@@ -9,7 +9,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
-from sklearn.metrics import roc_curve
 
 from components.dataset import TUMOR
 from components.errors import UserError
@@ -208,6 +207,8 @@ def confusion(
 
 def roc(labels: np.ndarray, scores: np.ndarray, points: int = 200) -> RocCurve:
     """Returns the ROC curve, thinned to at most `points` points; every number is finite."""
+    from sklearn.metrics import roc_curve  # takes seconds to import; readers of results need it not
+
     fpr, tpr, threshold = roc_curve(labels == TUMOR, scores)
     threshold = np.minimum(threshold, 1.0)  # scikit-learn starts from infinity
     keep = np.unique(np.linspace(0, len(fpr) - 1, min(points, len(fpr))).round().astype(int))

@@ -71,7 +71,7 @@ def publish(registry: Registry, folder: Path, mark: str = "graph", files: int = 
         (folder / "variables" / f"{number}.data").write_bytes(mark.encode() * 1000)
 
     def describe(version: int) -> None:
-        content = metadata(version, run=mark).model_dump_json()
+        content = metadata(version, mark).model_dump_json()
         write_atomically(folder / "metadata.json", content)
 
     return registry.publish(folder, describe, f"run {mark}")

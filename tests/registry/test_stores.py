@@ -1,0 +1,149 @@
+"""The registry in each kind of store: many writers, readers meanwhile, and kills."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import pytest
+
+from components.checksums import verify
+from components.errors import UserError
+from components.registry import Registry
+from components.registry.history import Action
+from tests.registry.versions import publish
+
+_ROOT = Path(__file__).parents[2]
+_WRITERS = 8
+
+
+@pytest.fixture
+def registry(store_uri: str) -> Registry:
+    return Registry.open(store_uri)
+
+
+@contextmanager
+def _writing(uri: str, count: int = 1, writers: int = 1, stage: str = "") -> Iterator[Popen[str]]:
+    command = [sys.executable, "-m", "tests.registry.writer", uri, str(count), str(writers), stage]
+    with Popen(command, cwd=_ROOT, stdout=PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_the_life_of_versions(registry: Registry, store_uri: str, tmp_path: Path) -> None:
+    assert registry.versions() == []
+    for number in range(1, 5):
+        assert publish(registry, tmp_path / f"{number}") == number
+    assert registry.address(1) == f"{store_uri}/brain-tumor/1"
+    assert registry.metadata(3).version == 3
+    registry.promote("1")
+    registry.promote("candidate")
+    registry.delete(2)
+    assert registry.versions() == [1, 3, 4]
+    assert registry.rollback() == 1
+    registry.delete(4)
+    assert registry.aliases() == {"champion": 1}
+    assert publish(registry, tmp_path / "5") == 5
+    registry.fetch(1, tmp_path / "fetched")
+    verify(tmp_path / "fetched")
+    assert Registry.open(store_uri).history() == registry.history()
+    assert len(registry.history()) == 10
+
+
+def test_many_writers_and_a_reader(registry: Registry, store_uri: str) -> None:
+    seen: set[int] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        """Believes nothing: whatever it is shown must be whole at once."""
+        reader = Registry.open(store_uri)
+        while not done.is_set():
+            aliases = reader.aliases()
+            versions = set(reader.versions())
+            assert set(aliases.values()) <= versions
+            assert seen <= versions
+            for version in versions - seen:
+                reader.verify(version)
+                assert reader.metadata(version).version == version
+            seen.update(versions)
+
+    with ThreadPoolExecutor(1) as pool, _writing(store_uri, 2, _WRITERS) as process:
+        reading = pool.submit(read)
+        out, _ = process.communicate(timeout=200)
+        done.set()
+        reading.result()
+    assert process.returncode == 0
+    lines = [line.split() for line in out.splitlines() if line.startswith("run-")]
+    marks = {int(version): mark for mark, version in lines}
+    assert sorted(marks) == list(range(1, 2 * _WRITERS + 1)) == registry.versions()
+    assert len(lines) == len(marks)
+    assert {v: registry.metadata(v).pipeline_run for v in marks} == marks
+    for version in registry.versions():
+        registry.verify(version)
+    events = registry.history()
+    assert [event.number for event in events] == list(range(1, 2 * _WRITERS + 1))
+    assert sorted(event.version for event in events) == registry.versions()
+    assert registry.aliases() == {"candidate": events[-1].version}
+
+
+@pytest.mark.parametrize("stage", ["claimed", "uploading", "uploaded"])
+def test_a_killed_writer(registry: Registry, store_uri: str, stage: str, tmp_path: Path) -> None:
+    with _writing(store_uri, stage=stage) as process:
+        assert process.stdout is not None
+        assert any(line == "waiting\n" for line in process.stdout)
+        process.kill()
+        process.wait(timeout=10)
+    # Only a whole version is seen; one that did not come into the history is nobody's candidate.
+    seen = [1] if stage == "uploaded" else []
+    assert registry.versions() == seen
+    assert registry.aliases() == {}
+    for version in seen:
+        registry.verify(version)
+    if not seen:
+        with pytest.raises(UserError, match="no finished version 1"):
+            registry.promote("1")
+    # Its number is never given again.
+    assert publish(registry, tmp_path / "next") == 2
+    assert registry.versions() == [*seen, 2]
+    assert registry.aliases() == {"candidate": 2}
+
+
+def test_changes_at_once_follow_each_other(
+    registry: Registry, store_uri: str, tmp_path: Path
+) -> None:
+    for number in range(1, 5):
+        publish(registry, tmp_path / f"{number}")
+
+    def change(number: int) -> None:
+        own = Registry.open(store_uri)
+        version = 1 + number % 3
+        try:
+            if number < 2 * _WRITERS:
+                own.promote(str(version), f"change {number}")
+            else:
+                own.delete(version)
+        except UserError:  # deleted, or an alias named it: both are right
+            pass
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        list(pool.map(change, range(2 * _WRITERS + 6)))
+    for number in range(2 * _WRITERS, 2 * _WRITERS + 3):  # one by one, so that some are deleted
+        change(number)
+    events = registry.history()
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    gone: set[int] = set()
+    for event in events:
+        if event.action is Action.promoted:
+            assert event.aliases["champion"] == event.version
+        elif event.action is Action.deleted:
+            assert event.version not in gone
+            gone.add(event.version)
+        assert gone.isdisjoint(event.aliases.values())
+    assert gone
+    assert registry.versions() == sorted({1, 2, 3, 4} - gone)
+    assert registry.aliases() == events[-1].aliases

@@ -1,0 +1,61 @@
+"""Processes that register versions: `python -m tests.registry.writer URI COUNT WRITERS STAGE`.
+
+Each prints its marks and the numbers they get. At the stage that is named it says `waiting` and
+does no more, so that it can be killed there.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from components.checksums import SUMS
+from components.registry import Registry
+from tests.registry import versions
+
+uri, count, writers, stage = sys.argv[1:]
+
+
+def pause() -> None:
+    print("waiting", flush=True)
+    time.sleep(600)
+
+
+def stopping(function: Callable[..., Any], when: Callable[..., bool]) -> Callable[..., Any]:
+    """Returns the function, which stops for ever before a call like that."""
+
+    def stopped(*arguments: Any) -> Any:
+        if when(*arguments):
+            pause()
+        return function(*arguments)
+
+    return stopped
+
+
+writer = 0
+while writer < int(writers) - 1 and os.fork() == 0:  # a chain: each waits for the next
+    writer += 1
+
+registry = Registry.open(uri)
+if stage == "claimed":
+    versions.metadata = stopping(versions.metadata, lambda *_: True)
+elif stage == "uploading":  # all but the last file
+    store = registry._store
+    if uri.startswith("/"):
+        os.rename = stopping(os.rename, lambda source, target: Path(target).name.isdigit())
+    else:
+        store._put = stopping(store._put, lambda path, key: Path(key).name == SUMS)
+elif stage == "uploaded":  # but not in the history yet
+    registry._append = stopping(registry._append, lambda *_: True)
+
+for number in range(int(count)):
+    with tempfile.TemporaryDirectory() as folder:
+        mark = f"run-{writer}-{number}"
+        version = versions.publish(registry, Path(folder, "model"), mark, files=4)
+        print(f"{mark} {version}\n", end="", flush=True)
+
+if writer < int(writers) - 1:
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
