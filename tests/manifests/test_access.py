@@ -106,7 +106,8 @@ def test_secrets_have_the_keys_that_their_readers_know() -> None:
     from pipelines.cluster import Cluster
 
     found = {path.stem: yaml.safe_load(path.read_text()) for path in TEMPLATES}
-    assert set(found["predictor-gcs"]["stringData"]) == {"gcloud-application-credentials.json"}
+    for name in ("predictor-gcs", "pipeline-gcs"):
+        assert set(found[name]["stringData"]) == {"gcloud-application-credentials.json"}
     kserve = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert set(found["predictor-s3"]["stringData"]) == kserve
     assert set(found["predictor-s3"]["metadata"]["annotations"]) == {
