@@ -1,8 +1,11 @@
 """The registry's commands: `brain-tumor models list | show | history | promote | …`."""
 
 import json
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stdout
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +19,7 @@ from pipelines.output import Format, console
 if TYPE_CHECKING:
     from components.metrics import Interval
     from components.registry import Registry
-    from components.registry.history import Event
+    from components.registry.history import Alias, Event
 
 app = typer.Typer(
     help="Look at the registered models; promote, roll back, verify, fetch and delete them.",
@@ -45,29 +48,11 @@ _BOUNDED = ("accuracy", "sensitivity", "specificity")
 @app.command(name="list")
 def list_versions(registry: Address = DEFAULT, output: Output = Format.table) -> None:
     """List the versions, newest first, with their aliases and held-out figures."""
-    models = _open(registry)
-    aliases = models.aliases()
-
-    def row(version: int) -> dict[str, Any]:
-        named = [str(alias) for alias, holder in aliases.items() if holder == version]
-        found: dict[str, Any] = {"version": version, "aliases": named}
-        try:
-            metadata = models.metadata(version)
-        except UserError as error:
-            return found | {"error": str(error)}
-        held_out = metadata.metrics.held_out.model
-        return found | {
-            "created": metadata.created.isoformat(),
-            **{name: getattr(held_out, name).value for name in _BOUNDED},
-            "data_digest": metadata.data.digest,
-            "split_digest": metadata.data.split_digest,
-            "git_revision": metadata.git_revision,
-            "pipeline_run": metadata.pipeline_run,
-            "compared_with": metadata.gate.champion_version,
-        }
-
-    with ThreadPoolExecutor(_READERS) as pool:
-        rows = list(pool.map(row, reversed(models.versions())))
+    with _working(registry) as models:
+        aliases = models.aliases()
+        with ThreadPoolExecutor(_READERS) as pool:
+            versions = reversed(models.versions())
+            rows = list(pool.map(lambda version: _row(models, version, aliases), versions))
     if output is Format.json:
         _print_json(rows)
     elif rows:
@@ -79,12 +64,11 @@ def list_versions(registry: Address = DEFAULT, output: Output = Format.table) ->
 @app.command()
 def show(reference: Reference, registry: Address = DEFAULT, output: Output = Format.table) -> None:
     """Show a version: figures, what it was made from, what it was compared with, its history."""
-    models = _open(registry)
-    version = models.resolve(reference)
-    metadata = models.metadata(version)
-    events = models.history()
-    aliases = events[-1].aliases if events else {}
-    named = [str(alias) for alias, holder in aliases.items() if holder == version]
+    with _working(registry) as models:
+        version = models.resolve(reference)
+        metadata = models.metadata(version)
+        events = models.history()
+    named = _named(events[-1].aliases, version) if events else []
     events = [event for event in events if event.version == version]
     if output is Format.json:
         _print_json(
@@ -105,7 +89,7 @@ def show(reference: Reference, registry: Address = DEFAULT, output: Output = For
     for name, value in {
         "version": " ".join([str(version), *named]),
         "address": models.address(version),
-        "created": _time(metadata.created.isoformat()),
+        "registered (UTC)": _time(metadata.created.isoformat()),
         **{name: _interval(getattr(held_out.model, name)) for name in _BOUNDED},
         "held-out images": f"{held_out.images}, {metadata.data.split_strategy} split",
         "threshold": f"{metadata.threshold:.3f}, {metadata.threshold_rule}",
@@ -117,7 +101,7 @@ def show(reference: Reference, registry: Address = DEFAULT, output: Output = For
         "code": metadata.git_revision or "unknown",
         "run": metadata.pipeline_run or "unknown",
     }.items():
-        facts.add_row(name, escape(value))
+        facts.add_row(name, _plain(value))
     console.print(facts)
     if events:
         console.print()
@@ -127,8 +111,8 @@ def show(reference: Reference, registry: Address = DEFAULT, output: Output = For
 @app.command()
 def history(registry: Address = DEFAULT, output: Output = Format.table) -> None:
     """Show all that happened in the registry, oldest first."""
-    models = _open(registry)
-    events = models.history()
+    with _working(registry) as models:
+        events = models.history()
     if output is Format.json:
         _print_json([event.model_dump(mode="json") for event in events])
     elif events:
@@ -143,16 +127,16 @@ def promote(reference: Reference, registry: Address = DEFAULT, reason: Reason = 
 
     What serves already is not touched: that is the deploy step's work, or GitOps'.
     """
-    models = _open(registry)
-    version = models.promote(reference, reason)
+    with _working(registry) as models:
+        version = models.promote(reference, reason)
     _tell_champion(models, version)
 
 
 @app.command()
 def rollback(registry: Address = DEFAULT, reason: Reason = "") -> None:
     """Make the former champion champion again. Repeated, it goes further back."""
-    models = _open(registry)
-    version = models.rollback(reason)
+    with _working(registry) as models:
+        version = models.rollback(reason)
     _tell_champion(models, version)
 
 
@@ -169,13 +153,13 @@ def verify(
 
     Exit status 1 if one of them is not what was registered.
     """
-    models = _open(registry)
-    versions = [models.resolve(reference) for reference in references or []] or models.versions()
-    faults = {version: _fault(models.verify, version) for version in versions}
+    with _working(registry) as models:
+        versions = [models.resolve(name) for name in references or []] or models.versions()
+        faults = {version: _fault(models.verify, version) for version in versions}
     if output is Format.json:
         _print_json([{"version": v, "error": fault} for v, fault in faults.items()])
     for version, fault in faults.items() if output is Format.table else ():
-        told = f"[red]{escape(fault)}[/]" if fault else "is what was registered"
+        told = f"[red]{_plain(fault)}[/]" if fault else "is what was registered"
         console.print(f"version {version}: {told}", soft_wrap=True)
     if any(faults.values()):
         raise typer.Exit(1)
@@ -191,9 +175,9 @@ def fetch(
 
     [dim]brain-tumor models fetch champion model --registry s3://bucket/models[/]
     """
-    models = _open(registry)
-    version = models.resolve(reference)
-    models.fetch(version, folder)
+    with _working(registry) as models:
+        version = models.resolve(reference)
+        models.fetch(version, folder)
     console.print(f"version {version} lies in {escape(str(folder))}", soft_wrap=True)
 
 
@@ -205,17 +189,47 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a version for good; its number is never given again."""
-    models = _open(registry)
     if not yes:
-        typer.confirm(f"Delete {models.address(version)} for good?", abort=True)
-    models.delete(version, reason)
+        typer.confirm(f"Delete version {version} from {registry} for good?", abort=True)
+    with _working(registry) as models:
+        models.delete(version, reason)
     console.print(f"deleted version {version}")
 
 
-def _open(registry: str) -> "Registry":
+@contextmanager
+def _working(registry: str) -> Iterator["Registry"]:
+    """Opens a registry; what it tells meanwhile goes beside the results, to standard error."""
     from components.registry import Registry
 
-    return Registry.open(registry)
+    with redirect_stdout(sys.stderr):
+        yield Registry.open(registry)
+
+
+def _row(models: "Registry", version: int, aliases: "dict[Alias, int]") -> dict[str, Any]:
+    """Returns a version's line in the list; one that cannot be read hides no other."""
+    row = {
+        "version": version,
+        "aliases": _named(aliases, version),
+        "address": models.address(version),
+    }
+    try:
+        metadata = models.metadata(version)
+    except UserError as error:
+        return row | {"error": str(error)}
+    held_out = metadata.metrics.held_out.model
+    return row | {
+        "created": metadata.created.isoformat(),
+        **{name: getattr(held_out, name).value for name in _BOUNDED},
+        "data_digest": metadata.data.digest,
+        "split_digest": metadata.data.split_digest,
+        "git_revision": metadata.git_revision,
+        "pipeline_run": metadata.pipeline_run,
+        "compared_with": metadata.gate.champion_version,
+    }
+
+
+def _named(aliases: "dict[Alias, int]", version: int) -> list[str]:
+    return [str(alias) for alias, holder in aliases.items() if holder == version]
 
 
 def _tell_champion(models: "Registry", version: int) -> None:
@@ -247,7 +261,7 @@ def _versions_table(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         aliases = f"[green]{' '.join(row['aliases'])}[/]"
         if "error" in row:
-            table.add_row(str(row["version"]), aliases, f"[red]{escape(row['error'])}[/]")
+            table.add_row(str(row["version"]), aliases, f"[red]{_plain(row['error'])}[/]")
             continue
         table.add_row(
             str(row["version"]),
@@ -255,8 +269,8 @@ def _versions_table(rows: list[dict[str, Any]]) -> Table:
             _time(row["created"]),
             *(f"{row[name]:.1%}" for name in _BOUNDED),
             row["data_digest"][:8],
-            escape(row["git_revision"][:8]),
-            escape(row["pipeline_run"]),
+            _plain(row["git_revision"][:8]),
+            _plain(row["pipeline_run"]),
         )
     return table
 
@@ -271,14 +285,19 @@ def _history_table(events: "Iterable[Event]") -> Table:
             str(event.number),
             _time(event.time.isoformat()),
             f"{event.action} version {event.version}",
-            escape(event.author),
-            escape(event.reason),
+            _plain(event.author),
+            _plain(event.reason),
         )
     return table
 
 
 def _time(iso: str) -> str:
-    return iso[:16].replace("T", " ")
+    return datetime.fromisoformat(iso).astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _plain(text: str) -> str:
+    """Returns what a registry says as rich shows it: no markup, and no command to the terminal."""
+    return escape("".join(c if c.isprintable() else " " for c in text))
 
 
 def _interval(score: "Interval") -> str:

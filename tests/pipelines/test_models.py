@@ -101,6 +101,31 @@ def test_show(registry: Registry, done: Callable[..., str]) -> None:
     assert found["history"][1]["reason"] == "the first"
 
 
+def test_nothing_in_a_registry_commands_the_terminal(
+    registry: Registry, done: Callable[..., str], tmp_path: Path
+) -> None:
+    publish(registry, tmp_path / "model", "\x1b]0;mine\x07\x1b[2J[red]")
+    registry.promote("4", "\x1b[2J[/]")
+    for command in (["list"], ["show", "4"], ["history"]):
+        out = done(*command)
+        assert "\x1b" not in out
+        assert "\x07" not in out
+    assert "[red]" in done("list")
+
+
+def test_object_stores_tell_their_progress_elsewhere(
+    s3_uri: str, invoke: Invoke, tmp_path: Path
+) -> None:
+    publish(Registry.open(s3_uri), tmp_path / "model")
+    status, out, err = invoke("models", "verify", "-f", "json", "--registry", s3_uri)
+    assert status == 0
+    assert json.loads(out) == [{"version": 1, "error": None}]
+    assert "bytes downloaded" in err
+    status, out, _ = invoke("models", "fetch", "latest", tmp_path / "got", "--registry", s3_uri)
+    assert out == f"version 1 lies in {tmp_path / 'got'}\n"
+    verify(tmp_path / "got")
+
+
 def test_a_version_without_a_history(registry: Registry, invoke: Invoke) -> None:
     for event in Path(registry.uri, "brain-tumor", "_registry", "history").iterdir():
         event.unlink()
@@ -166,7 +191,7 @@ def test_deletion_asks_first(
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     status, out, _ = invoke("models", "delete", "1")
     assert status == 1
-    assert registry.address(1) in out
+    assert f"Delete version 1 from {registry.uri} for good?" in out
     assert registry.versions() == [1, 2, 3]
 
 
