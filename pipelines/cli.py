@@ -18,6 +18,7 @@ from components.files import write_atomically
 from pipelines import compile as compiling
 from pipelines import models, settings
 from pipelines.cluster import Cluster
+from pipelines.deploy import deploy
 from pipelines.output import Format, console, errors
 from serving.cli import serve
 
@@ -43,6 +44,17 @@ PANELS = {
         "registry",
         "model_registry",
         "git_revision",
+    ],
+    "Deploy": [
+        "inference_service",
+        "serving_namespace",
+        "served_from",
+        "canary_percent",
+        "soak_seconds",
+        "max_error_rate",
+        "max_latency_seconds",
+        "force_conflicts",
+        "deploy_dry_run",
     ],
     "Cluster": ["state_root", "gpu_count", "gpu_type", "gpu_node_selector", "gpu_tolerations"],
 }
@@ -90,7 +102,7 @@ def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
 def _option(parameter: settings.Parameter) -> inspect.Parameter:
     """Returns a command-line option for a pipeline parameter; unset it is None."""
     allowed = settings.ALLOWED.get(parameter.name)
-    kind = parameter.type if parameter.type in (int, float, str) else str
+    kind = parameter.type if parameter.type in (bool, int, float, str) else str
     metavar = "JSON" if parameter.type in (dict, list) else None
     if get_origin(allowed) is Literal:
         metavar = "|".join(get_args(allowed))
@@ -154,6 +166,9 @@ def compile(
     shared_memory: Annotated[str | None, typer.Option(help=_help("shared_memory"))] = None,
     volume_claim: Annotated[str | None, typer.Option(help=_help("volume_claim"))] = None,
     kaggle_secret: Annotated[str | None, typer.Option(help=_help("kaggle_secret"))] = None,
+    store_secret: Annotated[str | None, typer.Option(help=_help("store_secret"))] = None,
+    gcs_secret: Annotated[str | None, typer.Option(help=_help("gcs_secret"))] = None,
+    caching: Annotated[bool, typer.Option(help=_help("caching"))] = True,
     kubernetes_manifest: Annotated[
         str | None,
         typer.Option(
@@ -163,7 +178,15 @@ def compile(
     ] = None,
 ) -> None:
     """Compile the pipeline to YAML for a cluster."""
-    cluster = _cluster(image, shared_memory, volume_claim, kaggle_secret)
+    cluster = _cluster(
+        image=image,
+        shared_memory=shared_memory,
+        volume_claim=volume_claim,
+        kaggle_secret=kaggle_secret,
+        store_secret=store_secret,
+        gcs_secret=gcs_secret,
+        caching=caching,
+    )
     if kubernetes_manifest:
         text = compiling.manifest(cluster, kubernetes_manifest)
     else:
@@ -199,6 +222,8 @@ def submit(
     shared_memory: Annotated[str | None, typer.Option(help=_help("shared_memory"))] = None,
     volume_claim: Annotated[str | None, typer.Option(help=_help("volume_claim"))] = None,
     kaggle_secret: Annotated[str | None, typer.Option(help=_help("kaggle_secret"))] = None,
+    store_secret: Annotated[str | None, typer.Option(help=_help("store_secret"))] = None,
+    gcs_secret: Annotated[str | None, typer.Option(help=_help("gcs_secret"))] = None,
     config: Config = None,
 ) -> None:
     """Upload the pipeline as a version named by the git revision, and start a run of it.
@@ -207,7 +232,15 @@ def submit(
     """
     from pipelines.submit import submit as submit_run
 
-    cluster = _cluster(image, shared_memory, volume_claim, kaggle_secret, caching)
+    cluster = _cluster(
+        image=image,
+        shared_memory=shared_memory,
+        volume_claim=volume_claim,
+        kaggle_secret=kaggle_secret,
+        store_secret=store_secret,
+        gcs_secret=gcs_secret,
+        caching=caching,
+    )
     done = submit_run(
         endpoint, token, namespace, experiment, run_name, given, cluster, service_account
     )
@@ -259,6 +292,7 @@ def predict(
 
 
 app.command()(serve)
+app.command()(deploy)
 app.add_typer(models.app, name="models")
 
 
@@ -285,20 +319,8 @@ def demo(
     run_demo(runs, console)
 
 
-def _cluster(
-    image: str | None,
-    shared_memory: str | None,
-    volume_claim: str | None,
-    kaggle_secret: str | None,
-    caching: bool = True,
-) -> Cluster:
-    given = {
-        "image": image,
-        "shared_memory": shared_memory,
-        "volume_claim": volume_claim,
-        "kaggle_secret": kaggle_secret,
-        "caching": caching,
-    }
+def _cluster(**given: str | bool | None) -> Cluster:
+    """Makes the settings of a cluster; what is None keeps its default."""
     return settings.checked(Cluster, {k: v for k, v in given.items() if v is not None})
 
 

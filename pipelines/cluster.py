@@ -3,6 +3,16 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 VOLUME = "/mnt/brain-tumor"
+# Keys of the store's secret, which are the environment variables that they become.
+STORE_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_ENDPOINT_URL",
+    "AWS_DEFAULT_REGION",
+    "S3_VERIFY_SSL",
+)
+GCS_KEY_FOLDER = "/var/run/secrets/gcs"
+GCS_KEY = f"{GCS_KEY_FOLDER}/gcloud-application-credentials.json"  # as KServe names the key
 
 
 class Cluster(BaseModel):
@@ -33,6 +43,18 @@ class Cluster(BaseModel):
         "kaggle-credentials",
         pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
         description="Secret with the keys username and key; it may be absent for public datasets",
+    )
+    store_secret: str = Field(
+        "store-credentials",
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        description=f"Secret with the keys {', '.join(STORE_VARIABLES)}, as far as an S3 store "
+        "needs them; it may be absent",
+    )
+    gcs_secret: str = Field(
+        "",
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$",
+        description="Secret with the key gcloud-application-credentials.json, for Google Cloud "
+        "Storage without workload identity",
     )
     caching: bool = Field(True, description="Use finished steps of earlier runs")
     retries: int = Field(2, ge=0, le=10, description="How often a step that can be repeated is")

@@ -23,6 +23,7 @@ from components.errors import UserError
 from components.evaluate.results import EVALUATION, Evaluation, PartResult
 from components.ingest.sources import source_fingerprint
 from pipelines.cluster import Cluster
+from pipelines.settings import check_deploy
 from pipelines.training import training_pipeline
 from pipelines.version import git_revision
 
@@ -94,6 +95,8 @@ def run_local(parameters: dict[str, Any], root: Path, console: Console) -> Local
     }
     if "source" in parameters and "://" not in parameters["source"]:
         parameters["source"] = str(Path(parameters["source"]).expanduser().absolute())
+    cluster = Cluster(retries=0)
+    check_deploy(parameters, cluster)
     if not parameters.get("source_version"):
         parameters["source_version"] = source_fingerprint(parameters.get("source", "kaggle://"))
 
@@ -112,7 +115,7 @@ def run_local(parameters: dict[str, Any], root: Path, console: Console) -> Local
         try:
             # Within a task KFP logs to standard output; of cached ones it tells outside.
             with redirect_stdout(transcript), local_logger_context():
-                task = training_pipeline(Cluster(retries=0))(**parameters)
+                task = training_pipeline(cluster)(**parameters)
         except RuntimeError as error:
             raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
     return LocalRun(dict(task.outputs), transcript.steps, log)

@@ -9,6 +9,7 @@ import yaml
 from docstring_parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from components.deploy.plan import storage_uri
 from components.errors import UserError
 from pipelines.cluster import Cluster
 from pipelines.training import training_pipeline
@@ -17,6 +18,7 @@ Checked = TypeVar("Checked", bound=BaseModel)
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
+_PLAIN = Cluster()
 
 # What the signature's types leave open. Names, types, defaults and descriptions stand there.
 ALLOWED: dict[str, Any] = {
@@ -36,6 +38,13 @@ ALLOWED: dict[str, Any] = {
     "min_sensitivity": Bound,
     "min_specificity": Bound,
     "champion_margin": Bound,
+    "inference_service": Annotated[str, Field(pattern=r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?)?$")],
+    "serving_namespace": Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")],
+    "served_from": Annotated[str, Field(pattern=r"^((pvc|s3|gs)://.+)?$")],
+    "canary_percent": Annotated[int, Field(ge=0, le=99)],
+    "soak_seconds": Annotated[int, Field(ge=1, le=86_400)],
+    "max_error_rate": Bound,
+    "max_latency_seconds": Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)],
     "seed": Annotated[int, Field(ge=0, lt=2**31)],
     "gpu_count": Annotated[str, Field(pattern=r"^\d{1,2}$")],
     "gpu_type": Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")],
@@ -53,9 +62,9 @@ class Parameter(BaseModel):
     description: str
 
 
-def parameters() -> list[Parameter]:
-    """Returns the pipeline's parameters, in the order of its signature."""
-    function = training_pipeline(Cluster()).pipeline_func
+def parameters(cluster: Cluster = _PLAIN) -> list[Parameter]:
+    """Returns the pipeline's parameters for a cluster, in the order of its signature."""
+    function = training_pipeline(cluster).pipeline_func
     described = {p.arg_name: p.description or "" for p in parse(function.__doc__ or "").params}
     return [
         Parameter(name=p.name, type=p.annotation, default=p.default, description=described[p.name])
@@ -101,6 +110,23 @@ def checked(model: type[Checked], given: dict[str, Any]) -> Checked:
         return model.model_validate(given)
     except ValidationError as error:
         raise UserError("; ".join(_line(dict(e), model) for e in error.errors())) from error
+
+
+def check_deploy(given: dict[str, Any], cluster: Cluster) -> None:
+    """Checks that KServe can read what a run registers, if the run is to deploy it.
+
+    Args:
+        given: Checked run parameters.
+        cluster: What is compiled in.
+
+    Raises:
+        UserError: It cannot; better said now than after the training.
+    """
+    values = {p.name: p.default for p in parameters(cluster)} | given
+    if values["inference_service"] and not values["registry"]:
+        raise UserError("inference_service: KServe reads models from a registry; set registry too")
+    if values["inference_service"]:
+        storage_uri(values["registry"], values["served_from"])
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 from components.errors import UserError
 from pipelines.cluster import Cluster
 from pipelines.compile import compiled
+from pipelines.settings import check_deploy
 from pipelines.training import NAME
 from pipelines.version import git_revision, version_name
 
@@ -69,6 +70,7 @@ def submit(
         UserError: The endpoint cannot be reached or refuses.
     """
     endpoint = checked_endpoint(endpoint)
+    check_deploy(parameters, cluster)
     revision = git_revision()
     package = compiled(cluster)
     version = version_name(revision, package, cluster)

@@ -1,4 +1,4 @@
-"""The training pipeline: ingest -> split -> tune -> train -> evaluate -> register."""
+"""The training pipeline: ingest -> split -> tune -> train -> evaluate -> register -> deploy."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,14 @@ from kfp import dsl, kubernetes
 from kfp.dsl import HTML, Artifact, Metrics
 from kfp.dsl.graph_component import GraphComponent
 
+from components.deploy.component import deploy
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
 from components.register.component import register
 from components.split.component import split
 from components.train.component import train
 from components.tune.component import tune
-from pipelines.cluster import VOLUME, Cluster
+from pipelines.cluster import GCS_KEY, GCS_KEY_FOLDER, STORE_VARIABLES, VOLUME, Cluster
 
 NAME = "brain-tumor-training"
 USER = 65532  # of the image
@@ -62,6 +63,15 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         champion_margin: float = 0.02,
         registry: str = f"{volume}/registry" if volume else "",
         model_registry: str = "",
+        inference_service: str = "",
+        serving_namespace: str = "",
+        served_from: str = f"pvc://{cluster.volume_claim}/registry" if volume else "",
+        canary_percent: int = 0,
+        soak_seconds: int = 300,
+        max_error_rate: float = 0.01,
+        max_latency_seconds: float = 1.0,
+        force_conflicts: bool = False,
+        deploy_dry_run: bool = False,
         state_root: str = f"{volume}/state" if volume else "",
         seed: int = 0,
         git_revision: str = "",
@@ -94,6 +104,15 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             champion_margin: By how much a new model may be worse than the champion, 0 to 1.
             registry: Folder of registered models, s3:// or gs://. Empty keeps the model as an artifact of the run only.
             model_registry: Address of a Kubeflow Model Registry, http:// or https://, that records each version too.
+            inference_service: InferenceService to roll the registered model out to; made where missing. Empty deploys nothing.
+            serving_namespace: Namespace of the InferenceService. Empty for that of the run.
+            served_from: The registry's address as KServe reads it, where the registry is a mounted folder, such as pvc://claim/registry.
+            canary_percent: Share of the traffic that a new model gets first, 0 to 99. 0 replaces the former one at once.
+            soak_seconds: How long a canary has to do well before it gets all traffic.
+            max_error_rate: Greatest share of a canary's answers that may fail, 0 to 1.
+            max_latency_seconds: What 95 of 100 answers of a canary have to stay below.
+            force_conflicts: Take storageUri over from what else manages it, such as kubectl.
+            deploy_dry_run: Only show what deploying would change.
             state_root: Folder that outlives a killed step, which then goes on where it was. Empty starts it again.
             seed: Of everything random.
             git_revision: Revision of the code, for the model card.
@@ -182,6 +201,26 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         ).set_display_name("Register behind a gate")
 
+        # 7. It replaces the one that serves, if it does well there; else that one stays.
+        with (
+            dsl.If(inference_service != "", "deploy-wanted"),
+            dsl.If(register_task.outputs["registered"] == True, "registered"),  # noqa: E712
+        ):
+            deploy_task = deploy(
+                registry=registry,
+                version=register_task.outputs["version"],
+                served_from=served_from,
+                inference_service=inference_service,
+                namespace=serving_namespace,
+                canary_percent=canary_percent,
+                soak_seconds=soak_seconds,
+                max_error_rate=max_error_rate,
+                max_latency_seconds=max_latency_seconds,
+                force_conflicts=force_conflicts,
+                dry_run=deploy_dry_run,
+                run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            ).set_display_name("Deploy to KServe")
+
         # CPU request, memory request and memory limit; TensorFlow takes the CPUs that are free.
         for task, cpu, memory, most_memory in (
             (ingest_task, "2", "2Gi", "4Gi"),
@@ -190,12 +229,13 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             (train_task, "4", "6Gi", "16Gi"),
             (evaluate_task, "2", "3Gi", "8Gi"),
             (register_task, "1", "3Gi", "8Gi"),
+            (deploy_task, "250m", "512Mi", "1Gi"),
         ):
             task.set_container_image(cluster.image)
             task.set_cpu_request(cpu)
             task.set_memory_request(memory)
             task.set_memory_limit(most_memory)
-            task.set_caching_options(cluster.caching and task is not register_task)
+            task.set_caching_options(cluster.caching and task not in (register_task, deploy_task))
             kubernetes.set_security_context(task, USER, USER, run_as_non_root=True)
 
         for task in (tune_task, train_task):
@@ -205,13 +245,26 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             kubernetes.add_toleration_json(task, gpu_tolerations)
             kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", "Memory", cluster.shared_memory)
 
-        # Registering twice would make two versions, so register is not repeated.
+        # What reads or writes the store; where it needs no key, or a pod has an identity, no secret.
+        for task in (ingest_task, register_task, deploy_task):
+            kubernetes.use_secret_as_env(
+                task,
+                cluster.store_secret,
+                {variable: variable for variable in STORE_VARIABLES},
+                optional=True,
+            )
+            if cluster.gcs_secret:
+                kubernetes.use_secret_as_volume(task, cluster.gcs_secret, GCS_KEY_FOLDER)
+                task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", GCS_KEY)
+
+        # Registering twice would make two versions, so register is not repeated. Nor is deploy,
+        # which tries again by itself what can pass, and has gone back where it fails.
         if cluster.retries:
             for task in (ingest_task, split_task, tune_task, train_task, evaluate_task):
                 task.set_retry(cluster.retries, backoff_duration="30s", backoff_factor=2)
 
         if volume:
-            for task in (ingest_task, tune_task, train_task, register_task):
+            for task in (ingest_task, tune_task, train_task, register_task, deploy_task):
                 kubernetes.mount_pvc(task, cluster.volume_claim, volume)
 
         return Outputs(

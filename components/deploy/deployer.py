@@ -59,7 +59,7 @@ def deploy(
         raise UserError("registry is empty; KServe reads models from one, so register there first")
     registry = Registry.open(registry_uri)
     version = registry.resolve(reference)
-    uri = storage_uri(registry.address(version), version, served_from)
+    uri = storage_uri(registry.address(version), served_from)
     plan = checked_plan(version=version, storage_uri=uri, **settings)
     api = open_api(plan.inference_service, plan.namespace)
     images = _smoke_images(registry, version)

@@ -22,27 +22,27 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    inference_service: Name = Field(description="its name, which is the served model's as well")
-    namespace: Namespace = Field("", description="empty: that of the pod, or of the kubeconfig")
+    inference_service: Name = Field(description="name of the InferenceService, which is the served model's as well")
+    namespace: Namespace = Field("", description="its namespace; empty: that of the pod, or of the kubeconfig")
     version: int = Field(ge=1)
     storage_uri: str = Field(min_length=1, description="where KServe reads the version")
     canary_percent: int = Field(
         0, ge=0, le=99, description="share of the traffic during the soak; 0: no canary"
     )
-    soak_seconds: Seconds = Field(300, description="how long the canary has to do well")
+    soak_seconds: Seconds = Field(300, description="seconds for which the canary has to do well")
     max_error_rate: float = Field(
         0.01, ge=0, le=1, description="greatest share of the canary's probes that may fail"
     )
     max_latency_seconds: Seconds = Field(
-        1, description="95 of 100 of the canary's answers have to be faster"
+        1, description="95 of 100 of the canary's answers have to be there by then"
     )
     address: str = Field(
         "",
         pattern=r"^(https?://[^/?#@]+/?)?$",
         description="where to ask the model instead of at its address inside of the cluster",
     )
-    force_conflicts: bool = Field(False, description="take storageUri over from who else set it")
-    timeout_seconds: Seconds = Field(900, description="for each wait")
+    force_conflicts: bool = Field(False, description="take storageUri over from what else manages it, such as kubectl")
+    timeout_seconds: Seconds = Field(900, description="seconds for each wait")
     answers_in_a_row: int = Field(20, ge=1, description="from the new version, and no other")
     least_canary_answers: int = Field(20, ge=1, description="below, a soak says nothing")
     probe_seconds: Seconds = Field(0.2, description="from one probe to the next")
@@ -60,12 +60,11 @@ def checked_plan(**given: object) -> Plan:
         raise UserError(f"{first_fault(error)}; mend it and deploy again") from error
 
 
-def storage_uri(address: str, version: int, served_from: str) -> str:
+def storage_uri(address: str, served_from: str) -> str:
     """Returns where KServe reads a registered version.
 
     Args:
         address: Where the registry says that it lies.
-        version: Its number.
         served_from: The registry's address as KServe sees it, such as pvc://claim/registry; needed
             where the registry is a folder, and not looked at elsewhere.
 

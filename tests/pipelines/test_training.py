@@ -11,12 +11,12 @@ import yaml
 
 from components.errors import UserError
 from pipelines import compile as compiling
-from pipelines.cluster import VOLUME, Cluster
+from pipelines.cluster import STORE_VARIABLES, VOLUME, Cluster
 from pipelines.settings import parameters
 from pipelines.training import NAME
 
 ROOT = Path(__file__).parents[2]
-STEPS = {"ingest", "split", "tune", "train", "evaluate", "register"}
+STEPS = {"ingest", "split", "tune", "train", "evaluate", "register", "deploy"}
 COMPONENTS = "components/*/component.py"
 HEAVY = ("tensorflow", "keras", "keras_tuner", "numpy", "sklearn", "matplotlib", "PIL", "scipy")
 
@@ -37,9 +37,17 @@ def containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name.removeprefix("exec-"): e["container"] for name, e in executors.items()}
 
 
+def _tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the steps' tasks, those behind a condition as well."""
+    found = dict(spec["root"]["dag"]["tasks"])
+    for component in spec["components"].values():
+        found |= component.get("dag", {}).get("tasks", {})
+    return {name: task for name, task in found.items() if not name.startswith("condition-")}
+
+
 @pytest.fixture(scope="module")
 def tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return spec["root"]["dag"]["tasks"]
+    return _tasks(spec)
 
 
 def _kubernetes(text: str) -> dict[str, dict[str, Any]]:
@@ -149,7 +157,19 @@ def test_the_steps_stand_in_their_order(tasks: dict[str, dict[str, Any]]) -> Non
         "train": {"ingest", "split", "tune"},
         "evaluate": {"ingest", "split", "train"},
         "register": {"ingest", "split", "train", "evaluate"},
+        "deploy": set(),  # but for the conditions that it stands behind
     }
+
+
+def test_deploy_waits_for_a_registered_model_and_a_wish(spec: dict[str, Any]) -> None:
+    outer = spec["root"]["dag"]["tasks"]["condition-1"]
+    assert outer["dependentTasks"] == ["register"]
+    wish = outer["triggerPolicy"]["condition"]
+    assert wish == "inputs.parameter_values['pipelinechannel--inference_service'] != ''"
+    inner = spec["components"]["comp-condition-1"]["dag"]["tasks"]["condition-2"]
+    registered = inner["triggerPolicy"]["condition"]
+    assert registered == "inputs.parameter_values['pipelinechannel--register-registered'] == true"
+    assert set(spec["components"]["comp-condition-2"]["dag"]["tasks"]) == {"deploy"}
 
 
 def test_the_best_values_flow_to_train(tasks: dict[str, dict[str, Any]]) -> None:
@@ -213,14 +233,43 @@ def test_shared_memory(kubernetes: dict[str, dict[str, Any]]) -> None:
 
 
 def test_kaggle_credentials_are_an_optional_secret(kubernetes: dict[str, dict[str, Any]]) -> None:
-    (secret,) = kubernetes["ingest"]["secretAsEnv"]
+    secret, _ = kubernetes["ingest"]["secretAsEnv"]
     assert secret["secretName"] == "kaggle-credentials"
     assert secret["optional"] is True
     assert {pair["envVar"]: pair["secretKey"] for pair in secret["keyToEnv"]} == {
         "KAGGLE_USERNAME": "username",
         "KAGGLE_KEY": "key",
     }
-    assert not any("secretAsEnv" in kubernetes[name] for name in STEPS - {"ingest"})
+    for name in STEPS - {"ingest"}:
+        assert "kaggle" not in str(kubernetes[name])
+
+
+def test_credentials_of_stores_reach_the_steps_that_need_them(
+    kubernetes: dict[str, dict[str, Any]],
+) -> None:
+    for name in STEPS:
+        secrets = kubernetes[name].get("secretAsEnv", [])
+        found = [secret for secret in secrets if secret["secretName"] == "store-credentials"]
+        assert bool(found) is (name in ("ingest", "register", "deploy"))
+        for secret in found:
+            assert secret["optional"] is True
+            pairs = {pair["envVar"]: pair["secretKey"] for pair in secret["keyToEnv"]}
+            assert pairs == {variable: variable for variable in STORE_VARIABLES}
+        assert "secretAsVolume" not in kubernetes[name]
+
+
+def test_a_key_of_google_cloud_storage_is_mounted_where_it_is_named() -> None:
+    text = compiling.compiled(Cluster(store_secret="mine", gcs_secret="gcs-key"))
+    settings = _kubernetes(text)
+    executors = next(iter(yaml.safe_load_all(text)))["deploymentSpec"]["executors"]
+    for name in ("ingest", "register", "deploy"):
+        assert "mine" in {secret["secretName"] for secret in settings[name]["secretAsEnv"]}
+        (mount,) = settings[name]["secretAsVolume"]
+        assert mount["secretName"] == "gcs-key"
+        (variable,) = executors[f"exec-{name}"]["container"]["env"]
+        assert variable["name"] == "GOOGLE_APPLICATION_CREDENTIALS"
+        assert variable["value"].startswith(mount["mountPath"] + "/")
+    assert "gcs-key" not in str(settings["train"])
 
 
 def test_no_step_runs_as_root(kubernetes: dict[str, dict[str, Any]]) -> None:
@@ -230,11 +279,13 @@ def test_no_step_runs_as_root(kubernetes: dict[str, dict[str, Any]]) -> None:
         assert int(context["runAsUser"]) == int(context["runAsGroup"]) > 0
 
 
-def test_caching_and_retries_are_for_all_but_register(tasks: dict[str, dict[str, Any]]) -> None:
+def test_caching_and_retries_are_for_what_changes_nothing_outside(
+    tasks: dict[str, dict[str, Any]],
+) -> None:
     for name, task in tasks.items():
         cached = task.get("cachingOptions", {}).get("enableCache", False)
-        assert cached is (name != "register")
-        assert ("retryPolicy" in task) is (name != "register")
+        assert cached is (name not in ("register", "deploy"))
+        assert ("retryPolicy" in task) is (name not in ("register", "deploy"))
         if "retryPolicy" in task:
             assert task["retryPolicy"]["maxRetryCount"] == 2
 
@@ -242,7 +293,7 @@ def test_caching_and_retries_are_for_all_but_register(tasks: dict[str, dict[str,
 def test_caching_and_retries_can_be_off() -> None:
     text = compiling.compiled(Cluster(caching=False, retries=0))
     spec = next(iter(yaml.safe_load_all(text)))
-    for task in spec["root"]["dag"]["tasks"].values():
+    for task in _tasks(spec).values():
         assert not task.get("cachingOptions", {}).get("enableCache", False)
         assert "retryPolicy" not in task
 
@@ -285,10 +336,11 @@ def test_a_volume_is_mounted_where_something_outlives_a_step() -> None:
     shown = spec["root"]["inputDefinitions"]["parameters"]
     assert shown["registry"]["defaultValue"] == f"{VOLUME}/registry"
     assert shown["state_root"]["defaultValue"] == f"{VOLUME}/state"
+    assert shown["served_from"]["defaultValue"] == "pvc://work/registry"
     settings = _kubernetes(text)
     for name in STEPS:
         mounts = settings[name].get("pvcMount", [])
-        if name in ("ingest", "tune", "train", "register"):
+        if name in ("ingest", "tune", "train", "register", "deploy"):
             (mount,) = mounts
             assert mount["mountPath"] == VOLUME
             assert "work" in str(mount)
