@@ -17,6 +17,7 @@ from components.errors import UserError
 from components.evaluate.results import Evaluation
 from components.register.gate import Gate
 from components.registry import Registry
+from tests.registry.model_registry_server import running
 
 _LENIENT = Gate(0.5, 0.5, 0.5, 0.0)
 
@@ -254,6 +255,41 @@ def test_what_is_registered_is_also_in_the_folder(register: Callable, tmp_path: 
     sums = (tmp_path / "model" / "SHA256SUMS").read_bytes()
     assert Path(result.uri, "SHA256SUMS").read_bytes() == sums
     verify(tmp_path / "model")
+
+
+def test_the_champion_is_fetched_from_an_object_store(
+    register: Callable, s3_uri: str, tmp_path: Path
+) -> None:
+    first = register(s3_uri)
+    assert first.uri == f"{s3_uri}/brain-tumor/1"
+    second = register(s3_uri, registered_folder=tmp_path / "model")
+    assert second.version == 2
+    assert f"lies in {s3_uri}/brain-tumor/2" in second.summary.replace("\\", "")
+    registry = Registry.open(s3_uri)
+    assert registry.metadata(2).gate.champion_version == 1
+    registry.fetch(2, tmp_path / "fetched")
+    sums = [(tmp_path / name / "SHA256SUMS").read_bytes() for name in ("fetched", "model")]
+    assert sums[0] == sums[1]
+
+
+def test_the_record_in_kubeflow_model_registry(register: Callable, tmp_path: Path) -> None:
+    with running() as server:
+        result = register(tmp_path, model_registry=server.address)
+        assert result.reasons == (f"recorded in Kubeflow Model Registry {server.address}",)
+        (version,) = server.versions
+        (artifact,) = server.artifacts[version["id"]]
+        assert artifact["uri"] == result.uri
+
+        server.faults["/model_versions"] = 503
+        result = register(tmp_path, model_registry=server.address)
+    assert (result.registered, result.version) == (True, 2)
+    (told,) = result.reasons
+    assert told.startswith(f"not recorded in Kubeflow Model Registry {server.address}: answers 503")
+    assert told in result.summary.replace("\\", "")
+    assert Registry.open(str(tmp_path)).versions() == [1, 2]
+
+    (told,) = register("", model_registry="http://registry").reasons
+    assert told.startswith("not recorded in Kubeflow Model Registry: without a registry")
 
 
 def test_a_champion_of_another_split_is_said_to_be_flattered(
