@@ -103,16 +103,17 @@ def test_the_template_makes_the_secret_that_the_account_names(
 
 
 def test_secrets_have_the_keys_that_their_readers_know() -> None:
-    from pipelines.cluster import Cluster
+    from pipelines.cluster import GCS_KEY, STORE_VARIABLES, Cluster
 
     found = {path.stem: yaml.safe_load(path.read_text()) for path in TEMPLATES}
     for name in ("predictor-gcs", "pipeline-gcs"):
-        assert set(found[name]["stringData"]) == {"gcloud-application-credentials.json"}
+        assert set(found[name]["stringData"]) == {GCS_KEY.rpartition("/")[2]}
     kserve = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert set(found["predictor-s3"]["stringData"]) == kserve
     assert set(found["predictor-s3"]["metadata"]["annotations"]) == {
         f"serving.kserve.io/s3-{name}" for name in ("endpoint", "usehttps", "region")
     }
-    assert set(found["pipeline-s3"]["stringData"]) == kserve | PUBLIC_KEYS
+    assert kserve < set(found["pipeline-s3"]["stringData"]) <= set(STORE_VARIABLES)
+    assert found["pipeline-s3"]["metadata"]["name"] == Cluster().store_secret
     assert set(found["pipeline-kaggle"]["stringData"]) == {"username", "key"}
     assert found["pipeline-kaggle"]["metadata"]["name"] == Cluster().kaggle_secret

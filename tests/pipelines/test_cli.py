@@ -138,6 +138,12 @@ def test_compile_and_check(invoke: Invoke, told: Callable[..., str], tmp_path: P
     assert path.read_bytes() == content
 
 
+def test_compiling_for_a_schedule(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "training.yaml"
+    assert invoke("compile", "-o", path, "--no-caching")[0] == 0
+    assert "enableCache" not in path.read_text()
+
+
 def test_compiling_kubernetes_objects(
     invoke: Invoke, told: Callable[..., str], tmp_path: Path
 ) -> None:
