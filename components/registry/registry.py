@@ -7,6 +7,7 @@ aliases stand in the last event of the history, and the next event is written un
 so of two changes at once the slower is decided anew on what the faster left.
 """
 
+import contextlib
 import itertools
 import re
 import tempfile
@@ -33,7 +34,8 @@ LATEST = "latest"
 _CLAIMS = f"{NAME}/_registry/claims"
 _HISTORY = f"{NAME}/_registry/history"
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
-_EVENT = re.compile(r"([0-9]{8})\.json")
+_FINISHED = re.compile(rf"{NAME}/([1-9][0-9]{{0,8}})/{SUMS}")
+_EVENT = re.compile(rf"{_HISTORY}/[0-9]{{8}}\.json")
 _READERS = 16
 _STALE = timedelta(days=1)
 
@@ -77,14 +79,8 @@ class Registry:
 
     def versions(self) -> list[int]:
         """Returns the finished versions, ascending; what is being written is not among them."""
-        finished = (Path(entry.name) for entry in self._store.list(NAME))
-        return sorted(
-            int(path.parent.name)
-            for path in finished
-            if path.parent.parent == Path(NAME)
-            and path.name == SUMS
-            and _NUMBER.fullmatch(path.parent.name)
-        )
+        found = (_FINISHED.fullmatch(entry.name) for entry in self._store.list(NAME))
+        return sorted(int(match[1]) for match in found if match)
 
     def address(self, version: int) -> str:
         """Returns where a version lies, as KServe's `storageUri` takes it."""
@@ -308,7 +304,7 @@ class Registry:
     def _events(self) -> list[str]:
         """Returns the names of the history's events, oldest first."""
         names = (entry.name for entry in self._store.list(_HISTORY))
-        return sorted(name for name in names if _EVENT.fullmatch(Path(name).name))
+        return sorted(name for name in names if _EVENT.fullmatch(name))
 
     def _read_events(self, names: list[str]) -> list[Event]:
         with ThreadPoolExecutor(_READERS) as pool:
@@ -339,12 +335,11 @@ class Registry:
         """Removes the files of runs that were killed while they uploaded, a day later."""
         unfinished = {int(name) for name in self._numbered_folders()} - set(self.versions())
         for version in unfinished:
-            try:
+            # No claim: somebody copies a version to here. No permission to delete: so be it.
+            with contextlib.suppress(UserError):
                 claim = self._read(f"{_CLAIMS}/{version}", _Claim)
-            except NotFound:  # not ours: somebody copies a version to here
-                continue
-            if datetime.now(UTC) - claim.time > _STALE:
-                self._store.delete(_folder(version))
+                if datetime.now(UTC) - claim.time > _STALE:
+                    self._store.delete(_folder(version))
 
     def _require(self, version: int) -> None:
         """Raises `UserError` unless the version is there and finished."""
@@ -359,9 +354,8 @@ class Registry:
         self._store.download(_folder(version), folder)
         try:
             checksums.verify(folder)
-            where = f"{folder}/{METADATA}"
-            metadata = _parse((folder / METADATA).read_bytes(), ModelMetadata, where)
-            _check_number(metadata.version, version, where)
+            metadata = _parse(_content(folder / METADATA), ModelMetadata, f"{folder}/{METADATA}")
+            _check_number(metadata.version, version, f"{folder}/{METADATA}")
         except UserError as error:
             told = str(error).replace(str(folder), self.address(version))
             raise UserError(told) from error
@@ -377,6 +371,13 @@ def _folder(version: int) -> str:
 def _claim() -> bytes:
     claim = _Claim(time=datetime.now(UTC), author=history.author(), token=uuid.uuid4().hex)
     return claim.model_dump_json().encode()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot read it: {error.strerror}; register again") from error
 
 
 def _parse(content: bytes, kind: type[_Record], where: str) -> _Record:

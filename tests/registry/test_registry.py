@@ -109,6 +109,14 @@ def test_registries_without_a_history_go_on(registry: Registry, add: Add, home: 
     assert add() == [4]
 
 
+def test_a_malformed_claim_stops_nobody(registry: Registry, add: Add, home: Path) -> None:
+    add()
+    (home / "1" / "SHA256SUMS").unlink()
+    (home / "_registry" / "claims" / "1").write_text("?")
+    assert add() == [2]
+    assert (home / "1").exists()
+
+
 def test_references(registry: Registry, add: Add) -> None:
     add(3)
     registry.promote("2")
@@ -280,6 +288,17 @@ def test_malformed_records_are_named(
     (home / "_registry" / "history" / "00000001.json").write_text(content)
     with pytest.raises(UserError, match=r"history/00000001\.json: .*; restore it"):
         registry.aliases()
+
+
+def test_a_version_without_metadata_is_told(registry: Registry, add: Add, home: Path) -> None:
+    add()
+    (home / "1" / "metadata.json").unlink()
+    (home / "1" / "SHA256SUMS").unlink()
+    write_sums(home / "1")
+    with pytest.raises(UserError, match=r"brain-tumor/1/metadata\.json: cannot read it"):
+        registry.verify(1)
+    with pytest.raises(UserError, match=r"brain-tumor/1/metadata\.json: there is no such file"):
+        registry.metadata(1)
 
 
 def test_an_event_under_a_wrong_number_is_told(registry: Registry, add: Add, home: Path) -> None:
