@@ -24,7 +24,7 @@ def ingest(
         dataset: Shards of pixels and a manifest.
         report: What the data is like.
         metrics: Counts, and what metadata alone gives away.
-        source: kaggle://owner/dataset, a folder, a zip, or sample://.
+        source: kaggle://owner/dataset, sample://, or a folder or zip, also in s3:// or gs://.
         source_version: Version of the dataset, for Kaggle; elsewhere it only renews the cache.
         max_bad_share: Greatest share of unusable files.
         seed: Of the report's samples.

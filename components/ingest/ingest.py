@@ -115,20 +115,20 @@ def _decode_all(source: Source, work: Path) -> list[_Chunk]:
     for number, run in enumerate(runs):
         chunk = _finished_chunk(work, number)
         if chunk is None:
-            chunk = _decode_chunk(run, work, number)
+            chunk = _decode_chunk(run, work, number, source.readers)
         else:
             print(f"chunk {number + 1} of {len(runs)} was decoded before", flush=True)
         chunks.append(chunk)
     return chunks
 
 
-def _decode_chunk(files: tuple[SourceFile, ...], work: Path, number: int) -> _Chunk:
+def _decode_chunk(files: tuple[SourceFile, ...], work: Path, number: int, readers: int) -> _Chunk:
     """Decodes a run of files; writes pixels and thumbnails first and the chunk's record last."""
     pixels = np.empty((len(files), *SHAPE), dtype=np.uint8)
     thumbnails = np.empty((len(files), THUMBNAIL, THUMBNAIL), dtype=np.uint8)
     images: list[ImageRecord] = []
     quarantined: list[QuarantinedFile] = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=readers) as pool:
         for result in track(pool.map(_decode_file, files), len(files), "files decoded"):
             if isinstance(result, QuarantinedFile):
                 quarantined.append(result)
@@ -147,6 +147,8 @@ def _decode_file(file: SourceFile) -> tuple[ImageRecord, np.ndarray, np.ndarray]
         return QuarantinedFile(path=file.path, reason=file.problem)
     try:
         content = file.read()
+    except UserError:  # the store failed, and the file may be good
+        raise
     except Exception as error:  # hostile archives raise nearly anything
         return QuarantinedFile(path=file.path, reason=f"unreadable: {error}")
     try:

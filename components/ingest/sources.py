@@ -11,7 +11,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs
@@ -20,11 +20,16 @@ from components.dataset import HEALTHY, TUMOR
 from components.errors import UserError
 from components.images import MAX_BYTES
 from components.ingest.sample import GENERATOR_VERSION, write_sample
+from components.storage import Store, open_store
 
-SUPPORTED = "a folder, a .zip file, kaggle://owner/dataset or sample://"
+SUPPORTED = (
+    "a folder, a .zip file, either of them in s3:// or gs://, kaggle://owner/dataset or sample://"
+)
 
 _CLASS_FOLDERS = {"brain tumor": TUMOR, "brain tumour": TUMOR, "healthy": HEALTHY}
 _JUNK = {"thumbs.db", "desktop.ini", "__macosx"}
+_STORES = ("s3", "gs")
+_STORE_READERS = 8  # a store's answers are waited for, not computed
 _MAX_RATIO = 200  # image files are compressed already: what still shrinks this much is a bomb
 
 
@@ -37,7 +42,8 @@ class SourceFile:
         label: Class index, from the nearest class folder above it.
         size: Bytes, as the source declares them.
         stamp: Changes when the content does: a checksum, or a time of change.
-        read: Returns the content, never more than the largest allowed size plus one byte.
+        read: Returns the content, never more than the largest allowed size plus one byte. It
+            raises a UserError where not the file but the store that holds it is at fault.
         problem: Why the file must not be read, or None.
     """
 
@@ -57,11 +63,13 @@ class Source:
         uri: As given.
         version: The provider's version of the data; empty where there is none.
         files: In a fixed order: by class, then by path.
+        readers: How many files are best read at once.
     """
 
     uri: str
     version: str
     files: tuple[SourceFile, ...]
+    readers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 of the listing: it changes when a file comes, goes or changes."""
@@ -74,7 +82,8 @@ def open_source(uri: str, version: str = "") -> Iterator[Source]:
     """Opens a source of images.
 
     Args:
-        uri: A folder, a zip, `kaggle://owner/dataset` or `sample://`.
+        uri: A folder or zip, here or in S3 or Google Cloud Storage, `kaggle://owner/dataset` or
+            `sample://`.
         version: For Kaggle, the dataset's version; empty for the newest.
 
     Yields:
@@ -84,7 +93,8 @@ def open_source(uri: str, version: str = "") -> Iterator[Source]:
         UserError: There is no such source, or it cannot be opened.
     """
     with ExitStack() as stack:
-        scheme = uri.split("://", 1)[0] if "://" in uri else ""
+        scheme = _scheme(uri)
+        readers = os.cpu_count() or 1
         if scheme == "kaggle":
             folder, version = _download_from_kaggle(uri, version)
             files = _folder_files(folder)
@@ -92,6 +102,13 @@ def open_source(uri: str, version: str = "") -> Iterator[Source]:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="sample-")))
             write_sample(folder, **sample_options(uri))
             files, version = _folder_files(folder), GENERATOR_VERSION
+        elif scheme in _STORES and _is_zip(uri):
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="source-")))
+            store, name = _zip_in_store(uri)
+            store.fetch(name, folder / "source.zip")
+            files = _zip_files(stack.enter_context(_open_zip(folder / "source.zip", uri)))
+        elif scheme in _STORES:
+            files, readers = _store_files(open_store(uri, "source")), _STORE_READERS
         elif scheme and scheme != "file":
             raise UserError(f"source {uri}: cannot read {scheme}://; give {SUPPORTED}")
         else:
@@ -99,10 +116,11 @@ def open_source(uri: str, version: str = "") -> Iterator[Source]:
             if os.path.isdir(path):
                 files = _folder_files(Path(path))
             elif os.path.isfile(path):
-                files = _zip_files(stack.enter_context(_open_zip(Path(path))))
+                files = _zip_files(stack.enter_context(_open_zip(Path(path), uri)))
             else:
                 raise UserError(f"source {uri}: no such file or folder; give {SUPPORTED}")
-        yield Source(uri, version, tuple(sorted(files, key=lambda file: (file.label, file.path))))
+        files.sort(key=lambda file: (file.label, file.path))
+        yield Source(uri, version, tuple(files), readers)
 
 
 def source_fingerprint(uri: str, version: str = "") -> str:
@@ -113,13 +131,18 @@ def source_fingerprint(uri: str, version: str = "") -> str:
         version: Likewise.
 
     Returns:
-        The fingerprint of a folder or zip; the given version for a remote or made source.
+        The fingerprint of a folder or zip, here or in a store, without reading the images; the
+        given version for a Kaggle or made source.
 
     Raises:
         UserError: As for `open_source`.
     """
     if uri.startswith(("kaggle://", "sample://")):
         return version
+    if _scheme(uri) in _STORES and _is_zip(uri):
+        store, name = _zip_in_store(uri)
+        entry = store.stat(name)
+        return hashlib.sha256(f"{uri}\t{entry.size}\t{entry.stamp}".encode()).hexdigest()
     with open_source(uri, version) as source:
         return source.fingerprint()
 
@@ -155,6 +178,48 @@ def sample_options(uri: str) -> dict[str, int]:
     return options
 
 
+def _scheme(uri: str) -> str:
+    return uri.split("://", 1)[0] if "://" in uri else ""
+
+
+def _is_zip(uri: str) -> bool:
+    return uri.lower().endswith(".zip") and uri.count("/") > 2  # and no bucket of such a name
+
+
+def _zip_in_store(uri: str) -> tuple[Store, str]:
+    folder, name = uri.rsplit("/", 1)
+    return open_store(folder, "source"), name
+
+
+def _store_files(store: Store) -> list[SourceFile]:
+    files = []
+    empty = True
+    for entry in store.list():
+        empty = False
+        label = class_of(entry.name)
+        if label is None or _is_junk(entry.name):
+            continue
+        files.append(
+            SourceFile(
+                entry.name,
+                label,
+                entry.size,
+                entry.stamp,
+                lambda name=entry.name: store.read(name, MAX_BYTES),  # type: ignore[misc]
+                _size_problem(entry.size),
+            )
+        )
+    if empty:
+        raise UserError(f"source {store.uri}: there is no such folder; give {SUPPORTED}")
+    return files
+
+
+def _size_problem(size: int) -> str | None:
+    if size > MAX_BYTES:
+        return f"too-large: {size:,} bytes, at most {MAX_BYTES:,} are allowed"
+    return None
+
+
 def _is_junk(path: str) -> bool:
     parts = PurePosixPath(path).parts
     return any((part.startswith(".") and part != "..") or part.lower() in _JUNK for part in parts)
@@ -177,11 +242,9 @@ def _folder_files(folder: Path) -> list[SourceFile]:
             if label is None or _is_junk(relative):
                 continue
             info = path.lstat()
-            problem = None
+            problem = _size_problem(info.st_size)
             if not stat.S_ISREG(info.st_mode):
                 problem = "not a regular file" if not path.is_symlink() else "a link"
-            elif info.st_size > MAX_BYTES:
-                problem = f"too-large: {info.st_size:,} bytes, at most {MAX_BYTES:,} are allowed"
             files.append(
                 SourceFile(
                     relative,
@@ -200,12 +263,12 @@ def _read_file(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _open_zip(path: Path) -> zipfile.ZipFile:
+def _open_zip(path: Path, uri: str) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except Exception as error:  # hostile archives raise nearly anything
         raise UserError(
-            f"source {path}: cannot read it as a zip: {error}; give {SUPPORTED}"
+            f"source {uri}: cannot read it as a zip: {error}; give {SUPPORTED}"
         ) from error
 
 
@@ -247,7 +310,7 @@ def _entry_problem(info: zipfile.ZipInfo) -> str | None:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "packed in a way other than deflate"  # whose output zipfile does not bound
     if info.file_size > MAX_BYTES:
-        return f"too-large: {info.file_size:,} bytes, at most {MAX_BYTES:,} are allowed"
+        return _size_problem(info.file_size)
     if info.file_size > _MAX_RATIO * max(info.compress_size, 1024):
         return f"a zip bomb: {info.compress_size:,} bytes that unpack to {info.file_size:,}"
     return None

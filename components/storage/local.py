@@ -102,6 +102,14 @@ class LocalStore(Store):
         return sorted(name for name in names if name_fault(name) is None)
 
     @override
+    def stat(self, name: str) -> Entry:
+        with self._told(name):
+            info = self._path(name).lstat()
+            if not stat.S_ISREG(info.st_mode):
+                raise FileNotFoundError
+        return Entry(name, info.st_size, str(info.st_mtime_ns))
+
+    @override
     def read(self, name: str, limit: int = LIMIT) -> bytes:
         with self._told(name), open(self._path(name), "rb", opener=_no_link) as file:
             content = file.read(limit + 1)

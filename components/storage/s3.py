@@ -136,13 +136,7 @@ class S3Store(ObjectStore):
         return True
 
     def _exists(self, key: str) -> bool:
-        try:
-            self._client.stat_object(self._bucket, key)
-        except S3Error as error:
-            if error.code == "NoSuchKey":
-                return False
-            raise
-        return True
+        return any(found == key for found, _, _ in self._entries(key))
 
     def _put_if_absent(self, key: str, content: bytes) -> tuple[int, int]:
         """Returns the status, 200 or 412, and how many attempts it took."""

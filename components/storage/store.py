@@ -73,6 +73,17 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def stat(self, name: str) -> Entry:
+        """Returns what a listing says of one object.
+
+        Args:
+            name: The object.
+
+        Raises:
+            NotFound: There is no such object.
+        """
+
+    @abstractmethod
     def read(self, name: str, limit: int = LIMIT) -> bytes:
         """Returns the content of an object.
 

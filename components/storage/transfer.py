@@ -165,6 +165,15 @@ class ObjectStore(Store):
         return sorted(name for name in names if name_fault(name) is None and "/" not in name)
 
     @override
+    def stat(self, name: str) -> Entry:
+        key = self._key(name)
+        with self._told(name):
+            for found, size, stamp in self._entries(key):
+                if found == key:
+                    return Entry(name, size, stamp)
+        raise NotFound(f"{self.what} {self.address(name)}: there is no such object; check the name")
+
+    @override
     def read(self, name: str, limit: int = LIMIT) -> bytes:
         def read() -> bytes:
             content = bytearray()
@@ -228,8 +237,9 @@ class ObjectStore(Store):
 
     @override
     def fetch(self, name: str, path: Path) -> None:
+        meter = Meter(self.stat(name).size, "bytes downloaded")
         with whole_file(path) as beside:
-            self._fetch(name, beside, path, None)
+            self._fetch(name, beside, path, meter)
 
     @override
     def delete(self, name: str, first: str = "") -> None:
@@ -240,7 +250,7 @@ class ObjectStore(Store):
                 self._remove([leader])
             self._remove([key for key in keys if key != leader])
 
-    def _fetch(self, name: str, path: Path, told: Path, meter: Meter | None) -> None:
+    def _fetch(self, name: str, path: Path, told: Path, meter: Meter) -> None:
         """Writes an object to a file that must not exist; errors of the disk name `told`."""
         key = self._key(name)
 
@@ -250,8 +260,7 @@ class ObjectStore(Store):
             for piece in self._content(key):
                 with on_disk(told):
                     file.write(piece)
-                if meter:
-                    meter.add(len(piece))
+                meter.add(len(piece))
 
         with open(path, "xb") as file, self._told(name):
             _undamaged(lambda: write(file))

@@ -105,6 +105,10 @@ def test_listings(store: Store) -> None:
     entry = next(store.list("b-old"))
     assert entry == Entry("b-old/3", 7, entry.stamp)
     assert entry.stamp
+    assert store.stat("b-old/3") == entry
+    for name in ("b-old/", "b-old", "b-ol", "b-old/33"):
+        with pytest.raises(UserError):
+            store.stat(name)
 
 
 def test_a_stamp_changes_with_the_content(store: Store) -> None:
