@@ -104,3 +104,8 @@ def test_three_replicas_and_a_budget(overlay: Callable[[str], Objects]) -> None:
     found = overlay("s3")
     assert found.predictor["minReplicas"] == 3
     assert found.one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+def test_kserve_does_not_take_the_budget_for_its_own(served: Objects) -> None:
+    kserves = served.one("InferenceService")["metadata"]["name"] + "-predictor"
+    assert served.one("PodDisruptionBudget")["metadata"]["name"] != kserves
