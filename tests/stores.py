@@ -65,8 +65,9 @@ class _Server:
 class S3Server(_Server):
     """`weed mini` with one bucket, an administrator and a reader."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         super().__init__(folder)
+        self._flags = flags
         ports = free_ports(2 * len(_PARTS))
         self._ports = [f"-{part}.port={ports.pop()}" for part in _PARTS if part != "s3"]
         self._ports += [f"-{part}.port.grpc={ports.pop()}" for part in _PARTS]
@@ -118,6 +119,7 @@ class S3Server(_Server):
             "-s3.autoCreateBucket=false",
             f"-s3.port={self.port}",
             *self._ports,
+            *self._flags,
         ]
 
     def _ready(self) -> bool:

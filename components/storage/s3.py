@@ -76,11 +76,13 @@ class S3Store(ObjectStore):
             ca_certs=os.environ.get("AWS_CA_BUNDLE") or None,
         )
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        if not region and not url.netloc.endswith(".amazonaws.com"):  # AWS itself is asked
+            region = "us-east-1"
         with self._told(""):
             self._client = Minio(
                 url.netloc,
                 secure=url.scheme == "https",
-                region=region or (None if self.endpoint == _AWS else "us-east-1"),
+                region=region or None,
                 credentials=_credentials(),
                 http_client=self._http,
             )
@@ -272,9 +274,11 @@ class _RepeatingPool(urllib3.PoolManager):
 
 
 def _say(state: tenacity.RetryCallState) -> None:
-    error = state.outcome and state.outcome.exception()
-    what = reason(error) if isinstance(error, Exception) else "the server is busy"
-    print(f"S3: {what}; trying again", flush=True)
+    """Says once for each request that it is repeated."""
+    if state.attempt_number == 1:
+        error = state.outcome and state.outcome.exception()
+        what = reason(error) if isinstance(error, Exception) else "the server is busy"
+        print(f"S3: {what}; trying again for {transfer.RETRY_SECONDS:.0f} s", flush=True)
 
 
 def _may_pass(state: tenacity.RetryCallState) -> bool:

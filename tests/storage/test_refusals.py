@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from urllib3.exceptions import InsecureRequestWarning
 
 from components.errors import UserError
 from components.storage import Store, open_store, transfer
@@ -156,6 +157,41 @@ def test_no_permission_in_s3(s3_uri: str, model: Path, monkeypatch: pytest.Monke
     refused(lambda: reader.upload(model, "2"), "no permission", "/2/")
     refused(lambda: reader.delete("1"), "delete")
     assert len(list(reader.list())) == 4
+
+
+def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key, port = tmp_path / "certificate.pem", tmp_path / "key.pem", free_ports(1)[0]
+    make = f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=test -out {certificate}"
+    try:
+        subprocess.run(
+            [*make.split(), "-keyout", key, "-addext", "subjectAltName=IP:127.0.0.1"],
+            check=True,
+            capture_output=True,
+        )
+    except FileNotFoundError:
+        pytest.skip("openssl makes the certificate")
+    server = S3Server(
+        tmp_path / "server",
+        f"-s3.port.https={port}",
+        f"-s3.cert.file={certificate}",
+        f"-s3.key.file={key}",
+    )
+    server.start()
+    use(monkeypatch, server.environment | {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}"})
+    refused(
+        lambda: open_store("s3://models/a", "registry").read("x"),
+        "certificate that cannot be trusted",
+        "AWS_CA_BUNDLE",
+    )
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    assert open_store("s3://models/a", "registry").create("x", b"x")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(key))
+    refused(lambda: open_store("s3://models/a", "registry").read("x"), "AWS_CA_BUNDLE")
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    monkeypatch.setenv("S3_VERIFY_SSL", "0")
+    with pytest.warns(InsecureRequestWarning):
+        assert open_store("s3://models/a", "registry").read("x") == b"x"
+    server.kill()
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
