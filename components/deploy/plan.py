@@ -22,8 +22,12 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    inference_service: Name = Field(description="name of the InferenceService, which is the served model's as well")
-    namespace: Namespace = Field("", description="its namespace; empty: that of the pod, or of the kubeconfig")
+    inference_service: Name = Field(
+        description="name of the InferenceService, which is the served model's as well"
+    )
+    namespace: Namespace = Field(
+        "", description="its namespace; empty: that of the pod, or of the kubeconfig"
+    )
     version: int = Field(ge=1)
     storage_uri: str = Field(min_length=1, description="where KServe reads the version")
     canary_percent: int = Field(
@@ -41,7 +45,9 @@ class Plan(BaseModel):
         pattern=r"^(https?://[^/?#@]+/?)?$",
         description="where to ask the model instead of at its address inside of the cluster",
     )
-    force_conflicts: bool = Field(False, description="take storageUri over from what else manages it, such as kubectl")
+    force_conflicts: bool = Field(
+        False, description="take storageUri over from what else manages it, such as kubectl"
+    )
     timeout_seconds: Seconds = Field(900, description="seconds for each wait")
     answers_in_a_row: int = Field(20, ge=1, description="from the new version, and no other")
     least_canary_answers: int = Field(20, ge=1, description="below, a soak says nothing")

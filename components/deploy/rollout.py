@@ -130,7 +130,14 @@ class Rollout:
                     f"{self._name}: this KServe drops spec.canary, which Standard mode needs for a "
                     "canary; install KServe 0.20 or newer, or set canary_percent to 0"
                 )
-        return difference(live.document, self._try(live, wish).document)
+        after = self._try(live, wish)
+        if after.spec.canary or after.spec.predictor.canary_traffic_percent is not None:
+            raise UserError(
+                f"{self._name}: a canary that {' and '.join(after.other_owners())} set would stay; "
+                "take canaryTrafficPercent and spec.canary out of what is applied there, the "
+                "rollout sets and removes them itself"
+            )
+        return difference(live.document, after.document)
 
     def _try(self, live: InferenceService, wish: Wish) -> InferenceService:
         document = applied(live, wish)

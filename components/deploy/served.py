@@ -1,6 +1,8 @@
 """The served model, asked over HTTP: which version answers, and whether as it should."""
 
 import base64
+import itertools
+import socket
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -48,7 +50,11 @@ class Probe:
 
 
 class ServedModel:
-    """A model behind an address; each question takes a new connection, so each pod gets some."""
+    """A model behind an address; each question is a new connection, to the host's IPs in turn.
+
+    So each pod is asked: behind a headless Service each has an address of its own, and a Service
+    with one address picks a pod for each connection.
+    """
 
     def __init__(self, address: str, name: str, host: str = "") -> None:
         """Takes the address.
@@ -59,10 +65,13 @@ class ServedModel:
             host: What to say in the Host header; empty for what the address says.
         """
         self.address = address.rstrip("/")
-        self._url = f"{self.address}/v2/models/{name}/infer"
-        self._headers = {"Host": host} if host else {}
+        self._path = f"/v2/models/{name}/infer"
+        self._headers = {"Host": host or urlsplit(self.address).netloc}
+        self._turns = itertools.count()
         self._client = httpx.Client(
-            timeout=_TIMEOUT, limits=httpx.Limits(max_keepalive_connections=0)
+            timeout=_TIMEOUT,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            trust_env=self.address.startswith("https:"),  # a pod is not behind a proxy
         )
 
     def ask(self, image: SmokeImage) -> Probe:
@@ -79,7 +88,7 @@ class ServedModel:
             fault = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         except ValidationError as error:
             fault = f"an answer that is not of Open Inference: {first_fault(error)}"
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             fault = str(error)
         else:
             return Probe(version, seconds, mismatch=_mismatch(answer, image))
@@ -90,12 +99,14 @@ class ServedModel:
 
         Raises:
             httpx.HTTPError: There was none, or it is an error.
-            ValueError: It is too large for one.
+            OSError: The host has no address.
+            ValueError: The answer is too large for one.
         """
         data = base64.b64encode(png).decode()
         inputs = [{"name": "image_bytes", "shape": [1], "datatype": "BYTES", "data": [data]}]
+        url = self._next_address() + self._path
         with self._client.stream(
-            "POST", self._url, json={"inputs": inputs}, headers=self._headers
+            "POST", url, json={"inputs": inputs}, headers=self._headers
         ) as response:
             response.raise_for_status()
             content = b""
@@ -104,6 +115,16 @@ class ServedModel:
                 if len(content) > _MAX_BYTES:
                     raise ValueError(f"an answer of more than {_MAX_BYTES:,} bytes")
         return content
+
+    def _next_address(self) -> str:
+        parts = urlsplit(self.address)
+        if parts.scheme == "https":  # a certificate is for the name
+            return self.address
+        port = parts.port or 80
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        hosts = sorted({str(entry[4][0]) for entry in found})
+        host = hosts[next(self._turns) % len(hosts)]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def in_cluster_address(name: str, namespace: str, told: str) -> str:

@@ -1,5 +1,6 @@
 """Rollouts onto a small cluster: all that can go wrong ends with the former version serving."""
 
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -470,6 +471,38 @@ def test_a_kserve_without_canaries_in_standard_mode(cluster: Cluster) -> None:
     line = fails(cluster, canary_percent=20)
     assert "this KServe drops spec.canary" in line
     assert cluster.api[NAME] == before
+
+
+@pytest.mark.parametrize("percent", [0, 20])
+def test_a_canary_of_another_hand_is_in_the_way(cluster: Cluster, percent: int) -> None:
+    cluster.start_with(5, "Knative")
+    document: dict[str, Any] = {"metadata": {"name": NAME}, "spec": {"predictor": {}}}
+    document["spec"]["predictor"]["canaryTrafficPercent"] = 20
+    cluster.api.kubectl_apply(document, "flux")
+    before = cluster.api[NAME]["spec"]
+    line = fails(cluster, canary_percent=percent, force_conflicts=True)
+    assert "a canary that flux set would stay" in line
+    assert cluster.api[NAME]["spec"] == before
+
+
+def test_each_address_of_a_headless_service_is_asked(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+
+    def two(host: str, *arguments: Any, **named: Any) -> Any:
+        found = resolve("127.0.0.1", *arguments, **named)
+        if not host.endswith(".cluster.local"):
+            return resolve(host, *arguments, **named)
+        (family, kind, protocol, name, (_, port)), *_ = found
+        gone = (family, kind, protocol, name, ("127.0.0.9", 9))  # a pod that has ended
+        return [(family, kind, protocol, name, ("127.0.0.1", port)), gone]
+
+    cluster.start_with()
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    line = fails(cluster, timeout_seconds=0.4)
+    assert "did not answer 6 times in a row" in line
+    assert "ConnectError" in line
 
 
 def test_a_canary_behind_an_ingress_is_told_by_its_version(cluster: Cluster) -> None:
