@@ -12,23 +12,49 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import orjson
+from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 from PIL import Image
 
 PORT = 18470
+INFER = "/inference.GRPCInferenceService/ModelInfer"
 PREDICT = "/v1/models/brain-tumor:predict"
 READY = "/v2/models/brain-tumor/ready"
 CLIENTS = 64
 
 
+def grpc_messages() -> dict[str, bytes]:
+    """Returns one gRPC message of each kind that could, all within the limit of 4 MiB."""
+
+    def message(**contents: list[Any]) -> bytes:
+        request = ModelInferRequest(model_name="brain-tumor")
+        tensor = request.inputs.add(name="images", datatype="UINT8", shape=[8, 150, 150, 3])
+        for field, values in contents.items():
+            getattr(tensor.contents, field).extend(values)
+        return request.SerializeToString()
+
+    file = ModelInferRequest(model_name="brain-tumor", raw_input_contents=[bytes(2**22 - 100)])
+    file.inputs.add(name="image_bytes", datatype="BYTES", shape=[1])
+    many = ModelInferRequest(model_name="brain-tumor", raw_input_contents=[b""] * (2**21 - 50))
+    return {
+        "gRPC: 8 images as numbers": message(uint_contents=[200] * (8 * 150 * 150 * 3)),
+        "gRPC: 4 MiB of raw bytes": file.SerializeToString(),
+        "gRPC: 4 million numbers": message(uint_contents=[1] * (2**22 - 100)),
+        "gRPC: 2 million empty files": message(bytes_contents=[b""] * (2**21 - 50)),
+        "gRPC: 2 million inputs": many.SerializeToString(),
+    }
+
+
 def bodies() -> dict[str, bytes]:
-    """Returns one body of each kind that could hold the predictor up."""
+    """Returns one REST body of each kind that could hold the predictor up."""
     rng = np.random.default_rng(0)
     file = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (512, 512), np.uint8)).save(file, "JPEG")
@@ -99,6 +125,29 @@ async def flood(url: str, body: bytes, seconds: float) -> Counter[int]:
     return codes
 
 
+async def grpc_flood(message: bytes, seconds: float) -> Counter[str]:
+    """Sends one gRPC message from many clients.
+
+    Returns:
+        How many answers of each status they got.
+    """
+    codes: Counter[str] = Counter()
+    until = time.perf_counter() + seconds
+
+    async def send() -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{PORT + 1}", options=options) as channel:
+            while time.perf_counter() < until:
+                try:
+                    await channel.unary_unary(INFER)(message, timeout=120)
+                    codes["OK"] += 1
+                except grpc.aio.AioRpcError as error:
+                    codes[error.code().name] += 1
+
+    await asyncio.gather(*(send() for _ in range(CLIENTS)))
+    return codes
+
+
 def watch(seconds: float) -> list[float]:
     """Asks for readiness again and again, as a probe does, from a process of its own.
 
@@ -125,11 +174,15 @@ def main() -> None:
     parser.add_argument("--model", default="runs/demo/registry/brain-tumor/1")
     parser.add_argument("--seconds", type=float, default=8, help="of each flood")
     options = parser.parse_args()
+    seconds = options.seconds
     with predictor(options.model) as url, ProcessPoolExecutor(1) as prober:
         print(f"{CLIENTS} clients; readiness while they send, ms")
-        for name, body in bodies().items():
-            watching = prober.submit(watch, options.seconds)
-            codes = asyncio.run(flood(url, body, options.seconds))
+        floods: dict[str, Coroutine[Any, Any, Counter[Any]]]
+        floods = {name: flood(url, body, seconds) for name, body in bodies().items()}
+        floods |= {name: grpc_flood(body, seconds) for name, body in grpc_messages().items()}
+        for name, sending in floods.items():
+            watching = prober.submit(watch, seconds)
+            codes = asyncio.run(sending)
             waits = watching.result()
             p99, most = np.percentile(waits, [99, 100]) * 1000
             answers = ", ".join(f"{count} of {code}" for code, count in sorted(codes.items()))

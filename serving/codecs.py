@@ -1,15 +1,16 @@
 """Wire formats -> images, still encoded or already pixels; knows nothing of HTTP or gRPC."""
 
-import base64
 import binascii
 import string
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import orjson
+import pybase64
 from kserve import InferInput, InferRequest
 from kserve.protocol.infer_type import RequestedOutput
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -89,7 +90,7 @@ def v1_payload(body: bytes, content_type: str, max_values: int) -> Any:
     return parse_json(body, max_values) if is_json else body
 
 
-def v1_items(payload: Any, max_instances: int) -> list[Item]:
+def v1_items(payload: Any, max_instances: int) -> Iterator[Item]:
     """Finds the images of a v1 request.
 
     Args:
@@ -97,20 +98,20 @@ def v1_items(payload: Any, max_instances: int) -> list[Item]:
         max_instances: Refuse more.
 
     Returns:
-        One item an instance, in order.
+        One item an instance, in order; each is read when it is asked for.
 
     Raises:
         PredictorError: Names the first instance that is malformed.
     """
     if isinstance(payload, bytes):
-        return [payload]
+        return iter([payload])
     instances = payload.get("instances") if isinstance(payload, dict) else None
     if not isinstance(instances, list) or not instances:
         raise PredictorError(
             "malformed", f'"instances" has to be a list of at least one of {_FORMS}'
         )
     _check_count(len(instances), max_instances)
-    return list(_each(instances))
+    return _each(instances)
 
 
 def _each(instances: list[Any]) -> Iterator[Item]:
@@ -150,7 +151,7 @@ def _from_base64(text: str) -> bytes:
     if text.startswith("data:"):  # as browsers make them
         text = text.partition(",")[2]
     try:
-        return base64.b64decode(text, validate=True)
+        return pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise PredictorError("malformed", f"the base64 text is broken: {error}") from error
 
@@ -344,16 +345,21 @@ def _uint8(tensor: InferInput, size: int) -> np.ndarray:
 
 def _flattened(tensor: InferInput) -> list[Any]:
     """Returns the numbers of nested lists in one list."""
+    values = tensor.data
     try:
-        return np.asarray(tensor.data).ravel().tolist()
-    except ValueError as error:
+        while isinstance(values[0], list):
+            if len(set(map(len, values))) > 1:
+                raise PredictorError("malformed", f"{tensor.name}: data are ragged")
+            values = list(chain.from_iterable(values))
+    except (TypeError, IndexError) as error:
         raise PredictorError("malformed", f"{tensor.name}: data are ragged") from error
+    return values
 
 
 def _encoded(tensor: InferInput, count: int) -> list[Item]:
     """Returns the elements of a BYTES tensor; text is base64."""
     if tensor._raw_data is not None:
-        elements: list[Any] = list(_length_prefixed(tensor))
+        elements: list[Any] = list(_length_prefixed(tensor, count))
     else:
         data = tensor.data if isinstance(tensor.data, list) else []
         elements = [part for row in data for part in (row if isinstance(row, list) else [row])]
@@ -381,9 +387,10 @@ def _encoded_item(element: Any) -> bytes:
     return element
 
 
-def _length_prefixed(tensor: InferInput) -> Iterator[bytes]:
+def _length_prefixed(tensor: InferInput, count: int) -> Iterator[bytes]:
+    """Yields that many elements; more are not looked for, since zeros would be millions of them."""
     raw, position = tensor._raw_data, 0
-    while position < len(raw):
+    for _ in range(count):
         if position + 4 > len(raw):
             raise PredictorError("malformed", f"{tensor.name}: a length is cut off")
         (length,) = struct.unpack_from("<I", raw, position)
@@ -392,6 +399,10 @@ def _length_prefixed(tensor: InferInput) -> Iterator[bytes]:
             raise PredictorError("malformed", f"{tensor.name}: an element is cut off")
         yield raw[position : position + length]
         position += length
+    if position < len(raw):
+        raise PredictorError(
+            "malformed", f"{tensor.name}: {len(raw) - position} bytes more than its shape has"
+        )
 
 
 def _check_count(count: int, most: int) -> None:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import metrics
 from serving.errors import RETRY_AFTER_SECONDS, PredictorError
+from serving.intake import Intake
 from serving.settings import Settings
 
 _log = logging.getLogger("brain_tumor")
@@ -20,13 +21,12 @@ _JSON = [(b"content-type", b"application/json")]
 class Guard:
     """Limits a request's body, declared or streamed, and turns every error into one line."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        """Args: app: what it stands before; settings: the limits."""
+    def __init__(self, app: ASGIApp, intake: Intake, settings: Settings) -> None:
+        """Args: app: what it stands before; intake: shared with gRPC; settings: the limits."""
         self._app = app
+        self._intake = intake
         self._most = settings.max_body_bytes
-        self._most_held = settings.max_held_bytes
         self._seconds = settings.body_seconds
-        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request.
@@ -59,7 +59,7 @@ class Guard:
             if not answered:
                 await send_error(PredictorError("internal", "internal error"), counted)
         finally:
-            self._held -= body.received
+            self._intake.release(body.received)
         operation = _operation(scope["path"])
         metrics.RESPONSES.labels("rest", operation, answered).inc()
         if operation != "other":
@@ -85,14 +85,12 @@ class Guard:
                 ) from error
             size = len(message.get("body", b""))
             body.received += size
-            self._held += size
             body.whole = not message.get("more_body", False)
+            self._intake.hold(size)
             if body.received > self._most:
                 raise self._too_large()
-            if self._held > self._most_held:
-                raise PredictorError(
-                    "overloaded", "too many bytes wait to be answered; try again shortly"
-                )
+            if not body.whole:
+                await self._intake.next_chunk()
             return message
 
         return limited

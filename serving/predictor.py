@@ -31,10 +31,10 @@ from serving.codecs import (
 from serving.errors import PredictorError
 from serving.explain import Explanation, explanation
 from serving.fetch import Fetcher
+from serving.intake import Intake
 from serving.settings import Settings
 
 _DECODE_THREADS = 2
-_LARGE = 64 * 2**10
 _TOO_LARGE = {"too-large", "too-many-pixels"}
 _log = logging.getLogger("brain_tumor")
 
@@ -68,21 +68,24 @@ class Predictor(kserve.Model):
     threads, and the model runs in one.
     """
 
-    def __init__(self, name: str, classifier: Classifier, settings: Settings) -> None:
+    def __init__(
+        self, name: str, classifier: Classifier, intake: Intake, settings: Settings
+    ) -> None:
         """Takes a loaded model, so that it is ready from the start.
 
         Args:
             name: Under which it is served.
             classifier: The model, warmed.
+            intake: Shared with whatever takes requests in.
             settings: Limits.
         """
         super().__init__(name)
         self.classifier = classifier
         self.draining = False
+        self._intake = intake
         self._settings = settings
         self._fetcher = Fetcher(settings)
         self._decoders = ThreadPoolExecutor(_DECODE_THREADS, thread_name_prefix="decode")
-        self._reading = asyncio.Lock()
         self._batcher = Batcher(
             classifier.classify,
             settings.largest_batch,
@@ -162,12 +165,14 @@ class Predictor(kserve.Model):
         Raises:
             PredictorError: It is malformed.
         """
-
-        def read() -> Call:
+        items = []
+        async with self._intake.parsing(len(body)) as pause:
             payload = v1_payload(body, content_type, self._settings.max_json_values)
-            return Call(v1_items(payload, self._settings.max_instances), None)
-
-        return await self._read(read, body)
+            await pause()
+            for item in v1_items(payload, self._settings.max_instances):
+                items.append(item)
+                await pause()
+        return Call(items, None)
 
     async def read_v2(self, body: bytes, json_length: str | None) -> Call:
         """Reads a body of v2.
@@ -182,28 +187,10 @@ class Predictor(kserve.Model):
         Raises:
             PredictorError: It is malformed.
         """
-
-        def read() -> Call:
+        async with self._intake.parsing(len(body)) as pause:
             request = v2_request(body, json_length, self.name, self._settings.max_json_values)
+            await pause()
             return Call(v2_items(request, self._settings.max_instances), request)
-
-        return await self._read(read, body)
-
-    async def _read(self, read: Callable[[], Call], body: bytes) -> Call:
-        """Reads a body; after a large one no other large one for as long as it took.
-
-        Parsing keeps Python's lock, in a thread as well as here, and a loop that has to win it back
-        for each of its callbacks stands still. So nothing but the pauses lets readiness through.
-        """
-        if len(body) < _LARGE:
-            return read()
-        loop = asyncio.get_running_loop()
-        await self._reading.acquire()
-        started = loop.time()
-        try:
-            return read()
-        finally:
-            loop.call_later(loop.time() - started, self._reading.release)
 
     async def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Call:
         """Reads what has not been read yet.
@@ -224,7 +211,7 @@ class Predictor(kserve.Model):
         most = self._settings.max_instances
         if isinstance(payload, InferRequest):
             return Call(v2_items(payload, most), payload)
-        return Call(v1_items(payload, most), None)
+        return Call(list(v1_items(payload, most)), None)
 
     async def predict(
         self,

@@ -11,13 +11,15 @@ from typing import Any
 import uvloop
 from kserve import ModelServer
 from kserve.errors import InvalidInput, ModelNotFound, ServerNotReady
-from kserve.model_server import app, args
+from kserve.model_server import app
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
 from serving import metrics
 from serving.classifier import Classifier
 from serving.errors import PredictorError
+from serving.grpc_server import GrpcServer
+from serving.intake import Intake
 from serving.middleware import Guard
 from serving.predictor import Predictor
 from serving.routes import add_routes
@@ -41,12 +43,13 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
     """
     classifier = Classifier(folder, _cpus())
     classifier.warm(settings.largest_batch)
-    predictor = Predictor(name or classifier.model.name, classifier, settings)
+    intake = Intake(settings.max_held_bytes)
+    predictor = Predictor(name or classifier.model.name, classifier, intake, settings)
     _describe(predictor)
     gc.collect()
     gc.freeze()  # what lives now lives on: no collection needs to look at it again
     gc.set_threshold(_COLLECT_AFTER)  # nor at every few hundred values of a parsed body
-    _Server(predictor, settings).start([predictor])
+    _Server(predictor, intake, settings).start([predictor])
     _log.info("stopped")
 
 
@@ -82,12 +85,11 @@ class _ClosedRepository(ModelRepositoryExtension):
 class _Server(ModelServer):
     """KServe's server with this predictor's guards and an orderly end."""
 
-    def __init__(self, predictor: Predictor, settings: Settings) -> None:
-        args.grpc_max_receive_message_length = settings.max_body_bytes
-        args.grpc_max_send_message_length = settings.max_body_bytes
+    def __init__(self, predictor: Predictor, intake: Intake, settings: Settings) -> None:
         super().__init__(
             http_port=settings.http_port,
             grpc_port=settings.grpc_port,
+            enable_grpc=False,  # KServe's own; this project's stands in its place
             enable_latency_logging=False,
             grace_period=settings.grace_seconds,
         )
@@ -97,7 +99,11 @@ class _Server(ModelServer):
         self.dataplane = _DataPlane(predictor, model_registry=self.registered_models)
         self.model_repository_extension = _ClosedRepository(self.registered_models)
         add_routes(app, self.dataplane, predictor)
-        app.add_middleware(Guard, settings=settings)
+        app.add_middleware(Guard, intake=intake, settings=settings)
+        self._grpc_server = GrpcServer(
+            self.dataplane, self.model_repository_extension, intake, settings
+        )
+        self.servers.append(self._grpc_server.start())
 
     def start(self, models: list[Any]) -> None:
         uvloop.install()

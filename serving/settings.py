@@ -20,9 +20,14 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535, description="REST and the page")
     grpc_port: int = Field(8081, ge=0, le=65535, description="Open Inference over gRPC")
 
-    max_body_bytes: int = Field(16 * 2**20, ge=1, description="one request, REST or gRPC")
+    max_body_bytes: int = Field(16 * 2**20, ge=1, description="one REST request")
+    max_grpc_bytes: int = Field(
+        4 * 2**20, ge=1, description="one gRPC request; this is gRPC's own default"
+    )
     max_json_values: int = Field(
-        1_100_000, ge=1, description="values in a JSON body, a list as three; eight nested images"
+        1_100_000,
+        ge=1,
+        description="values in JSON, a list as three, or typed ones in gRPC; eight nested images",
     )
     max_held_bytes: int = Field(
         128 * 2**20, ge=1, description="bodies of all requests that are not yet answered"

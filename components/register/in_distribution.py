@@ -34,7 +34,9 @@ _STRANGERS_PER_SLICE = 8  # so that a tiny dataset takes no longer than it deser
 _SLICES_TO_BEND = 250
 _BATCH = 64
 
-_GRID, _CELL = 15, SIZE // 15
+_STEP = 2  # every second pixel of every second row says as much, in a quarter of the time
+_SIDE = SIZE // _STEP
+_GRID, _CELL = 15, _SIDE // 15
 _SHADES = 8
 _WHITE = 3 * 255  # the sum of an image's channels where it is brightest
 
@@ -129,7 +131,10 @@ def features(images: tf.Tensor) -> tf.Tensor:
         float32 [n, 460]: the mean and the deviation of brightness in each cell of a 15x15 grid,
         square roots of the histogram's 8 shares, and the logarithms of colour and detail.
     """
-    red, green, blue = tf.unstack(tf.cast(images, tf.float32), axis=-1)
+    # images[:, ::2, ::2], which TensorFlow does three times slower than this.
+    pairs = tf.reshape(images, (-1, _SIDE, _STEP, _SIDE, _STEP * 3))
+    sampled = tf.cast(pairs[:, :, 0, :, :3], tf.float32)
+    red, green, blue = tf.unstack(sampled, axis=-1)
     total = red + green + blue  # whole numbers: the histogram's edges are the same everywhere
     grey = total / _WHITE
     cells = tf.reshape(grey, (-1, _GRID, _CELL, _GRID, _CELL))

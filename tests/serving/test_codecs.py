@@ -29,7 +29,7 @@ def v2_request(body: bytes, json_length: str | None, name: str) -> InferRequest:
 
 
 def _items(*instances: Any) -> list[Any]:
-    return v1_items({"instances": list(instances)}, 8)
+    return list(v1_items({"instances": list(instances)}, 8))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_numbers_can_stand_under_a_key_and_be_floats() -> None:
 )
 def test_what_is_wrong_is_said(payload: Any, says: str) -> None:
     with pytest.raises(PredictorError, match=says):
-        v1_items(payload, 8)
+        list(v1_items(payload, 8))
 
 
 def test_ragged_numbers_are_refused() -> None:
@@ -117,7 +117,7 @@ def test_json_is_json_whatever_its_media_type_adds(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "application/octet-stream"])
 def test_any_other_body_is_the_image(kind: str) -> None:
-    assert v1_items(v1_payload(FILE, kind), 8) == [FILE]
+    assert list(v1_items(v1_payload(FILE, kind), 8)) == [FILE]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN", b"[" * 5000])
@@ -142,7 +142,7 @@ def test_any_json_gives_images_or_one_line(payload: Any) -> None:
     said = ""
     items: list[Any] = []
     try:
-        items = v1_items(payload, 8)
+        items = list(v1_items(payload, 8))
     except PredictorError as error:
         said = str(error)
     assert bool(said) != bool(items)
@@ -206,6 +206,8 @@ def test_v2_one_file_as_uint8() -> None:
         ({"shape": [2, 150, 150, 3]}, "3 values where"),
         ({"shape": [10**12, 150, 150, 3]}, "at most 8"),
         ({"data": [[1], [2, 3]]}, "ragged"),
+        ({"data": [[1], 2]}, "ragged"),
+        ({"data": [[]]}, "ragged"),
         ({"data": ["a"]}, "1 values where"),
         ({"data": None}, "0 values where"),
         ({"data": ["a"] * 67_500}, "whole numbers"),
@@ -240,6 +242,13 @@ def test_v2_cut_off_bytes_are_refused(raw: bytes) -> None:
     request = InferRequest("m", [InferInput("image_bytes", [1], "BYTES")])
     request.inputs[0]._raw_data = raw
     with pytest.raises(PredictorError, match="cut off"):
+        v2_items(request, 8)
+
+
+def test_v2_millions_of_empty_elements_are_not_made() -> None:
+    request = InferRequest("m", [InferInput("image_bytes", [2], "BYTES")])
+    request.inputs[0]._raw_data = bytes(16 * 2**20)
+    with pytest.raises(PredictorError, match="16777208 bytes more than its shape has"):
         v2_items(request, 8)
 
 

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -13,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -25,11 +29,16 @@ READY = "/v2/models/brain-tumor/ready"
 def _body(seed: int, images: int = 1, side: int = 400) -> dict[str, Any]:
     instances = []
     for number in range(images):
-        pixels = np.random.default_rng([seed, number]).integers(0, 255, (side, side), np.uint8)
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "PNG")
-        instances.append({"b64": base64.b64encode(file.getvalue()).decode()})
+        file = _file([seed, number], side)
+        instances.append({"b64": base64.b64encode(file).decode()})
     return {"instances": instances}
+
+
+def _file(seed: Any, side: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (side, side), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def _serve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -134,6 +143,39 @@ def test_sigterm_drops_readiness_and_answers_what_it_accepted(start: Callable[..
         codes, readiness = asyncio.run(under_load(server))
         assert codes == {200: 12}
         assert readiness[-1] == 503
+        assert server.process.wait(30) == 0
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_sigterm_over_grpc_answers_what_it_accepted(start: Callable[..., Any]) -> None:
+    files = [_file(seed, 400) for seed in range(8)]
+    request = pb.ModelInferRequest(
+        model_name="brain-tumor",
+        inputs=[{"name": "image_bytes", "datatype": "BYTES", "shape": [8]}],
+        raw_input_contents=[b"".join(struct.pack("<I", len(file)) + file for file in files)],
+    )
+
+    async def under_load(server: Any) -> tuple[list[int], list[bool]]:
+        async with grpc.aio.insecure_channel(server.grpc) as channel:
+            stub = GRPCInferenceServiceStub(channel)
+            sent = [asyncio.ensure_future(stub.ModelInfer(request)) for _ in range(24)]
+            await asyncio.sleep(0.3)
+            server.process.send_signal(signal.SIGTERM)
+            readiness = []
+            while True:
+                try:
+                    answer = await stub.ModelReady(pb.ModelReadyRequest(name="brain-tumor"))
+                except grpc.aio.AioRpcError:
+                    break  # the port has closed
+                readiness.append(answer.ready)
+                await asyncio.sleep(0.05)
+            answers = await asyncio.gather(*sent)
+            return [answer.outputs[0].shape[0] for answer in answers], readiness
+
+    with start(drain_seconds=1) as server:
+        answered, readiness = asyncio.run(under_load(server))
+        assert answered == [8] * 24
+        assert readiness[-1] is False
         assert server.process.wait(30) == 0
         assert "Traceback" not in server.log.read_text()
 

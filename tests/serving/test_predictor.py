@@ -402,3 +402,27 @@ def test_grpc_errors_are_the_same_table(predictor: Any) -> None:
     ]
     for request, expected in cases:
         assert _grpc_status(predictor, request) is expected, request.inputs
+
+
+def test_grpc_requests_that_would_take_long_to_parse_are_refused(predictor: Any) -> None:
+    code = grpc.StatusCode
+    typed = pb.ModelInferRequest(model_name="brain-tumor")
+    tensor = typed.inputs.add(name="images", datatype="UINT8", shape=[1, 150, 150, 3])
+    tensor.contents.uint_contents.extend([9] * 1_100_001)
+    assert _grpc_status(predictor, typed) is code.RESOURCE_EXHAUSTED
+    many = pb.ModelInferRequest(model_name="brain-tumor", raw_input_contents=[b""] * 10**6)
+    assert _grpc_status(predictor, many) is code.INVALID_ARGUMENT
+    with grpc.insecure_channel(predictor.grpc) as channel:
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError, match="no ModelInferRequest") as raised:
+            infer(b"\xff" * 99)
+        assert raised.value.code() is code.INVALID_ARGUMENT
+
+
+def test_grpc_typed_numbers_are_answered(predictor: Any) -> None:
+    request = pb.ModelInferRequest(model_name="brain-tumor")
+    tensor = request.inputs.add(name="images", datatype="UINT8", shape=[8, 150, 150, 3])
+    tensor.contents.uint_contents.extend([255] * (8 * 67_500))
+    with grpc.insecure_channel(predictor.grpc) as channel:
+        answer = GRPCInferenceServiceStub(channel).ModelInfer(request)
+    assert list(answer.outputs[1].shape) == [8]
