@@ -116,6 +116,12 @@ class S3Store(ObjectStore):
             raise
         if start and response.status != 206:
             raise UserError(f"{self.what} {self.uri}: the server at {self.endpoint} has no ranges")
+        total = response.headers.get("Content-Range", "").rpartition("/")[2]
+        if total.isdigit() and len(response.data) < min(PIECE, int(total) - start):
+            raise DamagedError(
+                f"{self.what} {self.uri}: {self.endpoint} sent less of {key} than there is; check "
+                "the server"
+            )
         etag = response.headers.get("ETag", "").strip('"')
         return Piece(response.data, etag, _checksum(response.headers, etag))
 

@@ -115,7 +115,7 @@ class Store(ABC):
 
         Args:
             folder: A folder of regular files.
-            name: The folder to make in the store.
+            name: The folder to make in the store; the caller sees to it that nobody else does.
             last: The file that is written once all others are there and verified, so that
                 whoever sees it sees all.
 

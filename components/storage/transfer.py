@@ -243,9 +243,11 @@ class ObjectStore(Store):
 
     @override
     def delete(self, name: str, first: str = "") -> None:
-        keys = [f"{self._root}{entry.name}" for entry in self.list(name)]
-        leader = f"{self._key(name)}/{first}"
+        base = f"{self._key(name)}/"
+        leader = base + first
         with self._told(name):
+            # Not list(): what it skips or ignores is to go as well.
+            keys = [key for key, _, _ in self._entries(base) if key.startswith(base)]
             if leader in keys:
                 self._remove([leader])
             self._remove([key for key in keys if key != leader])

@@ -24,16 +24,20 @@ Answer = Callable[[str], tuple[int, str, bytes]]  # path and query -> status, co
 
 @pytest.fixture
 def stub() -> Iterator[Callable[[Answer], str]]:
-    """Starts a server that answers every request as a function says."""
+    """Starts a server that answers every request as a function says, some bytes lacking."""
     servers = []
 
-    def start(answer: Answer) -> str:
+    def start(answer: Answer, lacking: int = 0) -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status, kind, body = answer(self.path)
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
+                if status == 206:
+                    self.send_header(
+                        "Content-Range", f"bytes 0-{len(body) - 1}/{len(body) + lacking}"
+                    )
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 if self.command != "HEAD":
@@ -328,6 +332,21 @@ def test_a_server_that_lists_hostile_names(
     assert not (tmp_path / "more").exists()
 
 
+def test_a_server_that_sends_less_than_there_is(
+    stub: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def answer(path: str) -> tuple[int, str, bytes]:
+        if "list-type" in parse_qs(urlsplit(path).query):
+            return 200, "application/xml", _listing(["m/x"])
+        return 206, "application/octet-stream", b"x"
+
+    use(monkeypatch, {"AWS_ENDPOINT_URL": stub(answer, lacking=1)})
+    store = open_store("s3://models/m", "registry")
+    refused(lambda: store.read("x"), "sent less")
+    refused(lambda: store.fetch("x", tmp_path / "x"), "sent less")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_folder_markers_are_no_objects(s3_server: S3Server, s3_uri: str, tmp_path: Path) -> None:
     import io
 
@@ -339,6 +358,8 @@ def test_folder_markers_are_no_objects(s3_server: S3Server, s3_uri: str, tmp_pat
     assert [entry.name for entry in store.list()] == ["models/1/x"]
     store.download("models", tmp_path / "back")
     assert [path.name for path in (tmp_path / "back").rglob("*")] == ["1", "x"]
+    store.delete("models", first="1/x")
+    assert store.folders("models") == []
 
 
 @pytest.fixture
