@@ -99,6 +99,43 @@ def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
     return with_parameters
 
 
+def takes_cluster(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command an option for each setting that is compiled in; it gets them as `cluster`."""
+
+    @functools.wraps(command)
+    def with_cluster(**arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in Cluster.model_fields}
+        set_here = {name: value for name, value in given.items() if value is not None}
+        command(cluster=settings.checked(Cluster, set_here), **arguments)
+
+    own = [p for name, p in inspect.signature(command).parameters.items() if name != "cluster"]
+    options = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                (field.annotation or str) | None,
+                _described(field.description or "", field.default, "Compiled in"),
+            ],
+        )
+        for name, field in Cluster.model_fields.items()
+    ]
+    with_cluster.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    return with_cluster
+
+
+def _described(description: str, default: Any, panel: str, metavar: str | None = None) -> Any:
+    """Returns an option that says what it is for and what it is when unset."""
+    shown = "empty" if default == "" else json.dumps(default).strip('"')
+    return typer.Option(
+        help=f"{description} [dim]\\[default: {escape(shown)}][/]",
+        metavar=metavar,
+        show_default=False,
+        rich_help_panel=panel,
+    )
+
+
 def _option(parameter: settings.Parameter) -> inspect.Parameter:
     """Returns a command-line option for a pipeline parameter; unset it is None."""
     allowed = settings.ALLOWED.get(parameter.name)
@@ -106,24 +143,14 @@ def _option(parameter: settings.Parameter) -> inspect.Parameter:
     metavar = "JSON" if parameter.type in (dict, list) else None
     if get_origin(allowed) is Literal:
         metavar = "|".join(get_args(allowed))
-    default = "empty" if parameter.default == "" else json.dumps(parameter.default).strip('"')
-    option = typer.Option(
-        help=f"{parameter.description} [dim]\\[default: {escape(default)}][/]",
-        metavar=metavar,
-        show_default=False,
-        rich_help_panel=next(name for name, names in PANELS.items() if parameter.name in names),
-    )
+    panel = next(name for name, names in PANELS.items() if parameter.name in names)
+    option = _described(parameter.description, parameter.default, panel, metavar)
     return inspect.Parameter(
         parameter.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[kind | None, option],
     )
-
-
-def _help(name: str) -> str:
-    """Returns the description of a cluster setting."""
-    return Cluster.model_fields[name].description or ""
 
 
 def _from_json(name: str, text: str) -> Any:
@@ -155,20 +182,15 @@ def run(
 
 
 @app.command()
+@takes_cluster
 def compile(
+    cluster: Cluster,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write.")
     ] = compiling.COMMITTED,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail if the file differs.")
     ] = False,
-    image: Annotated[str | None, typer.Option(help=_help("image"))] = None,
-    shared_memory: Annotated[str | None, typer.Option(help=_help("shared_memory"))] = None,
-    volume_claim: Annotated[str | None, typer.Option(help=_help("volume_claim"))] = None,
-    kaggle_secret: Annotated[str | None, typer.Option(help=_help("kaggle_secret"))] = None,
-    store_secret: Annotated[str | None, typer.Option(help=_help("store_secret"))] = None,
-    gcs_secret: Annotated[str | None, typer.Option(help=_help("gcs_secret"))] = None,
-    caching: Annotated[bool, typer.Option(help=_help("caching"))] = True,
     kubernetes_manifest: Annotated[
         str | None,
         typer.Option(
@@ -178,15 +200,6 @@ def compile(
     ] = None,
 ) -> None:
     """Compile the pipeline to YAML for a cluster."""
-    cluster = _cluster(
-        image=image,
-        shared_memory=shared_memory,
-        volume_claim=volume_claim,
-        kaggle_secret=kaggle_secret,
-        store_secret=store_secret,
-        gcs_secret=gcs_secret,
-        caching=caching,
-    )
     if kubernetes_manifest:
         text = compiling.manifest(cluster, kubernetes_manifest)
     else:
@@ -201,8 +214,10 @@ def compile(
 
 @app.command()
 @takes_parameters
+@takes_cluster
 def submit(
     given: dict[str, Any],
+    cluster: Cluster,
     endpoint: Annotated[
         str, typer.Option(envvar="KFP_ENDPOINT", help="KFP API, such as http://localhost:8080.")
     ],
@@ -217,13 +232,6 @@ def submit(
     service_account: Annotated[
         str, typer.Option(help="Of the steps' pods. Empty: KFP's own.", show_default=False)
     ] = "",
-    caching: Annotated[bool, typer.Option(help=_help("caching"))] = True,
-    image: Annotated[str | None, typer.Option(help=_help("image"))] = None,
-    shared_memory: Annotated[str | None, typer.Option(help=_help("shared_memory"))] = None,
-    volume_claim: Annotated[str | None, typer.Option(help=_help("volume_claim"))] = None,
-    kaggle_secret: Annotated[str | None, typer.Option(help=_help("kaggle_secret"))] = None,
-    store_secret: Annotated[str | None, typer.Option(help=_help("store_secret"))] = None,
-    gcs_secret: Annotated[str | None, typer.Option(help=_help("gcs_secret"))] = None,
     config: Config = None,
 ) -> None:
     """Upload the pipeline as a version named by the git revision, and start a run of it.
@@ -232,15 +240,6 @@ def submit(
     """
     from pipelines.submit import submit as submit_run
 
-    cluster = _cluster(
-        image=image,
-        shared_memory=shared_memory,
-        volume_claim=volume_claim,
-        kaggle_secret=kaggle_secret,
-        store_secret=store_secret,
-        gcs_secret=gcs_secret,
-        caching=caching,
-    )
     done = submit_run(
         endpoint, token, namespace, experiment, run_name, given, cluster, service_account
     )
@@ -317,11 +316,6 @@ def demo(
     from pipelines.demo import run_demo
 
     run_demo(runs, console)
-
-
-def _cluster(**given: str | bool | None) -> Cluster:
-    """Makes the settings of a cluster; what is None keeps its default."""
-    return settings.checked(Cluster, {k: v for k, v in given.items() if v is not None})
 
 
 def _prediction_table(rows: list[dict[str, Any]]) -> Table:

@@ -118,10 +118,10 @@ class Rollout:
         wish = Wish(self._plan.storage_uri, self.id)
         if live is None:
             return difference(None, self._create(dry_run=True).document)
-        if not live.storage_uri:
+        if live.spec.predictor.model is None:
             raise UserError(
-                f"{self._name}: has no spec.predictor.model.storageUri that could be changed; "
-                "deploy to one whose predictor is a model"
+                f"{self._name}: has no spec.predictor.model whose storageUri could be set; deploy "
+                "to one whose predictor is a model"
             )
         if self._plan.canary_percent and live.standard:
             wish_canary = Wish(live.storage_uri, self.id, canary=self._canary_entry(live))
@@ -149,6 +149,9 @@ class Rollout:
         try:
             return self._api.create(created(self._plan.inference_service, wish), dry_run)
         except Stale as error:
+            live = self._api.get()
+            if live and live.rollout == self.id:  # its answer got lost
+                return live
             raise Overtaken(
                 f"{self._name} was created by somebody else a moment ago; deploy again"
             ) from error

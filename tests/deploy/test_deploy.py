@@ -1,6 +1,5 @@
 """The step and the command: from a registry to a cluster, and into the registry again."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from components.files import write_atomically
 from components.register.smoke import SmokeImage, read_smoke, write_smoke
 from components.registry import Registry
 from components.registry.history import Alias
-from pipelines import cli
 from tests.deploy.conftest import BASE, NAME, Cluster, Pod
+from tests.pipelines.conftest import Invoke, invoke  # noqa: F401
 from tests.registry.versions import metadata
 from tests.serving.conftest import running, write_model
 
@@ -137,28 +136,7 @@ def test_a_damaged_version_is_not_deployed(
     assert cluster.api[NAME] == before
 
 
-@pytest.fixture
-def invoke(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> Callable[..., tuple[int, str, str]]:
-    def invoked(*given: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["brain-tumor", *map(str, given)])
-        capsys.readouterr()
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        return status, *capsys.readouterr()
-
-    return invoked
-
-
-def test_the_command(
-    invoke: Callable[..., tuple[int, str, str]],
-    registry: Registry,
-    cluster: Cluster,
-) -> None:
+def test_the_command(invoke: Invoke, registry: Registry, cluster: Cluster) -> None:  # noqa: F811
     cluster.start_with()
     options = ("--registry", registry.uri, "--served-from", ROOT)
     status, out, _ = invoke("deploy", "candidate", *options, "--dry-run")

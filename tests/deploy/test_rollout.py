@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from components.deploy import rollout as rollout_module
 from components.deploy.inference_service import FORMER, MANAGER, ROLLOUT
 from components.deploy.rollout import Overtaken
 from components.errors import UserError
-from tests.deploy.conftest import NAME, Cluster, Pod, until, uri
+from tests.deploy.conftest import BASE, NAME, Cluster, Pod, until, uri
 
 MODES = pytest.mark.parametrize("mode", ["Standard", "Knative"])
 
@@ -521,7 +522,25 @@ def test_a_predictor_that_is_no_model(cluster: Cluster) -> None:
     document["metadata"].pop("managedFields")
     cluster.api.kubectl_apply(document)
     cluster.client.name = "custom"
-    assert "has no spec.predictor.model.storageUri" in fails(cluster)
+    assert "has no spec.predictor.model whose storageUri could be set" in fails(cluster)
+
+
+def test_a_model_without_storage_uri_gets_it(cluster: Cluster) -> None:
+    document = yaml.safe_load(BASE.read_text())
+    del document["spec"]["predictor"]["model"]["storageUri"]
+    cluster.kserve.down = True
+    cluster.api.kubectl_apply(document, "flux")
+    rollout = cluster.rollout(1, canary_percent=20)
+
+    def wake(verb: str) -> None:
+        if verb == "watch":
+            cluster.kserve.down = False
+
+    cluster.api.on_request = wake
+    rollout.run()
+    assert cluster.serving() == [1]
+    cluster.api.kubectl_apply(document, "flux")
+    assert cluster.wanted["predictor"]["model"]["storageUri"] == uri(1)
 
 
 # The API server has its moods.
@@ -552,6 +571,12 @@ def test_an_answer_that_gets_lost_is_not_taken_for_another_hand(cluster: Cluster
     cluster.api.faults["patch"][nth - 1] = "lost"
     cluster.rollout(canary_percent=20).run()
     serves_again(cluster, 6)
+
+
+def test_a_creation_of_which_the_answer_gets_lost(cluster: Cluster) -> None:
+    cluster.api.faults["create"] = ["lost"]
+    cluster.rollout(1).run()
+    assert cluster.serving() == [1]
 
 
 def test_an_object_that_keeps_changing_is_read_again(cluster: Cluster) -> None:
