@@ -1,6 +1,5 @@
 """The register step: gate, champion, in-distribution check, export, publication."""
 
-import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -231,8 +230,10 @@ def _publish(
 ) -> int:
     """Writes the version into a local folder and, where there is a registry, publishes it."""
     data = card.Data.of(inputs.dataset, inputs.split)
-    held_out = inputs.split.held_out  # sorted by class, so spread over all of it
-    samples = inputs.dataset.read(held_out[:: math.ceil(len(held_out) / _CHECKED_IMAGES)])
+    held_out = inputs.split.part("held_out")
+    labels = inputs.dataset.labels[held_out]
+    of_each = [held_out[labels == label][: _CHECKED_IMAGES // 2] for label in np.unique(labels)]
+    samples = inputs.dataset.read(np.concatenate(of_each))
     check = fit_check(inputs.dataset, inputs.split)
     in_distribution = _in_distribution_record(check, inputs)
     export(inputs.model, check, folder)

@@ -15,7 +15,9 @@ from components.checksums import verify, write_sums
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.evaluate.results import Evaluation
+from components.images import decode
 from components.register.gate import Gate
+from components.register.smoke import read_smoke
 from components.registry import Registry
 from tests.registry.model_registry_server import running
 
@@ -128,6 +130,18 @@ def test_the_classifier_reads_what_was_registered(registered, dataset: ImageData
     predictions = classifier.classify(dataset.read(range(10)), batch_size=4)
     assert [p.label for p in predictions] == ["Brain Tumor", "Healthy"] * 5
     assert {p.model_version for p in predictions} == {1}
+
+
+def test_what_it_answers_is_kept_with_it(registered) -> None:
+    from serving.classifier import Classifier
+
+    kept = read_smoke(registered.uri)
+    assert [image.label for image in kept] == ["Brain Tumor"] * 2 + ["Healthy"] * 2
+    pixels = np.stack([decode(image.png).pixels for image in kept])
+    for image, answer in zip(kept, Classifier(registered.uri).classify(pixels), strict=True):
+        assert answer.label == image.label
+        expected = pytest.approx(image.probability_healthy, abs=1e-6)
+        assert answer.probabilities["Healthy"] == expected
 
 
 def test_the_check_is_registered_with_its_record(
