@@ -23,6 +23,7 @@ from components.errors import UserError
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TIMEOUT = (10, 30)  # seconds to connect, and for an answer
 _PATIENCE = 60.0
+_WATCH_SECONDS = 60.0
 _PASSING = (429, 500, 502, 503, 504)
 _GONE = 410
 _ROLE = "the Role brain-tumor-pipeline of manifests/base"
@@ -152,7 +153,8 @@ class KubernetesAPI:
             if live is None:
                 raise self.gone()
             yield live
-            yield from self._watch(position, min(left, end - time.monotonic()))
+            # No longer than this, so that a connection that died unnoticed is not waited for.
+            yield from self._watch(position, min(left, _WATCH_SECONDS))
 
     def gone(self) -> UserError:
         """Returns what to say of one that was there a moment ago."""

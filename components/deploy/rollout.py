@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
@@ -328,7 +329,7 @@ class Rollout:
 
     def _model(self, address: str, live: InferenceService) -> ServedModel:
         """Returns the model behind an address; an ingress knows it by its host name."""
-        host = live.status.url.partition("://")[2].strip("/") if self._plan.address else ""
+        host = urlsplit(live.status.url).netloc if self._plan.address else ""
         return ServedModel(address, self._plan.inference_service, host)
 
     def _may_force(self, live: InferenceService) -> bool:

@@ -22,7 +22,7 @@ from components.deploy.api import KubernetesAPI, open_api
 from components.deploy.plan import Plan, version_of
 from components.deploy.rollout import Rollout
 from components.register.smoke import SmokeImage, read_smoke, write_smoke
-from tests.deploy.kube_api import KubeAPI, serve
+from tests.deploy.kube_api import KubeAPI, serve, write_kubeconfig
 
 NAME = "brain-tumor"
 DOMAIN = "models.svc.cluster.local"
@@ -288,21 +288,8 @@ def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
     """Points this process to an API server."""
 
     def point(server: str) -> None:
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": server}}],
-            "users": [{"name": "test", "user": {"token": "t"}}],
-            "contexts": [
-                {
-                    "name": "test",
-                    "context": {"cluster": "test", "user": "test", "namespace": "models"},
-                }
-            ],
-        }
         path = tmp_path / "kubeconfig"
-        path.write_text(yaml.safe_dump(content))
+        write_kubeconfig(path, server)
         monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
 
     return point

@@ -468,3 +468,21 @@ def serve(api: KubeAPI) -> ThreadingHTTPServer:
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server
+
+
+def write_kubeconfig(path: Path, server: str) -> None:
+    """Writes a kubeconfig whose only context is of a server and of the namespace models."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": server}}],
+        "users": [{"name": "test", "user": {"token": "t"}}],
+        "contexts": [
+            {
+                "name": "test",
+                "context": {"cluster": "test", "user": "test", "namespace": "models"},
+            }
+        ],
+    }
+    path.write_text(yaml.safe_dump(content))
