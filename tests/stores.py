@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from components.errors import UserError
+
 if TYPE_CHECKING:  # slow to import, and most tests need no store
     from minio import Minio
 
@@ -236,6 +238,17 @@ def wait_for(ready: Callable[[], bool], seconds: float = 60) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("the server did not start")
         time.sleep(0.05)
+
+
+def refused(act: Callable[[], object], *parts: str) -> None:
+    """Expects one line for the user that holds some parts."""
+    with pytest.raises(UserError) as caught:
+        act()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 800
+    for part in parts:
+        assert part in message
 
 
 def use(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from components.errors import UserError
 from components.storage import Store, open_store, transfer
-from tests.stores import BUCKET, GCSServer, Proxy, S3Server, use, wait_for
+from tests.stores import BUCKET, GCSServer, Proxy, S3Server, refused, use, wait_for
 
 SIZE = 18 * 2**20
 MARK, HARMED = b"what the proxy looks for", b"what it makes of it all."
@@ -78,17 +78,6 @@ def model(tmp_path: Path) -> Path:
 
 def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-
-
-def refused(act: Callable[[], object], *parts: str) -> str:
-    with pytest.raises(UserError) as caught:
-        act()
-    message = str(caught.value)
-    assert "\n" not in message
-    assert len(message) < 800
-    for part in parts:
-        assert part in message
-    return message
 
 
 def test_a_download_goes_on_where_it_was_cut(

@@ -17,7 +17,17 @@ from urllib3.exceptions import InsecureRequestWarning
 from components.errors import UserError
 from components.storage import Store, open_store, transfer
 from components.storage.store import name_fault
-from tests.stores import BUCKET, READER_KEY, SECRET_KEY, GCSServer, Proxy, S3Server, free_ports, use
+from tests.stores import (
+    BUCKET,
+    READER_KEY,
+    SECRET_KEY,
+    GCSServer,
+    Proxy,
+    S3Server,
+    free_ports,
+    refused,
+    use,
+)
 
 Answer = Callable[[str], tuple[int, str, bytes]]  # path and query -> status, content type, body
 
@@ -62,16 +72,6 @@ def stub() -> Iterator[Callable[[Answer], str]]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "RETRY_SECONDS", 0.4)
-
-
-def refused(act: Callable[[], object], *parts: str) -> None:
-    with pytest.raises(UserError) as caught:
-        act()
-    message = str(caught.value)
-    assert "\n" not in message
-    assert len(message) < 800
-    for part in parts:
-        assert part in message
 
 
 def every_use(store: Store, model: Path) -> list[Callable[[], object]]:
