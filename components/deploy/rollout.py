@@ -2,7 +2,8 @@
 
 Of two rollouts the one that started later wins. Each writes its id into an annotation together with
 its change, and each change is made on the very object that was read: who finds another's id there
-was overtaken, stops, and touches nothing more. A second annotation keeps where to go back to until
+was overtaken, stops, and touches nothing more. Of two that begin in the same moment, the one that
+writes first goes on. A second annotation keeps where to go back to until
 the rollout has ended, so a rollout after one that was killed goes back to what served before that.
 """
 
@@ -66,8 +67,9 @@ class Rollout:
         self._api = api
         self._images = images
         self._former = ""  # storageUri to go back to
-        self._own_uris: tuple[str, ...] = ()  # what it can be if nobody else has set it
-        self._claimed = False
+        # What the annotation and storageUri can be if no other hand was there.
+        self._known_ids: tuple[str, ...] = ()
+        self._known_uris: tuple[str, ...] = ()
         self._looked = 0.0
 
     def dry_run(self) -> Outcome:
@@ -92,6 +94,7 @@ class Rollout:
         live = self._api.get()
         changes = self._difference(live)  # refused here, nothing has changed yet
         if live:
+            self._known_ids, self._known_uris = (live.rollout,), (live.storage_uri,)
             self._former = live.former or live.storage_uri
             if self._former == self._plan.storage_uri:
                 self._former = ""
@@ -100,7 +103,7 @@ class Rollout:
             if live is None:
                 print(f"creating InferenceService {self._name}")
                 live = self._create()
-                self._claimed, self._own_uris = True, (self._plan.storage_uri,)
+                self._known_ids, self._known_uris = (self.id,), (self._plan.storage_uri,)
             else:
                 if self._plan.canary_percent and self._former:
                     canary = self._soak(live)
@@ -191,7 +194,7 @@ class Rollout:
         """Lets the former version serve again and returns what to tell."""
         reason = str(error) or "interrupted"
         failed = f"version {self._plan.version} is not rolled out to {self._name}: {reason}"
-        if not self._claimed:
+        if self._known_ids != (self.id,):
             return UserError(f"{failed}; nothing was changed")
         if not self._former:
             return UserError(f"{failed}; no other version served before, so it is left as it is")
@@ -224,10 +227,11 @@ class Rollout:
         """Applies a wish to the InferenceService as it is at that moment."""
 
         def change() -> InferenceService:
-            live = self._look() if self._claimed else self._found(self._api.get())
+            live = self._look()
             return self._api.apply(applied(live, wish), force=self._may_force(live))
 
-        self._own_uris += (wish.storage_uri,)  # an answer can get lost on its way back
+        self._known_ids += (self.id,)  # the change can be made and its answer get lost
+        self._known_uris += (wish.storage_uri,)
         try:
             live = Retrying(
                 retry=retry_if_exception_type(Stale),
@@ -237,7 +241,7 @@ class Rollout:
             )(change)
         except Stale as error:
             raise UserError(f"{self._name} changes too fast to be changed: {error}") from error
-        self._claimed, self._own_uris = True, (wish.storage_uri,)
+        self._known_ids, self._known_uris = (self.id,), (wish.storage_uri,)
         return live
 
     def _wait(self, live: InferenceService, canary: str = "") -> InferenceService:
@@ -249,7 +253,7 @@ class Rollout:
         """
         generation, told = live.metadata.generation, ""
         for live in self._api.changes(self._plan.timeout_seconds):
-            self._check_mine(live)
+            self._check_untouched(live)
             if live.ready(generation, canary):
                 return live
             reason = live.reason(generation)
@@ -300,24 +304,21 @@ class Rollout:
             time.sleep(self._plan.probe_seconds)
 
     def _look(self) -> InferenceService:
-        """Reads the InferenceService and checks that it is still this rollout's."""
-        live = self._found(self._api.get())
-        self._looked = time.monotonic()
-        self._check_mine(live)
-        return live
-
-    def _found(self, live: InferenceService | None) -> InferenceService:
+        """Reads the InferenceService and checks that no other hand was there."""
+        live = self._api.get()
         if live is None:
             raise self._api.gone()
+        self._looked = time.monotonic()
+        self._check_untouched(live)
         return live
 
-    def _check_mine(self, live: InferenceService) -> None:
-        if live.rollout != self.id:
+    def _check_untouched(self, live: InferenceService) -> None:
+        if live.rollout not in self._known_ids:
             version = live.rollout.split("-")[0] or "unknown"
             raise Overtaken(
                 f"overtaken by another rollout to {self._name}, of version {version}, which goes on"
             )
-        if live.storage_uri not in self._own_uris:
+        if live.storage_uri not in self._known_uris:
             raise Overtaken(
                 f"somebody else changed storageUri of {self._name} to {live.storage_uri} during "
                 "the rollout; it is left so"

@@ -327,6 +327,20 @@ def test_of_two_rollouts_the_later_one_wins(cluster: Cluster, mode: str, percent
     serves_again(cluster, 7)
 
 
+def test_a_rollout_that_began_a_moment_earlier_goes_on(cluster: Cluster) -> None:
+    cluster.start_with()
+
+    def begin(verb: str) -> None:
+        if cluster.api.requests.count("patch?dryRun") == 1 and verb == "patch?dryRun":
+            cluster.api.edit(NAME, manager=MANAGER, storageUri=uri(7))
+            cluster.api.annotate(NAME, **{FORMER: uri(5), ROLLOUT: "7-other"})
+
+    cluster.api.on_request = begin
+    with pytest.raises(Overtaken, match="another rollout to models/brain-tumor, of version 7"):
+        cluster.rollout().run()
+    assert cluster.wanted["predictor"]["model"]["storageUri"] == uri(7)
+
+
 def test_many_rollouts_at_once_leave_one_version_serving(cluster: Cluster) -> None:
     cluster.start_with()
     results: dict[int, str] = {}
