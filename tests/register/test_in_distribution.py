@@ -87,9 +87,10 @@ _STRANGERS = {"photographs": _photographs, "documents": _documents, "noise": _no
 
 def _scores_in_numpy(check, images: np.ndarray) -> np.ndarray:
     """The same as the check says, written anew in float64."""
+    images = images[:, ::2, ::2]
     channels = images.astype(np.float64) / 255
     grey = channels.mean(axis=-1)
-    cells = grey.reshape(-1, 15, 10, 15, 10)
+    cells = grey.reshape(-1, 15, 5, 15, 5)
     shade = np.minimum(images.sum(axis=-1, dtype=np.int64) * 8 // 765, 7)
     colour = (channels.max(-1) - channels.min(-1)).mean(axis=(1, 2))
     detail = np.abs(np.diff(grey, axis=1)).mean(axis=(1, 2))
