@@ -3,8 +3,8 @@
 Of two rollouts the one that started later wins. Each writes its id into an annotation together with
 its change, and each change is made on the very object that was read: who finds another's id there
 was overtaken, stops, and touches nothing more. Of two that begin in the same moment, the one that
-writes first goes on. A second annotation keeps where to go back to until
-the rollout has ended, so a rollout after one that was killed goes back to what served before that.
+writes first goes on. A second annotation keeps where to go back to until the rollout has ended, so
+a rollout after one that was killed goes back to what served before that.
 """
 
 import itertools

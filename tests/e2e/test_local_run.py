@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.checksums import verify
+from tests.deploy.kube_api import KubeAPI, serve, write_kubeconfig
 
 SCRIPT = Path(sys.executable).with_name("brain-tumor")
 STEPS = ["ingest", "split", "tune", "train", "evaluate", "register"]
@@ -165,3 +166,28 @@ def test_a_failing_step_says_why_in_a_line(tmp_path: Path) -> None:
     assert "the whole log is" in line
     assert "Traceback" not in failed.out
     assert [line for line in failed.out.splitlines() if line.startswith("  ingest: ")]
+
+
+def test_what_is_registered_goes_on_to_be_deployed(
+    runs: Path, first: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = KubeAPI()
+    server = serve(api)
+    config = tmp_path / "kubeconfig"
+    write_kubeconfig(config, f"http://127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    deployed = ("--inference-service", "brain-tumor", "--deploy-dry-run")
+    try:
+        run = _run(runs, *deployed, "--served-from", "pvc://claim/registry")
+    finally:
+        server.shutdown()
+    assert run.status == 0, run.out + run.err
+    version = run.place("model").name
+    assert f"+      storageUri: pvc://claim/registry/brain-tumor/{version}" in run.out
+    assert re.search(r"^deploy +[\d.]+ s", run.out, re.MULTILINE)
+    assert api.requests == ["list", "create?dryRun"]
+
+    refused = _run(runs, *deployed)  # before anything runs
+    assert refused.status == 2
+    assert refused.out == ""
+    assert "KServe cannot read this folder" in refused.err
