@@ -85,7 +85,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         """From brain-MRI images to a registered classifier that was measured on unseen images.
 
         Args:
-            source: kaggle://owner/dataset, a folder, a zip, or sample:// for made-up images.
+            source: kaggle://owner/dataset, s3://bucket/folder, gs://bucket/folder, a folder, a zip, or sample:// for made-up images.
             source_version: Version of the Kaggle dataset; empty for the newest. A change renews the cache.
             max_bad_share: Greatest share of unusable files, 0 to 1. Above it the run fails.
             split_strategy: grouped keeps near-duplicates in one part. by-name is the reference's leaky split, for comparison.
