@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.errors import UserError
 from pipelines.cluster import Cluster
-from pipelines.settings import ALLOWED, check_run, checked, parameters, read_config
+from pipelines.settings import ALLOWED, check_deploy, check_run, checked, parameters, read_config
 
 NAMES = [parameter.name for parameter in parameters()]
 
@@ -162,3 +162,26 @@ def test_a_configuration_file_that_is_missing(tmp_path: Path) -> None:
 def test_keys_that_are_no_names() -> None:
     with pytest.raises(UserError, match="7"):
         check_run({7: 1})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("given_", "claim", "reason"),
+    [
+        ({}, "", ""),
+        ({"inference_service": "a", "registry": "s3://b/r"}, "", ""),
+        ({"inference_service": "a"}, "work", ""),
+        ({"inference_service": "a"}, "", "set registry too"),
+        ({"inference_service": "a", "registry": "/r"}, "", "KServe cannot read this folder"),
+        ({"inference_service": "a", "registry": "/r", "served_from": "pvc://c"}, "", ""),
+    ],
+    ids=str,
+)
+def test_what_is_deployed_has_to_lie_where_kserve_reads(
+    given_: dict[str, str], claim: str, reason: str
+) -> None:
+    cluster = Cluster(volume_claim=claim)
+    if not reason:
+        check_deploy(given_, cluster)
+        return
+    with pytest.raises(UserError, match=reason):
+        check_deploy(given_, cluster)
