@@ -170,6 +170,26 @@ def _draw(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.bincount(rng.integers(count, size=count), minlength=count).astype(float)
 
 
+def share(hits: np.ndarray, groups: np.ndarray, samples: int, seed: int) -> Interval:
+    """Measures how many of some images are hits, of one class or of both.
+
+    Args:
+        hits: bool [n], n > 0.
+        groups: int [n]; a resample draws them whole.
+        samples: Number of resamples.
+        seed: Of the draws.
+
+    Returns:
+        The share with its 95% percentile interval; of a single group, the interval is a point.
+    """
+    rng = np.random.default_rng(seed)
+    _, group_of = np.unique(groups, return_inverse=True)
+    counts = np.stack([np.bincount(group_of, hits), np.bincount(group_of)], axis=1)
+    drawn = np.stack([_draw(rng, len(counts)) @ counts for _ in range(samples)])
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+    return Interval(value=float(np.mean(hits)), low=float(low), high=float(high))
+
+
 def point_estimate(labels: np.ndarray, predictor: Predictor) -> np.ndarray:
     """Returns the eight measures with each image counted once, float64 [8]."""
     return measure(labels, *predictor, np.ones((1, len(labels))))[0]

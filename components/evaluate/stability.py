@@ -1,0 +1,286 @@
+"""Whether the model keeps its answer when an image is changed and the brain in it is not."""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+
+from components.dataset import HEALTHY, TUMOR, ImageDataset
+from components.evaluate.results import Change, Stability
+from components.images import SIZE
+from components.metrics import Predictor, bootstrap, point_estimate, share, with_intervals
+from components.progress import track
+
+MOST = 500  # images asked about; each is predicted once for every change
+STEADY, UNSTEADY = 0.05, 0.10  # share of answers that flip
+TELLING_BORDER = 0.75  # AUROC of a model that is shown the border alone
+BORDER = SIZE // 10  # of each side; the four are 36% of an image
+
+_BATCH = 64  # images changed at once, so that memory does not grow with their number
+_MIDDLE = SIZE - 2 * BORDER
+
+Predict = Callable[[Iterable[tuple[np.ndarray, np.ndarray]], int], np.ndarray]
+Picture = Image.Image
+
+
+class Perturbation(NamedTuple):
+    """A way to change an image, RGB of 150x150."""
+
+    name: str
+    family: str
+    apply: Callable[[Picture, np.random.Generator], Picture]
+
+
+class Family(NamedTuple):
+    """Changes that ask the same question."""
+
+    done: str
+    meaning: str  # of a model that flips its answers
+
+
+FAMILIES = {
+    "encoding": Family("re-encoded", "it reads how the file was compressed"),
+    "resizing": Family("resized", "it reads how the file was scaled"),
+    "letterbox": Family("letterboxed", "it reads the shape of the frame"),
+    "orientation": Family("turned or mirrored", "it has learned how the slices lie"),
+    "light": Family("brightened, darkened or changed in contrast", "it reads the brightness"),
+    "detail": Family("blurred or noised", "it hangs on the finest detail"),
+    "border": Family("cropped or blanked at the border", "it reads the frame"),
+}
+BORDER_ALONE = "border_alone"
+
+
+def _encoded(image: Picture, quality: int) -> Picture:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
+
+
+def _shrunk(image: Picture, side: int, filtered: Image.Resampling) -> Picture:
+    return image.resize((side, side), filtered).resize((SIZE, SIZE), filtered)
+
+
+def _letterboxed(image: Picture, width: int, height: int) -> Picture:
+    framed = Image.new("RGB", (SIZE, SIZE))
+    smaller = image.resize((width, height), Image.Resampling.BILINEAR)
+    framed.paste(smaller, ((SIZE - width) // 2, (SIZE - height) // 2))
+    return framed
+
+
+def _turned(image: Picture, degrees: float, rng: np.random.Generator) -> Picture:
+    """Turns an image one way or the other; what comes in at the corners is black."""
+    return image.rotate(degrees * rng.choice([-1, 1]), Image.Resampling.BILINEAR)
+
+
+def _noised(image: Picture, deviation: float, rng: np.random.Generator) -> Picture:
+    """Adds the same grey noise to all three colours, as a scanner would."""
+    noise = rng.normal(0, deviation, (SIZE, SIZE, 1))
+    return Image.fromarray(np.uint8(np.clip(np.rint(np.asarray(image) + noise), 0, 255)))
+
+
+def _cropped(image: Picture, border: int) -> Picture:
+    inside = (border, border, SIZE - border, SIZE - border)
+    return image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=inside)
+
+
+def _without_border(image: Picture, border: int) -> Picture:
+    inside = (border, border, SIZE - border, SIZE - border)
+    blanked = Image.new("RGB", (SIZE, SIZE))
+    blanked.paste(image.crop(inside), inside)
+    return blanked
+
+
+def _without_middle(image: Picture) -> Picture:
+    blanked = image.copy()
+    blanked.paste((0, 0, 0), (BORDER, BORDER, BORDER + _MIDDLE, BORDER + _MIDDLE))
+    return blanked
+
+
+_BILINEAR, _NEAREST = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
+_Flip = Image.Transpose
+
+PERTURBATIONS = (
+    *(
+        Perturbation(f"JPEG {quality}", "encoding", lambda i, _, q=quality: _encoded(i, q))
+        for quality in (95, 75, 50)
+    ),
+    Perturbation("to 100 pixels and back", "resizing", lambda i, _: _shrunk(i, 100, _BILINEAR)),
+    Perturbation("to 75 pixels and back", "resizing", lambda i, _: _shrunk(i, 75, _BILINEAR)),
+    Perturbation("the same, nearest neighbour", "resizing", lambda i, _: _shrunk(i, 75, _NEAREST)),
+    Perturbation("bars above and below", "letterbox", lambda i, _: _letterboxed(i, SIZE, 113)),
+    Perturbation("bars at the sides", "letterbox", lambda i, _: _letterboxed(i, 113, SIZE)),
+    Perturbation("turned by 5°", "orientation", lambda i, rng: _turned(i, 5, rng)),
+    Perturbation("turned by 15°", "orientation", lambda i, rng: _turned(i, 15, rng)),
+    Perturbation("turned by 90°", "orientation", lambda i, _: i.transpose(_Flip.ROTATE_90)),
+    Perturbation("turned by 180°", "orientation", lambda i, _: i.transpose(_Flip.ROTATE_180)),
+    Perturbation("turned by 270°", "orientation", lambda i, _: i.transpose(_Flip.ROTATE_270)),
+    Perturbation("left and right mirrored", "orientation", lambda i, _: ImageOps.mirror(i)),
+    Perturbation("upside down mirrored", "orientation", lambda i, _: ImageOps.flip(i)),
+    Perturbation("30% darker", "light", lambda i, _: ImageEnhance.Brightness(i).enhance(0.7)),
+    Perturbation("30% brighter", "light", lambda i, _: ImageEnhance.Brightness(i).enhance(1.3)),
+    Perturbation("30% less contrast", "light", lambda i, _: ImageEnhance.Contrast(i).enhance(0.7)),
+    Perturbation("30% more contrast", "light", lambda i, _: ImageEnhance.Contrast(i).enhance(1.3)),
+    Perturbation("blur of 1 pixel", "detail", lambda i, _: i.filter(ImageFilter.GaussianBlur(1))),
+    Perturbation("blur of 2 pixels", "detail", lambda i, _: i.filter(ImageFilter.GaussianBlur(2))),
+    Perturbation("noise of 5 levels", "detail", lambda i, rng: _noised(i, 5, rng)),
+    Perturbation("noise of 15 levels", "detail", lambda i, rng: _noised(i, 15, rng)),
+    Perturbation("cropped by 5%", "border", lambda i, _: _cropped(i, BORDER // 2)),
+    Perturbation("cropped by 10%", "border", lambda i, _: _cropped(i, BORDER)),
+    Perturbation("blanked 5% wide", "border", lambda i, _: _without_border(i, BORDER // 2)),
+    Perturbation("blanked 10% wide", "border", lambda i, _: _without_border(i, BORDER)),
+    Perturbation("middle blanked", BORDER_ALONE, lambda i, _: _without_middle(i)),
+)
+
+
+def perturb(pixels: np.ndarray, perturbation: Perturbation, seeds: list[list[int]]) -> np.ndarray:
+    """Changes images.
+
+    Args:
+        pixels: uint8 [n, 150, 150, 3].
+        perturbation: How.
+        seeds: One for each image, for what is drawn.
+
+    Returns:
+        uint8 [n, 150, 150, 3].
+    """
+    changed = [
+        np.asarray(perturbation.apply(Image.fromarray(image), np.random.default_rng(seed)))
+        for image, seed in zip(pixels, seeds, strict=True)
+    ]
+    return np.stack(changed)
+
+
+def sample(dataset: ImageDataset, rows: np.ndarray, seed: int, most: int = MOST) -> np.ndarray:
+    """Draws images of both classes alike, one of a near-duplicate group.
+
+    A group that holds both classes can give one image of each.
+
+    Args:
+        dataset: The images.
+        rows: Positions to draw from, int64 [n].
+        seed: Of the draw.
+        most: Half as many of a class at most.
+
+    Returns:
+        Sorted positions, int64 [m], m <= most.
+    """
+    shuffled = np.random.default_rng(seed).permutation(rows)
+    chosen = []
+    for label in (TUMOR, HEALTHY):
+        of_class = shuffled[dataset.labels[shuffled] == label]
+        _, first = np.unique(dataset.groups[of_class], return_index=True)
+        chosen.append(of_class[np.sort(first)[: most // 2]])
+    return np.sort(np.concatenate(chosen))
+
+
+def stability(
+    dataset: ImageDataset,
+    rows: np.ndarray,
+    predict: Predict,
+    threshold: float,
+    samples: int,
+    seed: int,
+) -> Stability:
+    """Asks the model about the same images again, changed in ways that leave the brain alone.
+
+    The pixels that are changed are the stored ones, 150x150, because the files are not kept.
+
+    Args:
+        dataset: The images.
+        rows: Positions to ask about, int64 [n], of both classes; see `sample`.
+        predict: Answers for batches, given their total number of images, with
+            P(Brain Tumor), float64 [images].
+        threshold: Brain Tumor is said where the probability reaches it.
+        samples: Resamples of the duplicate groups behind each interval.
+        seed: Of the resamples, and of what the changes draw.
+
+    Returns:
+        Flipped answers, change of probability, accuracy and AUROC under each change.
+    """
+    labels, groups = dataset.labels[rows], dataset.groups[rows]
+    versions = 1 + len(PERTURBATIONS)
+    changed = track(
+        _changed_batches(dataset, rows, seed),
+        versions * -(-len(rows) // _BATCH),
+        f"batches of {_BATCH} changed images predicted",
+    )
+    scores = predict(changed, versions * len(rows)).reshape(versions, len(rows))
+    predictors = [Predictor(row, threshold) for row in scores]
+    resamples = bootstrap(labels, groups, predictors, samples, seed)
+    measured = [
+        with_intervals(point_estimate(labels, predictor), drawn)
+        for predictor, drawn in zip(predictors, resamples, strict=True)
+    ]
+    before = scores[0]
+    changes = []
+    for perturbation, after, result in zip(PERTURBATIONS, scores[1:], measured[1:], strict=True):
+        flipped = (after >= threshold) != (before >= threshold)
+        changes.append(
+            Change(
+                name=perturbation.name,
+                family=perturbation.family,
+                flips=share(flipped, groups, samples, seed),
+                mean_change=float(np.mean(after - before)),
+                mean_absolute_change=float(np.mean(np.abs(after - before))),
+                accuracy=result.accuracy,
+                auroc=result.auroc,
+            )
+        )
+    return Stability(
+        images=len(labels),
+        accuracy=measured[0].accuracy,
+        auroc=measured[0].auroc,
+        changes=tuple(changes),
+    )
+
+
+def _changed_batches(
+    dataset: ImageDataset, rows: np.ndarray, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields images a batch at a time, each batch unchanged and then under every change.
+
+    With the pixels come their places in an array [1 + changes, n] laid flat.
+    """
+    for start in range(0, len(rows), _BATCH):
+        chosen = rows[start : start + _BATCH]
+        places = start + np.arange(len(chosen))
+        pixels = dataset.read(chosen)
+        yield places, pixels
+        for number, perturbation in enumerate(PERTURBATIONS, start=1):
+            seeds = [[seed, number, int(row)] for row in chosen]
+            yield number * len(rows) + places, perturb(pixels, perturbation, seeds)
+
+
+def sentences(found: Stability) -> tuple[list[str], list[str]]:
+    """Says what the model's answers hang on.
+
+    Args:
+        found: The measurements.
+
+    Returns:
+        What speaks against the model and what speaks for it.
+    """
+    against, steady = [], []
+    for name, family in FAMILIES.items():
+        changes = (change for change in found.changes if change.family == name)
+        worst = max(changes, key=lambda change: change.flips.value)
+        if worst.flips.value >= UNSTEADY:
+            against.append(
+                f"The model flips {worst.flips.value:.1%} of its answers when images are "
+                f"{family.done} ({worst.name}): {family.meaning}."
+            )
+        elif worst.flips.value < STEADY:
+            steady.append(family.done)
+    (alone,) = (change.auroc for change in found.changes if change.family == BORDER_ALONE)
+    if alone.value >= TELLING_BORDER:
+        against.append(
+            f"Shown the border alone, the model tells the classes apart with an AUROC of "
+            f"{alone.value:.3f}: it reads the frame."
+        )
+    for_it = [
+        f"The model keeps more than {1 - STEADY:.0%} of its answers when images are {done}."
+        for done in steady
+    ]
+    return against, for_it
