@@ -9,8 +9,9 @@ import numpy as np
 from components import floors
 from components.dataset import PARTS, TUMOR, ImageDataset, Split, twins_in_training
 from components.errors import UserError
+from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.comparison import leads
-from components.evaluate.predictor import BATCH, open_model, predict_tumor
+from components.evaluate.predictor import BATCH, apply_temperature, open_model, predict_tumor
 from components.evaluate.report import Findings, write_evaluation_report
 from components.evaluate.results import (
     EVALUATION,
@@ -20,10 +21,11 @@ from components.evaluate.results import (
     PartResult,
     RocCurves,
 )
-from components.evaluate.threshold import RULE, choose_threshold
+from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.evaluate.training import read_history, read_record
 from components.files import write_atomically
 from components.metrics import (
+    MEASURES,
     Predictor,
     bootstrap,
     confusion,
@@ -45,10 +47,12 @@ def evaluate(
     report_path: str | Path,
     seed: int = 0,
     bootstrap_samples: int = 1000,
+    target_sensitivity: float = 0.0,
 ) -> Evaluation:
     """Measures a model on the held-out part and on the full dataset, beside the two floors.
 
-    Each predictor, floors included, has its threshold chosen on validation by the same rule.
+    The model is calibrated on validation before anything is measured. Each predictor, floors
+    included, has its threshold chosen there by the same rule.
 
     Args:
         dataset: The ingested images.
@@ -58,6 +62,8 @@ def evaluate(
         report_path: Takes the HTML report.
         seed: Of the bootstrap and of the metadata floor.
         bootstrap_samples: Resamples an interval, at least 100.
+        target_sensitivity: Share of validation's tumours that the threshold has to find, 0..1; 0
+            weighs sensitivity and specificity alike.
 
     Returns:
         What `evaluation.json` holds.
@@ -70,6 +76,10 @@ def evaluate(
         raise UserError(
             f"bootstrap_samples is {bootstrap_samples}: give at least {MIN_SAMPLES} (1000 is usual)"
         )
+    if not 0 <= target_sensitivity <= 1:
+        raise UserError(
+            f"target_sensitivity is {target_sensitivity}: give a share from 0 to 1, 0 for none"
+        )
     for name in PARTS:
         require_both_classes(dataset.labels[split.part(name)], name)
     history, record = read_history(model_folder), read_record(model_folder, split)
@@ -78,26 +88,36 @@ def evaluate(
     images = len(dataset)
     everything = np.arange(images)
     batches = dataset.batches(everything, BATCH)
-    scores = predict_tumor(
+    uncalibrated = predict_tumor(
         model, track(batches, -(-images // BATCH), f"batches of {BATCH} images predicted"), images
     )
     train, validation = split.part("train"), split.part("validation")
+    temperature = fit_temperature(
+        dataset.labels[validation], uncalibrated[validation], dataset.groups[validation]
+    )
+    scores = calibrate(uncalibrated, temperature)
+    apply_temperature(model, temperature)
     print("fitting the metadata floor on the training part", flush=True)
     metadata = floors.metadata_scores(dataset, train, everything, seed)
     print("finding each image's nearest neighbour in the training part", flush=True)
     neighbour = floors.nearest_neighbour_scores(dataset, train, everything)
     predictors = [
-        Predictor(s, choose_threshold(dataset.labels[validation], s[validation]))
+        Predictor(
+            s, choose_threshold(dataset.labels[validation], s[validation], target_sensitivity)
+        )
         for s in (scores, metadata, neighbour)
     ]
 
     print(f"drawing {bootstrap_samples:,} resamples of the duplicate groups", flush=True)
     held_out = split.part("held_out")
-    on_held_out, samples = _judge(dataset, split, held_out, predictors, bootstrap_samples, seed)
-    on_everything, _ = _judge(dataset, split, everything, predictors, bootstrap_samples, seed)
+    (on_held_out, samples), (on_everything, _) = (
+        _judge(dataset, split, rows, predictors, uncalibrated, bootstrap_samples, seed)
+        for rows in (held_out, everything)
+    )
     evaluation = Evaluation(
+        temperature=temperature,
         threshold=predictors[0].threshold,
-        threshold_rule=RULE,
+        threshold_rule=threshold_rule(target_sensitivity),
         split_strategy=split.strategy,
         dataset_digest=dataset.digest,
         split_digest=split.digest(),
@@ -123,6 +143,7 @@ def evaluate(
             split=split,
             model=model,
             predictors=predictors,
+            uncalibrated=uncalibrated,
             history=history,
             record=record,
         ),
@@ -135,6 +156,7 @@ def _judge(
     split: Split,
     rows: np.ndarray,
     predictors: list[Predictor],
+    uncalibrated: np.ndarray,
     samples: int,
     seed: int,
 ) -> tuple[PartResult, np.ndarray]:
@@ -146,6 +168,7 @@ def _judge(
         with_intervals(point_estimate(labels, predictor), drawn)
         for predictor, drawn in zip(here, resamples, strict=True)
     )
+    before = point_estimate(labels, Predictor(uncalibrated, here[0].threshold).on(rows))
     tumor = int(np.sum(labels == TUMOR))
     result = PartResult(
         images=len(rows),
@@ -157,6 +180,7 @@ def _judge(
         model=model,
         metadata_floor=metadata,
         nearest_neighbour_floor=neighbour,
+        uncalibrated_ece=float(before[MEASURES.index("ece")]),
     )
     return result, resamples
 

@@ -7,6 +7,8 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
 from components.dataset import TUMOR
+from components.evaluate.results import Stability
+from components.evaluate.stability import STEADY, UNSTEADY
 from components.metrics import BINS, Predictor
 from components.report import plot
 
@@ -69,22 +71,27 @@ def roc_plot(labels: np.ndarray, predictors: list[Predictor], names: list[str]) 
     return plot(figure)
 
 
-def calibration_plot(labels: np.ndarray, scores: np.ndarray) -> str:
+def calibration_plot(labels: np.ndarray, scores: np.ndarray, uncalibrated: np.ndarray) -> str:
     """Draws how often images were tumours against how probable the model said it was.
 
     Args:
         labels: int [n], 0 Brain Tumor.
         scores: P(Brain Tumor), float [n].
+        uncalibrated: The same before calibration.
     """
     figure = Figure(figsize=(4.6, 4.3))
     axis, counts_axis = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
-    counts = np.bincount(bins, minlength=BINS)
-    used = counts > 0
-    said = np.bincount(bins, scores, minlength=BINS)[used] / counts[used]
-    true = np.bincount(bins, labels == TUMOR, minlength=BINS)[used] / counts[used]
     axis.plot([0, 1], [0, 1], color="#8a929c", lw=1, ls="--", label="perfectly calibrated")
-    axis.plot(said, true, "o-", color=MODEL, ms=5, lw=1.2, label="model")
+    for given, style in (
+        (uncalibrated, {"color": "#c3a06a", "marker": ".", "label": "before calibration"}),
+        (scores, {"color": MODEL, "marker": "o", "label": "model"}),
+    ):
+        bins = np.minimum((given * BINS).astype(int), BINS - 1)
+        counts = np.bincount(bins, minlength=BINS)
+        used = counts > 0
+        said = np.bincount(bins, given, minlength=BINS)[used] / counts[used]
+        true = np.bincount(bins, labels == TUMOR, minlength=BINS)[used] / counts[used]
+        axis.plot(said, true, ms=5, lw=1.2, **style)
     axis.set(ylabel="share that are tumours", ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
     axis.legend(frameon=False, loc="upper left")
     counts_axis.bar((np.arange(BINS) + 0.5) / BINS, counts, 0.92 / BINS, color="#8fb0cc")
@@ -139,3 +146,41 @@ def _plain(axis: Axes) -> None:
     axis.grid(color=GRID, lw=0.7)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def stability_plot(found: Stability) -> str:
+    """Draws, change by change, how many answers flip and what accuracy is left."""
+    figure = Figure(figsize=(9.4, 7.4), layout="tight")
+    flips, accuracy = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+    places = np.arange(len(found.changes))
+    for axis, intervals, colors in (
+        (flips, [c.flips for c in found.changes], [_alarm(c.flips.value) for c in found.changes]),
+        (accuracy, [c.accuracy for c in found.changes], [MODEL] * len(places)),
+    ):
+        values = np.array([(i.value, i.low, i.high) for i in intervals]) * 100
+        if axis is flips:
+            axis.barh(places, values[:, 0], 0.7, color=colors)
+        else:
+            axis.scatter(values[:, 0], places, color=colors, s=18, zorder=3)
+        axis.hlines(places, values[:, 1], values[:, 2], color="#4f565e", lw=1)
+        _plain(axis)
+        axis.grid(visible=False, axis="y")
+    for limit in (STEADY, UNSTEADY):
+        flips.axvline(limit * 100, color="#5b6776", lw=1, ls=":")
+    accuracy.axvline(found.accuracy.value * 100, color="#5b6776", lw=1, ls="--", label="unchanged")
+    accuracy.legend(frameon=False, loc="upper left")
+    families = [change.family for change in found.changes]
+    for place in places[1:]:
+        if families[place] != families[place - 1]:
+            for axis in (flips, accuracy):
+                axis.axhline(place - 0.5, color=GRID, lw=0.7)
+    flips.set(xlabel="answers that flip, %", xlim=(0, None), ylim=(len(places) - 0.4, -0.6))
+    flips.set_yticks(places, [change.name for change in found.changes])
+    accuracy.set(xlabel="accuracy, %", xlim=(None, 101))
+    return plot(figure)
+
+
+def _alarm(flips: float) -> str:
+    if flips >= UNSTEADY:
+        return TUMOR_COLOR
+    return HEALTHY_COLOR if flips < STEADY else "#8a929c"

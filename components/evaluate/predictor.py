@@ -1,4 +1,4 @@
-"""The trained model: opened, and asked about whole datasets."""
+"""The trained model: opened, calibrated, and asked about whole datasets."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.special import expit
 
 from components.errors import UserError
 from components.images import SHAPE
@@ -20,10 +21,11 @@ def open_model(folder: str | Path) -> keras.Model:
         folder: Holds `model.keras`.
 
     Returns:
-        A model from uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1].
+        A model from uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1]; its last layer is a
+        dense one with a sigmoid.
 
     Raises:
-        UserError: Missing, damaged, or a model of other inputs or outputs.
+        UserError: Missing, damaged, or a model of other inputs, outputs or last layer.
     """
     path = Path(folder) / "model.keras"
     try:
@@ -36,7 +38,20 @@ def open_model(folder: str | Path) -> keras.Model:
             f"{path}: goes from {model.input_shape} to {model.output_shape} where "
             f"{(None, *SHAPE)} to (None, 1) is needed; train it again"
         )
+    if getattr(model.layers[-1], "activation", None) is not keras.activations.sigmoid:
+        raise UserError(f"{path}: does not end in a dense layer with a sigmoid; train it again")
     return model
+
+
+def apply_temperature(model: keras.Model, temperature: float) -> None:
+    """Calibrates a model in place: its logits are divided by a temperature, at no cost.
+
+    Args:
+        model: As `open_model` opens it.
+        temperature: As fitted on validation.
+    """
+    head = model.layers[-1]  # linear up to its sigmoid, so its weights take the division up
+    head.set_weights([weights / temperature for weights in head.get_weights()])
 
 
 def predict_tumor(
@@ -45,24 +60,29 @@ def predict_tumor(
     """Asks the model about many images, a batch at a time.
 
     Args:
-        model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1].
+        model: As `open_model` opens it.
         batches: Positions, int64 [b], and pixels, uint8 [b, 150, 150, 3], as
             `ImageDataset.batches` yields them.
         images: How many there are; the positions are 0..images-1.
 
     Returns:
-        P(Brain Tumor), float64 [images].
+        P(Brain Tumor), float64 [images]; made from the logits, which tell scores apart where a
+        float32 probability is just 1.
 
     Raises:
         UserError: The model answers with something else than a number.
     """
-    answer = tf.function(
-        lambda pixels: model(pixels, training=False)[:, 0],
-        input_signature=[tf.TensorSpec((None, *SHAPE), tf.uint8)],
-    )
+    head = model.layers[-1]
+    features_of = keras.Model(model.inputs[0], head.input)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *SHAPE), tf.uint8)])
+    def logits_of(pixels: tf.Tensor) -> tf.Tensor:
+        features = tf.cast(features_of(pixels, training=False), tf.float32)
+        return (features @ head.kernel + head.bias)[:, 0]
+
     scores = np.full(images, np.nan)
     for positions, pixels in batches:
-        scores[positions] = 1.0 - answer(pixels).numpy().astype(np.float64)
+        scores[positions] = expit(-logits_of(pixels).numpy().astype(np.float64))
     unusable = int(np.sum(~np.isfinite(scores)))
     if unusable:
         raise UserError(

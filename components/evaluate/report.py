@@ -44,6 +44,7 @@ class Findings:
         split: Their parts.
         model: For the heat maps.
         predictors: Model, metadata floor, 1-NN floor; scores of every image.
+        uncalibrated: What the model said before calibration, P(Brain Tumor) of every image.
         history: Training curves, by column.
         record: How the model was made.
     """
@@ -54,6 +55,7 @@ class Findings:
     split: Split
     model: keras.Model
     predictors: list[Predictor]
+    uncalibrated: np.ndarray
     history: dict[str, np.ndarray]
     record: TrainingRecord
 
@@ -145,7 +147,9 @@ def _part(findings: Findings, result: PartResult, rows: np.ndarray) -> dict[str,
             for name in MEASURES
         ],
         "roc": figures.roc_plot(labels, here, _PREDICTORS),
-        "calibration": figures.calibration_plot(labels, here[0].scores),
+        "calibration": figures.calibration_plot(
+            labels, here[0].scores, findings.uncalibrated[rows]
+        ),
     }
 
 

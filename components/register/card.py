@@ -136,6 +136,12 @@ class ModelMetadata(_Strict):
     outputs: tuple[Tensor, ...]
     classes: tuple[str, ...] = CLASSES
     positive_class: str = CLASSES[TUMOR]
+    temperature: float | None = Field(
+        default=None,
+        gt=0,
+        description="fitted on validation; the SavedModel divides its logits by it, so that its "
+        "probabilities are calibrated; null where the version is older than that",
+    )
     threshold: float = Field(
         ge=0, le=1, description="the answer is the positive class where its probability reaches it"
     )
@@ -214,6 +220,7 @@ def describe(
                 meaning="Grad-CAM of the more probable class, 0..1, laid over the whole image",
             ),
         ),
+        temperature=evaluation.temperature,
         threshold=evaluation.threshold,
         threshold_rule=evaluation.threshold_rule,
         in_distribution=in_distribution,

@@ -28,7 +28,7 @@ def export(model: keras.Model, check: InDistributionCheck, folder: str | Path) -
     `explain` gives these and `heatmap`, float32 [n, h, w] within 0..1, see `components.gradcam`.
 
     Args:
-        model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1].
+        model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1]; calibrated.
         check: Gives the score.
         folder: Where to write.
     """

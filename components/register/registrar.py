@@ -13,7 +13,7 @@ import tensorflow as tf
 from components.checksums import write_sums
 from components.dataset import TUMOR, ImageDataset, Split
 from components.errors import UserError
-from components.evaluate.predictor import open_model
+from components.evaluate.predictor import apply_temperature, open_model
 from components.evaluate.results import Evaluation
 from components.evaluate.training import read_record
 from components.register import card
@@ -51,7 +51,7 @@ class Registration:
 
 
 class _Inputs(NamedTuple):
-    """What the earlier steps wrote, checked to belong together."""
+    """What the earlier steps wrote, checked to belong together; the model is calibrated."""
 
     dataset: ImageDataset
     split: Split
@@ -150,7 +150,9 @@ def _read_inputs(
             "evaluate the model on those at hand"
         )
     training = read_record(model_folder, split).model_dump()
-    return _Inputs(dataset, split, evaluation, training, open_model(model_folder))
+    model = open_model(model_folder)
+    apply_temperature(model, evaluation.temperature)
+    return _Inputs(dataset, split, evaluation, training, model)
 
 
 def _measure(answer: _Answer, threshold: float, inputs: _Inputs) -> Measured:

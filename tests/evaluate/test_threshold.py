@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluate.threshold import choose_threshold
+from components.evaluate.threshold import choose_threshold, threshold_rule
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
@@ -45,3 +45,32 @@ def test_a_predictor_worse_than_chance_is_not_turned_round():
     chosen = choose_threshold(labels, scores)
     called = scores >= chosen
     assert called.all() or not called.any()
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), max_size=30),
+    st.floats(0.01, 1) | st.sampled_from([0.5, 0.9, 0.96, 1.0]),
+)
+def test_a_target_is_reached_by_the_greatest_threshold_that_does(cases, target):
+    labels = np.array([0, 1, *(label for label, _ in cases)])
+    scores = np.array([0.6, 0.4, *(score for _, score in cases)])
+    tumor = scores[labels == 0]
+    chosen = choose_threshold(labels, scores, target)
+    assert 0 <= chosen <= 1
+    assert np.mean(tumor >= chosen) >= target - 1e-9
+    greater = scores[scores > chosen]
+    if len(greater):  # one more score left out, and a tumour too many is missed
+        assert np.mean(tumor > greater.min()) < target
+
+
+def test_a_target_is_met_exactly_where_it_can_be():
+    labels, scores = np.repeat([0, 1], 10), np.concatenate([np.linspace(0.05, 0.95, 10)] * 2)
+    assert choose_threshold(labels, scores, 0.9) == pytest.approx(0.1)
+    assert choose_threshold(labels, scores, 0.89) == pytest.approx(0.1)
+    assert choose_threshold(labels, scores, 1.0) == pytest.approx(0.025)
+
+
+def test_the_rule_says_what_was_asked_for():
+    assert "Youden" in threshold_rule()
+    assert "at least 97.5% of the tumours" in threshold_rule(0.975)

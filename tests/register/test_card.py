@@ -97,17 +97,21 @@ def test_the_text_says_what_the_numbers_mean(tmp_path: Path, metadata: ModelMeta
         "Beyond 0.6250 the image is flagged",
         "0.0% of the validation images, which the limit was set on, and 1.2% of the held-out ones",
         "is no guarantee",
+        "logits are divided by 1.2500",
+        "calibration error is 0.125 without that and 1.000 with it",
     ):
         assert part in text
     assert "None" not in text
 
 
-def test_the_card_of_a_version_without_the_check_says_nothing_of_it(
+def test_the_card_of_a_version_without_check_and_calibration_says_nothing_of_them(
     tmp_path: Path, metadata: ModelMetadata
 ) -> None:
-    write_description(tmp_path, metadata.model_copy(update={"in_distribution": None}))
+    older = metadata.model_copy(update={"in_distribution": None, "temperature": None})
+    write_description(tmp_path, older)
     text = (tmp_path / "model_card.md").read_text()
     assert "Images that are no brain MRI" not in text
+    assert "calibrated" not in text
     assert "None" not in text
 
 

@@ -160,18 +160,39 @@ def test_the_check_is_registered_with_its_record(
     assert flagged == pytest.approx(record.held_out_flagged)
 
 
-def test_a_champion_older_than_the_check_is_compared_with(
+def test_the_registered_model_is_calibrated_and_says_so(
+    registered, dataset: ImageDataset, model_folder: Path, evaluation: Evaluation
+) -> None:
+    from components.evaluate.calibration import calibrate
+    from components.evaluate.predictor import open_model, predict_tumor
+    from serving.classifier import Classifier
+
+    metadata = _registry_of(registered).metadata(1)
+    assert metadata.temperature == evaluation.temperature != 1
+    assert metadata.threshold_rule == evaluation.threshold_rule
+    batches = dataset.batches(np.arange(20), 8)
+    scores = predict_tumor(open_model(model_folder), batches, 20)
+    answers = Classifier(registered.uri).classify(dataset.read(range(20)))
+    found = [answer.probabilities["Brain Tumor"] for answer in answers]
+    np.testing.assert_allclose(found, calibrate(scores, metadata.temperature), atol=1e-5)
+    assert np.max(np.abs(found - scores)) > 0.01
+
+
+def test_a_champion_older_than_check_and_calibration_is_compared_with(
     register: Callable, registered, tmp_path: Path
 ) -> None:
     older = tmp_path / "brain-tumor" / "1"
     shutil.copytree(registered.uri, older)
     metadata = json.loads((older / "metadata.json").read_text())
-    del metadata["in_distribution"]
+    del metadata["in_distribution"], metadata["temperature"]
+    for part in ("held_out", "full_dataset"):
+        del metadata["metrics"][part]["uncalibrated_ece"]
     (older / "metadata.json").write_text(json.dumps(metadata))
     (older / "SHA256SUMS").unlink()
     write_sums(older)
     registry = Registry.open(str(tmp_path))
     assert registry.metadata(1).in_distribution is None
+    assert registry.metadata(1).temperature is None
     assert register(tmp_path).version == 2
     assert registry.metadata(2).gate.champion_version == 1
 
@@ -393,19 +414,28 @@ def test_inputs_that_do_not_belong_together_are_refused(
 
 
 def test_an_export_that_answers_otherwise_is_caught(
-    registered, model_folder: Path, blind_folder: Path, dataset: ImageDataset, split: Split
+    registered,
+    model_folder: Path,
+    blind_folder: Path,
+    dataset: ImageDataset,
+    split: Split,
+    evaluation: Evaluation,
 ) -> None:
-    from components.evaluate.predictor import open_model
+    from components.evaluate.predictor import apply_temperature, open_model
     from components.register.export import check_export
     from components.register.in_distribution import fit_check
 
     images = dataset.read([0])
     same = fit_check(dataset, split)
     other = replace(same, biases=(*same.biases[:-1], same.biases[-1] + 1))
-    check_export(open_model(model_folder), same, registered.uri, images)
+    model = open_model(model_folder)
+    with pytest.raises(RuntimeError, match=r"serving_default is off by .* in probability_healthy"):
+        check_export(model, same, registered.uri, images)  # is not calibrated yet
+    apply_temperature(model, evaluation.temperature)
+    check_export(model, same, registered.uri, images)
     with pytest.raises(RuntimeError, match=r"serving_default is off by .* in probability_healthy"):
         check_export(open_model(blind_folder), same, registered.uri, images)
     with pytest.raises(
         RuntimeError, match=r"serving_default is off by .* in in_distribution_score"
     ):
-        check_export(open_model(model_folder), other, registered.uri, images)
+        check_export(model, other, registered.uri, images)

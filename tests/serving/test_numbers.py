@@ -17,6 +17,7 @@ from components.images import ImageError, decode
 from components.ingest.sample import write_sample
 
 BATCH = 8
+TEMPERATURE = 2.5
 REAL = os.environ.get("BRAIN_TUMOR_DATASET", "")
 
 
@@ -40,11 +41,17 @@ def served(
     start: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
+    import keras
+
+    from components.evaluate.predictor import apply_temperature
     from components.register.export import export
     from components.register.in_distribution import fit_check
 
     folder = tmp_path_factory.mktemp("network")
-    export(network, fit_check(dataset, split), folder)
+    calibrated = keras.models.clone_model(network)
+    calibrated.set_weights(network.get_weights())
+    apply_temperature(calibrated, TEMPERATURE)
+    export(calibrated, fit_check(dataset, split), folder)
     for name in ("labels.json", "metadata.json", "model_card.md"):
         (folder / name).write_bytes((checked_model_folder / name).read_bytes())
     write_sums(folder)
@@ -53,6 +60,7 @@ def served(
 
 
 def _compare(files: list[bytes], network: Any, server: Any) -> None:
+    from components.evaluate.calibration import calibrate
     from components.evaluate.predictor import predict_tumor
 
     pixels = np.stack([decode(file).pixels for file in files])
@@ -60,7 +68,7 @@ def _compare(files: list[bytes], network: Any, server: Any) -> None:
         (np.arange(start, min(start + BATCH, len(pixels))), pixels[start : start + BATCH])
         for start in range(0, len(pixels), BATCH)
     ]
-    expected = predict_tumor(network, batches, len(pixels))
+    expected = calibrate(predict_tumor(network, batches, len(pixels)), TEMPERATURE)
     found = []
     with httpx.Client(base_url=server.url, timeout=60) as client:
         for start in range(0, len(files), BATCH):

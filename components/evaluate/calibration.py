@@ -1,0 +1,68 @@
+"""Temperature scaling: one number, fitted on validation, makes probabilities mean what they say."""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_expit, logit
+
+from components.dataset import TUMOR
+
+COLDEST, HOTTEST = 0.05, 20.0
+_DOUBT = np.finfo(np.float64).eps  # the least; a probability of exactly 1 has no logit
+
+
+def fit_temperature(
+    labels: np.ndarray, scores: np.ndarray, groups: np.ndarray | None = None
+) -> float:
+    """Finds by which number to divide the logits.
+
+    It is the one of least log loss. As in Platt scaling the labels are drawn in a little, by as
+    much as so many of them can be known, so that a handful of right answers makes no certainty.
+
+    Args:
+        labels: int [n], 0 Brain Tumor, 1 Healthy. Of the validation part.
+        scores: P(Brain Tumor), float [n] within 0..1.
+        groups: Duplicate group of each image, int [n], each group counting as one image; None
+            counts each image.
+
+    Returns:
+        The temperature, 0.05 to 20; above 1 where the scores are too sure.
+    """
+    weights = np.ones(len(labels)) if groups is None else _of_equal_groups(groups)
+    tumor = labels == TUMOR
+    share = np.where(tumor, *_drawn_in(weights[tumor].sum(), weights[~tumor].sum()))
+    logits = _logits(scores)
+
+    def loss(log_temperature: float) -> float:
+        cooled = logits / np.exp(log_temperature)
+        return -float(weights @ (share * log_expit(cooled) + (1 - share) * log_expit(-cooled)))
+
+    found = minimize_scalar(loss, bounds=np.log([COLDEST, HOTTEST]), method="bounded")
+    return float(np.exp(found.x))
+
+
+def calibrate(scores: np.ndarray, temperature: float) -> np.ndarray:
+    """Divides logits by a temperature; the order of the scores stays.
+
+    Args:
+        scores: P(Brain Tumor), float [n] within 0..1.
+        temperature: As fitted.
+
+    Returns:
+        P(Brain Tumor), float64 [n] within 0..1.
+    """
+    return expit(_logits(scores) / temperature)
+
+
+def _logits(scores: np.ndarray) -> np.ndarray:
+    return logit(np.clip(np.asarray(scores, np.float64), _DOUBT, 1 - _DOUBT))
+
+
+def _of_equal_groups(groups: np.ndarray) -> np.ndarray:
+    """Returns a weight for each image, float64 [n]; those of a group come to 1."""
+    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    return 1 / sizes[group_of]
+
+
+def _drawn_in(tumors: float, healthy: float) -> tuple[float, float]:
+    """Returns P(Brain Tumor) of a tumour and of a healthy image, as so many can tell (Platt)."""
+    return (tumors + 1) / (tumors + 2), 1 / (healthy + 2)

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from components.evaluate.calibration import calibrate, fit_temperature
+from components.metrics import MEASURES, Predictor, point_estimate
+
+
+def drawn(temperature, images=20_000, seed=0):
+    """Labels drawn as logits say, and scores of those logits times a temperature."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, images)
+    labels = np.where(rng.random(images) < expit(logits), 0, 1)
+    return labels, expit(logits * temperature)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_finds_the_temperature_and_takes_the_calibration_error_away(temperature):
+    labels, scores = drawn(temperature)
+    fitted = fit_temperature(labels, scores)
+    assert fitted == pytest.approx(temperature, rel=0.03)
+    ece = MEASURES.index("ece")
+    calibrated = calibrate(scores, fitted)
+    assert point_estimate(labels, Predictor(calibrated, 0.5))[ece] < 0.015
+    if temperature != 1:
+        assert point_estimate(labels, Predictor(scores, 0.5))[ece] > 0.05
+
+
+def test_a_group_counts_as_one_image():
+    labels, scores = drawn(2.0, images=300)
+    groups = np.arange(300)
+    copies = np.concatenate([groups, np.repeat(groups[:20], 30)])
+    weighted = fit_temperature(labels[copies], scores[copies], copies)
+    assert weighted == pytest.approx(fit_temperature(labels, scores), rel=1e-3)
+    assert weighted != pytest.approx(fit_temperature(labels[copies], scores[copies]), rel=0.01)
+
+
+def test_a_few_right_answers_are_no_certainty():
+    labels, scores = np.array([0, 0, 0, 1, 1, 1]), np.array([0.9, 0.8, 0.9, 0.1, 0.2, 0.1])
+    assert 0.7 < calibrate(scores, fit_temperature(labels, scores)).max() < 0.95
+
+
+def test_a_predictor_worse_than_chance_is_made_as_unsure_as_can_be():
+    labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])
+    assert fit_temperature(labels, scores) == pytest.approx(20, rel=0.01)
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), max_size=30),
+    st.floats(0.05, 20),
+)
+def test_any_scores_can_be_calibrated_and_keep_their_order(cases, temperature):
+    labels = np.array([0, 1, *(label for label, _ in cases)])
+    scores = np.array([0.0, 1.0, *(score for _, score in cases)])
+    assert 0.05 <= fit_temperature(labels, scores) <= 20
+    assert fit_temperature(labels, scores) == fit_temperature(labels, scores)
+    calibrated = calibrate(scores, temperature)
+    assert calibrated.dtype == np.float64
+    assert np.all((calibrated >= 0) & (calibrated <= 1))
+    assert np.all(np.diff(calibrated[np.argsort(scores)]) >= 0)
+
+
+def test_temperature_one_changes_nothing():
+    scores = np.array([1e-9, 0.25, 0.5, 1 - 1e-9])
+    np.testing.assert_allclose(calibrate(scores, 1.0), scores, rtol=1e-6)
