@@ -35,7 +35,7 @@ PANELS = {
     "Split": ["split_strategy", "held_out_share", "validation_share"],
     "Tune": ["tuner", "max_trials", "tune_epochs", "executions_per_trial"],
     "Train": ["epochs", "patience", "seed"],
-    "Evaluate": ["bootstrap_samples"],
+    "Evaluate": ["bootstrap_samples", "target_sensitivity"],
     "Register": [
         "min_accuracy",
         "min_sensitivity",

@@ -34,6 +34,7 @@ ALLOWED: dict[str, Any] = {
     "epochs": Count,
     "patience": Annotated[int, Field(ge=0)],
     "bootstrap_samples": Annotated[int, Field(ge=100, le=100_000)],
+    "target_sensitivity": Bound,
     "min_accuracy": Bound,
     "min_sensitivity": Bound,
     "min_specificity": Bound,

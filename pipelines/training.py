@@ -57,6 +57,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         epochs: int = 50,
         patience: int = 0,
         bootstrap_samples: int = 1000,
+        target_sensitivity: float = 0.0,
         min_accuracy: float = 0.75,
         min_sensitivity: float = 0.8,
         min_specificity: float = 0.7,
@@ -98,6 +99,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             epochs: Most epochs of the final training.
             patience: Stop after so many epochs without a better one. 0 trains them all.
             bootstrap_samples: Resamples of the duplicate groups behind each interval.
+            target_sensitivity: Share of the validation part's tumours that the threshold has to find, 0 to 1. 0 for the best sum of sensitivity and specificity.
             min_accuracy: Least held-out accuracy of a registered model, 0 to 1.
             min_sensitivity: Least held-out sensitivity of a registered model, 0 to 1.
             min_specificity: Least held-out specificity of a registered model, 0 to 1.
@@ -183,6 +185,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             model=train_task.outputs["model"],
             seed=seed,
             bootstrap_samples=bootstrap_samples,
+            target_sensitivity=target_sensitivity,
         ).set_display_name("Evaluate beside the floors")
 
         # 6. What passes the gate becomes a new version that never changes.

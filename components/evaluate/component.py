@@ -14,6 +14,7 @@ def evaluate(
     model: Input[Model],
     seed: int,
     bootstrap_samples: int,
+    target_sensitivity: float,
     metrics: Output[Metrics],
     held_out_curves: Output[ClassificationMetrics],
     full_dataset_curves: Output[ClassificationMetrics],
@@ -28,7 +29,7 @@ def evaluate(
         ("held_out_specificity", float),
     ],
 ):
-    """Measures the model on the held-out part and on the full dataset, beside two floors.
+    """Calibrates the model and measures it, held out and on all, beside two floors.
 
     Args:
         dataset: What ingest wrote.
@@ -36,6 +37,7 @@ def evaluate(
         model: What train wrote.
         seed: Of the bootstrap and of the metadata floor.
         bootstrap_samples: Resamples of the duplicate groups behind each interval.
+        target_sensitivity: What the threshold has to reach on validation, 0..1; 0 for none.
         metrics: Every number, under a name that says part, predictor and measure.
         held_out_curves: Confusion matrix and ROC on the held-out part.
         full_dataset_curves: The same on the full dataset, most of which was trained on.
@@ -61,6 +63,7 @@ def evaluate(
             report.path,
             seed,
             bootstrap_samples,
+            target_sensitivity,
         )
         for name, value in result.flat().items():
             metrics.log_metric(name, float(value))
