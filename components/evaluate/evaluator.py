@@ -2,6 +2,7 @@
 
 import csv
 import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from components.evaluate.results import (
     PartResult,
     RocCurves,
 )
+from components.evaluate.shortcuts import measure_shortcuts
+from components.evaluate.stability import draw_sample, measure_stability
 from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.evaluate.training import read_history, read_record
 from components.files import write_atomically
@@ -62,8 +65,7 @@ def evaluate(
         report_path: Takes the HTML report.
         seed: Of the bootstrap and of the metadata floor.
         bootstrap_samples: Resamples an interval, at least 100.
-        target_sensitivity: Share of validation's tumours that the threshold has to find, 0..1; 0
-            weighs sensitivity and specificity alike.
+        target_sensitivity: What the threshold has to reach on validation, 0..1; 0 for none.
 
     Returns:
         What `evaluation.json` holds.
@@ -114,6 +116,18 @@ def evaluate(
         _judge(dataset, split, rows, predictors, uncalibrated, bootstrap_samples, seed)
         for rows in (held_out, everything)
     )
+    shortcuts = measure_shortcuts(
+        dataset, held_out, train, predictors[0], predictors[1], bootstrap_samples, seed
+    )
+    asked_again = draw_sample(dataset, held_out, seed)
+    stability = measure_stability(
+        dataset,
+        asked_again,
+        partial(predict_tumor, model),
+        predictors[0].threshold,
+        bootstrap_samples,
+        seed,
+    )
     evaluation = Evaluation(
         temperature=temperature,
         threshold=predictors[0].threshold,
@@ -125,6 +139,8 @@ def evaluate(
         bootstrap_samples=bootstrap_samples,
         held_out=on_held_out,
         full_dataset=on_everything,
+        shortcuts=shortcuts,
+        stability=stability,
     )
     curves = RocCurves(
         held_out=roc(dataset.labels[held_out], scores[held_out]),
@@ -146,6 +162,9 @@ def evaluate(
             uncalibrated=uncalibrated,
             history=history,
             record=record,
+            shortcuts=shortcuts,
+            stability=stability,
+            asked_again=asked_again,
         ),
     )
     return evaluation

@@ -7,8 +7,8 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
 from components.dataset import TUMOR
-from components.evaluate.results import Stability
-from components.evaluate.stability import STEADY, UNSTEADY
+from components.evaluate.results import Change, Stability
+from components.evaluate.stability import BORDER_ALONE, STEADY, UNSTEADY
 from components.metrics import BINS, Predictor
 from components.report import plot
 
@@ -154,7 +154,7 @@ def stability_plot(found: Stability) -> str:
     flips, accuracy = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     places = np.arange(len(found.changes))
     for axis, intervals, colors in (
-        (flips, [c.flips for c in found.changes], [_alarm(c.flips.value) for c in found.changes]),
+        (flips, [c.flips for c in found.changes], [_alarm(c) for c in found.changes]),
         (accuracy, [c.accuracy for c in found.changes], [MODEL] * len(places)),
     ):
         values = np.array([(i.value, i.low, i.high) for i in intervals]) * 100
@@ -180,7 +180,9 @@ def stability_plot(found: Stability) -> str:
     return plot(figure)
 
 
-def _alarm(flips: float) -> str:
-    if flips >= UNSTEADY:
+def _alarm(change: Change) -> str:
+    if change.family == BORDER_ALONE:
+        return MODEL  # where it is right to flip
+    if change.flips.value >= UNSTEADY:
         return TUMOR_COLOR
-    return HEALTHY_COLOR if flips < STEADY else "#8a929c"
+    return HEALTHY_COLOR if change.flips.value < STEADY else "#8a929c"

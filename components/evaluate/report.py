@@ -10,7 +10,18 @@ import numpy as np
 from components.dataset import TUMOR, ImageDataset, Split
 from components.evaluate import figures
 from components.evaluate.comparison import Lead, sentences
-from components.evaluate.results import Evaluation, PartResult
+from components.evaluate.predictor import predict_tumor
+from components.evaluate.results import Evaluation, PartResult, Shortcuts, Stability
+from components.evaluate.shortcuts import FEW_GROUPS, TABLES, shortcut_sentences
+from components.evaluate.stability import (
+    BORDER_ALONE,
+    PERTURBATIONS,
+    STEADY,
+    TELLING_BORDER,
+    UNSTEADY,
+    stability_sentences,
+    versions,
+)
 from components.gradcam import gradcam
 from components.metrics import BINS, MEASURES, Interval, Predictor
 from components.overlay import overlay
@@ -47,6 +58,9 @@ class Findings:
         uncalibrated: What the model said before calibration, P(Brain Tumor) of every image.
         history: Training curves, by column.
         record: How the model was made.
+        shortcuts: Accuracy by what the file says of itself.
+        stability: Answers for changed images.
+        asked_again: Positions of the images that were changed.
     """
 
     evaluation: Evaluation
@@ -58,6 +72,9 @@ class Findings:
     uncalibrated: np.ndarray
     history: dict[str, np.ndarray]
     record: TrainingRecord
+    shortcuts: Shortcuts
+    stability: Stability
+    asked_again: np.ndarray
 
 
 class Mistake(NamedTuple):
@@ -67,6 +84,15 @@ class Mistake(NamedTuple):
     probability: str
     original: str
     heat: str
+
+
+class Version(NamedTuple):
+    """An image under one change; the picture is a data URI."""
+
+    name: str
+    probability: str
+    flipped: bool
+    picture: str
 
 
 class Gallery(NamedTuple):
@@ -123,6 +149,20 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
             evaluation.threshold,
         ),
         galleries=_galleries(findings, held_out),
+        shortcuts=findings.shortcuts,
+        shortcut_sentences=shortcut_sentences(findings.shortcuts),
+        shortcut_tables=[
+            (*titles, getattr(findings.shortcuts, name)) for name, titles in TABLES.items()
+        ],
+        few_groups=FEW_GROUPS,
+        stability=findings.stability,
+        stability_sentences=stability_sentences(findings.stability),
+        stability_plot=figures.stability_plot(findings.stability),
+        steady=STEADY,
+        unsteady=UNSTEADY,
+        telling_border=TELLING_BORDER,
+        border_alone=BORDER_ALONE,
+        example=_example(findings),
     )
 
 
@@ -213,4 +253,20 @@ def _mistakes(findings: Findings, wrong: np.ndarray, right_score: np.ndarray) ->
             picture(overlay(image, warmth), size=150),
         )
         for position, image, warmth in zip(shown, pixels, np.asarray(heat), strict=True)
+    ]
+
+
+def _example(findings: Findings) -> tuple[str, list[Version]]:
+    """Returns the path of a typical tumour image, and the image under every change."""
+    model, asked = findings.predictors[0], findings.asked_again
+    tumors = asked[findings.dataset.labels[asked] == TUMOR]
+    position = int(tumors[np.argsort(model.scores[tumors], kind="stable")[len(tumors) // 2]])
+    (pixels,) = findings.dataset.read([position])
+    pictures = versions(pixels, [findings.evaluation.seed, position])
+    scores = predict_tumor(findings.model, [(np.arange(len(pictures)), pictures)], len(pictures))
+    called = scores >= model.threshold
+    names = ["unchanged", *(perturbation.name for perturbation in PERTURBATIONS)]
+    return findings.dataset.manifest.images[position].path, [
+        Version(name, f"{score:.3f}", bool(answer != called[0]), picture(image))
+        for name, score, answer, image in zip(names, scores, called, pictures, strict=True)
     ]

@@ -1,6 +1,7 @@
 """Whether the model is right only where the file, and not the brain, gives the class away."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -14,11 +15,29 @@ FEW_GROUPS = 10  # below, an interval says nothing
 ONE_SIDED = 0.9  # share of a class from which on a source gives it away
 FOLLOWS = 0.5  # right this often where the frame misleads: no oftener than wrong
 
+TABLES = {  # field of Shortcuts: heading and what has to be said
+    "source": (
+        "Source",
+        "All files of the same width, height, mode and format, by the classes that these have in "
+        "training. Nothing else tells of the origin: folder and file name are the class.",
+    ),
+    "size": ("Width and height of the file's image", ""),
+    "mode": ("Mode", ""),
+    "format": ("Format, as decoded", ""),
+    "extension": ("Extension, as the file's name has it", ""),
+    "copies": (
+        "Images in the near-duplicate group",
+        "In the whole dataset; a picture with many copies is often one of a common source.",
+    ),
+}
+
 _COPIES = ((1, "1, no near-duplicate"), (4, "2 to 4"), (19, "5 to 19"), (np.inf, "20 or more"))
 _OTHER = "all others"
+_ONE_CLASS = tuple(f"in training {ONE_SIDED:.0%} or more {name}" for name in CLASSES)
+_BOTH, _UNSEEN = "in training of both classes", "not in training"
 
 
-def shortcuts(
+def measure_shortcuts(
     dataset: ImageDataset,
     rows: np.ndarray,
     train: np.ndarray,
@@ -60,11 +79,13 @@ def shortcuts(
             metadata_floor=share(floor_right[chosen], groups, samples, seed),
         )
 
-    def slices(names: list[str]) -> tuple[Slice, ...]:
+    def slices(names: list[str], order: Sequence[str]) -> tuple[Slice, ...]:
         found = np.array(names)
-        counts = Counter(names)
-        ordered = sorted(counts, key=lambda name: (name == _OTHER, -counts[name], name))
-        return tuple(slice_of(name, rows[found == name]) for name in ordered)
+        return tuple(slice_of(name, rows[found == name]) for name in order if name in names)
+
+    def common(values: list[str]) -> tuple[Slice, ...]:
+        kept = [value for value, _ in Counter(values).most_common(COMMON)]
+        return slices([v if v in kept else _OTHER for v in values], [*kept, _OTHER])
 
     def outcome(name: str, chosen: np.ndarray) -> Slice | None:
         return slice_of(name, chosen) if len(chosen) else None
@@ -73,16 +94,16 @@ def shortcuts(
     return Shortcuts(
         floor_right=outcome("the metadata floor is right", rows[floor_right[rows]]),
         floor_wrong=outcome("the metadata floor is wrong", rows[~floor_right[rows]]),
-        size=slices(_pooled([f"{r.width} x {r.height}" for r in records])),
-        mode=slices(_pooled([r.mode for r in records])),
-        format=slices(_pooled([r.format for r in records])),
-        extension=slices(_pooled([PurePosixPath(r.path).suffix or "none" for r in records])),
-        source=slices(_sources(dataset, train, rows)),
-        copies=slices(_copies(dataset, rows)),
+        size=common([f"{r.width} x {r.height}" for r in records]),
+        mode=common([r.mode for r in records]),
+        format=common([r.format for r in records]),
+        extension=common([PurePosixPath(r.path).suffix or "none" for r in records]),
+        source=slices(_sources(dataset, train, rows), (*_ONE_CLASS, _BOTH, _UNSEEN)),
+        copies=slices(_copies(dataset, rows), [name for _, name in _COPIES]),
     )
 
 
-def sentences(found: Shortcuts) -> tuple[list[str], list[str]]:
+def shortcut_sentences(found: Shortcuts) -> tuple[list[str], list[str]]:
     """Says whether the model's answers follow the frame where the frame misleads.
 
     Args:
@@ -94,27 +115,21 @@ def sentences(found: Shortcuts) -> tuple[list[str], list[str]]:
     wrong = found.floor_wrong
     if wrong is None:
         return ["The metadata floor gets no image wrong: no image can tell it from the model."], []
-    of = f"of the {wrong.images:,} images that the metadata floor gets wrong"
+    said = (
+        f"Of the {wrong.images:,} images that the metadata floor gets wrong, the model gets "
+        f"{wrong.model.value:.1%} right"
+    )
     if wrong.groups < FEW_GROUPS:
         return [
-            f"The model gets {wrong.model.value:.1%} {of} right. They stand in {wrong.groups} "
-            "groups of near-duplicates, too few to tell whether it follows the frame."
+            f"{said}. They stand in {wrong.groups} groups of near-duplicates, too few to tell "
+            "whether it follows the frame."
         ], []
-    said = (
-        f"The model gets {wrong.model.value:.1%} ({wrong.model.low:.1%} to {wrong.model.high:.1%}) "
-        f"{of} right"
-    )
+    said += f" ({wrong.model.low:.1%} to {wrong.model.high:.1%})"
     if wrong.model.high < FOLLOWS:
         return [f"{said}: where the frame misleads, it follows the frame."], []
     if wrong.model.low > FOLLOWS:
         return [], [f"{said}: where the frame misleads, it mostly does not follow."]
     return [f"{said}: that is no evidence that it looks at more than the frame."], []
-
-
-def _pooled(names: list[str]) -> list[str]:
-    """Returns the names with all but the most common as one."""
-    kept = {name for name, _ in Counter(names).most_common(COMMON)}
-    return [name if name in kept else _OTHER for name in names]
 
 
 def _sources(dataset: ImageDataset, train: np.ndarray, rows: np.ndarray) -> list[str]:
@@ -127,11 +142,11 @@ def _sources(dataset: ImageDataset, train: np.ndarray, rows: np.ndarray) -> list
     def name(source: tuple) -> str:
         tumor, images = seen[TUMOR][source], seen[TUMOR][source] + seen[HEALTHY][source]
         if not images:
-            return "not in training"
+            return _UNSEEN
         for label, count in ((TUMOR, tumor), (HEALTHY, images - tumor)):
             if count >= ONE_SIDED * images:
-                return f"in training {ONE_SIDED:.0%} or more {CLASSES[label]}"
-        return "in training of both classes"
+                return _ONE_CLASS[label]
+        return _BOTH
 
     return [name(_source(records[row])) for row in rows]
 

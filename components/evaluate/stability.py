@@ -18,7 +18,7 @@ STEADY, UNSTEADY = 0.05, 0.10  # share of answers that flip
 TELLING_BORDER = 0.75  # AUROC of a model that is shown the border alone
 BORDER = SIZE // 10  # of each side; the four are 36% of an image
 
-_BATCH = 64  # images changed at once, so that memory does not grow with their number
+_AT_ONCE = 2  # images, with all their versions: 58 pictures a batch
 _MIDDLE = SIZE - 2 * BORDER
 
 Predict = Callable[[Iterable[tuple[np.ndarray, np.ndarray]], int], np.ndarray]
@@ -41,13 +41,13 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
+    "border": Family("cropped or blanked at the border", "it reads the frame"),
     "encoding": Family("re-encoded", "it reads how the file was compressed"),
     "resizing": Family("resized", "it reads how the file was scaled"),
     "letterbox": Family("letterboxed", "it reads the shape of the frame"),
     "orientation": Family("turned or mirrored", "it has learned how the slices lie"),
     "light": Family("brightened, darkened or changed in contrast", "it reads the brightness"),
     "detail": Family("blurred or noised", "it hangs on the finest detail"),
-    "border": Family("cropped or blanked at the border", "it reads the frame"),
 }
 BORDER_ALONE = "border_alone"
 
@@ -106,9 +106,9 @@ PERTURBATIONS = (
         Perturbation(f"JPEG {quality}", "encoding", lambda i, _, q=quality: _encoded(i, q))
         for quality in (95, 75, 50)
     ),
-    Perturbation("to 100 pixels and back", "resizing", lambda i, _: _shrunk(i, 100, _BILINEAR)),
-    Perturbation("to 75 pixels and back", "resizing", lambda i, _: _shrunk(i, 75, _BILINEAR)),
-    Perturbation("the same, nearest neighbour", "resizing", lambda i, _: _shrunk(i, 75, _NEAREST)),
+    Perturbation("100 pixels and back", "resizing", lambda i, _: _shrunk(i, 100, _BILINEAR)),
+    Perturbation("75 pixels and back", "resizing", lambda i, _: _shrunk(i, 75, _BILINEAR)),
+    Perturbation("75 pixels, nearest neighbour", "resizing", lambda i, _: _shrunk(i, 75, _NEAREST)),
     Perturbation("bars above and below", "letterbox", lambda i, _: _letterboxed(i, SIZE, 113)),
     Perturbation("bars at the sides", "letterbox", lambda i, _: _letterboxed(i, 113, SIZE)),
     Perturbation("turned by 5°", "orientation", lambda i, rng: _turned(i, 5, rng)),
@@ -134,25 +134,25 @@ PERTURBATIONS = (
 )
 
 
-def perturb(pixels: np.ndarray, perturbation: Perturbation, seeds: list[list[int]]) -> np.ndarray:
-    """Changes images.
+def versions(pixels: np.ndarray, seed: list[int]) -> np.ndarray:
+    """Changes an image in every way.
 
     Args:
-        pixels: uint8 [n, 150, 150, 3].
-        perturbation: How.
-        seeds: One for each image, for what is drawn.
+        pixels: uint8 [150, 150, 3].
+        seed: Of what is drawn.
 
     Returns:
-        uint8 [n, 150, 150, 3].
+        The image unchanged, then under each of `PERTURBATIONS`, uint8 [1 + changes, 150, 150, 3].
     """
-    changed = [
-        np.asarray(perturbation.apply(Image.fromarray(image), np.random.default_rng(seed)))
-        for image, seed in zip(pixels, seeds, strict=True)
-    ]
-    return np.stack(changed)
+    image = Image.fromarray(pixels)
+    changed = (
+        np.asarray(perturbation.apply(image, np.random.default_rng([*seed, number])))
+        for number, perturbation in enumerate(PERTURBATIONS)
+    )
+    return np.stack([pixels, *changed])
 
 
-def sample(dataset: ImageDataset, rows: np.ndarray, seed: int, most: int = MOST) -> np.ndarray:
+def draw_sample(dataset: ImageDataset, rows: np.ndarray, seed: int, most: int = MOST) -> np.ndarray:
     """Draws images of both classes alike, one of a near-duplicate group.
 
     A group that holds both classes can give one image of each.
@@ -175,7 +175,7 @@ def sample(dataset: ImageDataset, rows: np.ndarray, seed: int, most: int = MOST)
     return np.sort(np.concatenate(chosen))
 
 
-def stability(
+def measure_stability(
     dataset: ImageDataset,
     rows: np.ndarray,
     predict: Predict,
@@ -189,7 +189,7 @@ def stability(
 
     Args:
         dataset: The images.
-        rows: Positions to ask about, int64 [n], of both classes; see `sample`.
+        rows: Positions to ask about, int64 [n], of both classes; see `draw_sample`.
         predict: Answers for batches, given their total number of images, with
             P(Brain Tumor), float64 [images].
         threshold: Brain Tumor is said where the probability reaches it.
@@ -200,13 +200,13 @@ def stability(
         Flipped answers, change of probability, accuracy and AUROC under each change.
     """
     labels, groups = dataset.labels[rows], dataset.groups[rows]
-    versions = 1 + len(PERTURBATIONS)
+    images = len(rows) * (1 + len(PERTURBATIONS))
     changed = track(
         _changed_batches(dataset, rows, seed),
-        versions * -(-len(rows) // _BATCH),
-        f"batches of {_BATCH} changed images predicted",
+        -(-len(rows) // _AT_ONCE),
+        f"batches of {_AT_ONCE} images, each under {len(PERTURBATIONS)} changes, predicted",
     )
-    scores = predict(changed, versions * len(rows)).reshape(versions, len(rows))
+    scores = predict(changed, images).reshape(len(rows), -1).T
     predictors = [Predictor(row, threshold) for row in scores]
     resamples = bootstrap(labels, groups, predictors, samples, seed)
     measured = [
@@ -239,21 +239,20 @@ def stability(
 def _changed_batches(
     dataset: ImageDataset, rows: np.ndarray, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields images a batch at a time, each batch unchanged and then under every change.
+    """Yields all versions of a few images, with their places in [n, 1 + changes] laid flat."""
+    count = 0
+    for positions, pixels in dataset.batches(rows, _AT_ONCE):
+        changed = np.concatenate(
+            [
+                versions(image, [seed, int(position)])
+                for position, image in zip(positions, pixels, strict=True)
+            ]
+        )
+        yield count + np.arange(len(changed)), changed
+        count += len(changed)
 
-    With the pixels come their places in an array [1 + changes, n] laid flat.
-    """
-    for start in range(0, len(rows), _BATCH):
-        chosen = rows[start : start + _BATCH]
-        places = start + np.arange(len(chosen))
-        pixels = dataset.read(chosen)
-        yield places, pixels
-        for number, perturbation in enumerate(PERTURBATIONS, start=1):
-            seeds = [[seed, number, int(row)] for row in chosen]
-            yield number * len(rows) + places, perturb(pixels, perturbation, seeds)
 
-
-def sentences(found: Stability) -> tuple[list[str], list[str]]:
+def stability_sentences(found: Stability) -> tuple[list[str], list[str]]:
     """Says what the model's answers hang on.
 
     Args:
@@ -263,6 +262,12 @@ def sentences(found: Stability) -> tuple[list[str], list[str]]:
         What speaks against the model and what speaks for it.
     """
     against, steady = [], []
+    (alone,) = (change.auroc for change in found.changes if change.family == BORDER_ALONE)
+    if alone.value >= TELLING_BORDER:
+        against.append(
+            f"Shown the border alone, the model tells the classes apart with an AUROC of "
+            f"{alone.value:.3f}: it reads the frame."
+        )
     for name, family in FAMILIES.items():
         changes = (change for change in found.changes if change.family == name)
         worst = max(changes, key=lambda change: change.flips.value)
@@ -273,12 +278,6 @@ def sentences(found: Stability) -> tuple[list[str], list[str]]:
             )
         elif worst.flips.value < STEADY:
             steady.append(family.done)
-    (alone,) = (change.auroc for change in found.changes if change.family == BORDER_ALONE)
-    if alone.value >= TELLING_BORDER:
-        against.append(
-            f"Shown the border alone, the model tells the classes apart with an AUROC of "
-            f"{alone.value:.3f}: it reads the frame."
-        )
     for_it = [
         f"The model keeps more than {1 - STEADY:.0%} of its answers when images are {done}."
         for done in steady
