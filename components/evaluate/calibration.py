@@ -10,24 +10,23 @@ COLDEST, HOTTEST = 0.05, 20.0
 _DOUBT = np.finfo(np.float64).eps  # the least; a probability of exactly 1 has no logit
 
 
-def fit_temperature(
-    labels: np.ndarray, scores: np.ndarray, groups: np.ndarray | None = None
-) -> float:
+def fit_temperature(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> float:
     """Finds by which number to divide the logits.
 
-    It is the one of least log loss. As in Platt scaling the labels are drawn in a little, by as
-    much as so many of them can be known, so that a handful of right answers makes no certainty.
+    It is the one of least log loss. A group of near-duplicates weighs as much as the square root
+    of its size: less than so many images tell, more than one. As in Platt scaling the labels are
+    drawn in by as much as so many can be known, so that a few right answers make no certainty.
 
     Args:
         labels: int [n], 0 Brain Tumor, 1 Healthy. Of the validation part.
         scores: P(Brain Tumor), float [n] within 0..1.
-        groups: Duplicate group of each image, int [n], each group counting as one image; None
-            counts each image.
+        groups: Duplicate group of each image, int [n].
 
     Returns:
         The temperature, 0.05 to 20; above 1 where the scores are too sure.
     """
-    weights = np.ones(len(labels)) if groups is None else _of_equal_groups(groups)
+    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    weights = 1 / np.sqrt(sizes[group_of])
     tumor = labels == TUMOR
     share = np.where(tumor, *_drawn_in(weights[tumor].sum(), weights[~tumor].sum()))
     logits = _logits(scores)
@@ -55,12 +54,6 @@ def calibrate(scores: np.ndarray, temperature: float) -> np.ndarray:
 
 def _logits(scores: np.ndarray) -> np.ndarray:
     return logit(np.clip(np.asarray(scores, np.float64), _DOUBT, 1 - _DOUBT))
-
-
-def _of_equal_groups(groups: np.ndarray) -> np.ndarray:
-    """Returns a weight for each image, float64 [n]; those of a group come to 1."""
-    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    return 1 / sizes[group_of]
 
 
 def _drawn_in(tumors: float, healthy: float) -> tuple[float, float]:

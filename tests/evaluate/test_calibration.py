@@ -8,6 +8,11 @@ from components.evaluate.calibration import calibrate, fit_temperature
 from components.metrics import MEASURES, Predictor, point_estimate
 
 
+def fit_apart(labels, scores):
+    """The temperature of images without near-duplicates."""
+    return fit_temperature(labels, scores, np.arange(len(labels)))
+
+
 def drawn(temperature, images=20_000, seed=0):
     """Labels drawn as logits say, and scores of those logits times a temperature."""
     rng = np.random.default_rng(seed)
@@ -19,7 +24,7 @@ def drawn(temperature, images=20_000, seed=0):
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
 def test_finds_the_temperature_and_takes_the_calibration_error_away(temperature):
     labels, scores = drawn(temperature)
-    fitted = fit_temperature(labels, scores)
+    fitted = fit_apart(labels, scores)
     assert fitted == pytest.approx(temperature, rel=0.03)
     ece = MEASURES.index("ece")
     calibrated = calibrate(scores, fitted)
@@ -28,23 +33,25 @@ def test_finds_the_temperature_and_takes_the_calibration_error_away(temperature)
         assert point_estimate(labels, Predictor(scores, 0.5))[ece] > 0.05
 
 
-def test_a_group_counts_as_one_image():
+def test_a_group_weighs_the_root_of_its_size():
     labels, scores = drawn(2.0, images=300)
-    groups = np.arange(300)
-    copies = np.concatenate([groups, np.repeat(groups[:20], 30)])
-    weighted = fit_temperature(labels[copies], scores[copies], copies)
-    assert weighted == pytest.approx(fit_temperature(labels, scores), rel=1e-3)
-    assert weighted != pytest.approx(fit_temperature(labels[copies], scores[copies]), rel=0.01)
+    images = np.arange(300)
+    nine_of_twenty = np.concatenate([images, np.repeat(images[:20], 8)])
+    three_of_twenty = np.concatenate([images, np.repeat(images[:20], 2)])
+    grouped = fit_temperature(labels[nine_of_twenty], scores[nine_of_twenty], nine_of_twenty)
+    alone = fit_apart(labels[three_of_twenty], scores[three_of_twenty])
+    assert grouped == pytest.approx(alone, rel=1e-3)
+    assert grouped != pytest.approx(fit_apart(labels, scores), rel=0.01)
 
 
 def test_a_few_right_answers_are_no_certainty():
     labels, scores = np.array([0, 0, 0, 1, 1, 1]), np.array([0.9, 0.8, 0.9, 0.1, 0.2, 0.1])
-    assert 0.7 < calibrate(scores, fit_temperature(labels, scores)).max() < 0.95
+    assert 0.7 < calibrate(scores, fit_apart(labels, scores)).max() < 0.95
 
 
 def test_a_predictor_worse_than_chance_is_made_as_unsure_as_can_be():
     labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])
-    assert fit_temperature(labels, scores) == pytest.approx(20, rel=0.01)
+    assert fit_apart(labels, scores) == pytest.approx(20, rel=0.01)
 
 
 @settings(deadline=None, derandomize=True)
@@ -55,8 +62,8 @@ def test_a_predictor_worse_than_chance_is_made_as_unsure_as_can_be():
 def test_any_scores_can_be_calibrated_and_keep_their_order(cases, temperature):
     labels = np.array([0, 1, *(label for label, _ in cases)])
     scores = np.array([0.0, 1.0, *(score for _, score in cases)])
-    assert 0.05 <= fit_temperature(labels, scores) <= 20
-    assert fit_temperature(labels, scores) == fit_temperature(labels, scores)
+    assert 0.05 <= fit_apart(labels, scores) <= 20
+    assert fit_apart(labels, scores) == fit_apart(labels, scores)
     calibrated = calibrate(scores, temperature)
     assert calibrated.dtype == np.float64
     assert np.all((calibrated >= 0) & (calibrated <= 1))

@@ -10,9 +10,10 @@ from kfp import dsl
 
 from components.dataset import ImageDataset, Split, twins_in_training
 from components.errors import UserError
+from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.component import evaluate as evaluate_component
 from components.evaluate.evaluator import evaluate
-from components.evaluate.predictor import open_model, predict_tumor
+from components.evaluate.predictor import apply_temperature, open_model, predict_tumor
 from components.evaluate.results import Evaluation
 from components.evaluate.training import read_history, read_record
 from components.gradcam import gradcam
@@ -66,6 +67,19 @@ def test_predictions_are_the_models_in_batches(dataset, model):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [0.4, 3.0])
+@pytest.mark.parametrize("sureness", [1, 100])
+def test_a_calibrated_model_answers_what_calibrated_scores_say(dataset, temperature, sureness):
+    keras.utils.set_random_seed(0)
+    model = reference_cnn(dense=8)
+    apply_temperature(model, 1 / sureness)  # 100: many a float32 probability is 1 and no less
+    images = len(dataset)
+    scores = predict_tumor(model, dataset.batches(np.arange(images), 64), images)
+    apply_temperature(model, temperature)
+    answers = 1 - model.predict(dataset.read(np.arange(images)), verbose=0)[:, 0]
+    np.testing.assert_allclose(calibrate(scores, temperature), answers, atol=1e-5)
+
+
 def test_a_diverged_model_is_refused(dataset):
     model = reference_cnn(dense=8)
     model.layers[-1].bias.assign([np.nan])
@@ -95,6 +109,22 @@ def test_the_evaluation_adds_up(outcome, dataset, split):
     assert result.flat()["held_out_accuracy"] == result.held_out.model.accuracy.value
 
 
+def test_shortcuts_and_stability_are_measured_on_the_held_out_part(outcome):
+    result, _ = outcome
+    tables = result.shortcuts
+    assert sum(found.images for found in tables.size) == 12
+    right = sum(found.images * found.model.value for found in tables.size)
+    assert right / 12 == pytest.approx(result.held_out.model.accuracy.value)
+    wrong = sum(found.images for found in (tables.floor_wrong,) if found)
+    assert wrong / 12 == pytest.approx(1 - result.held_out.metadata_floor.accuracy.value)
+    assert result.stability.images == 6  # groups
+    numbers = result.flat()
+    assert numbers["held_out_most_flips_border"] == max(
+        change.flips.value for change in result.stability.changes if change.family == "border"
+    )
+    assert ("held_out_accuracy_metadata_floor_wrong" in numbers) == bool(wrong)
+
+
 def test_the_threshold_comes_from_validation_alone(dataset, split, model_folder, outcome, tmp_path):
     held_out = split.part("held_out")
     records = list(dataset.manifest.images)
@@ -112,6 +142,44 @@ def test_the_threshold_comes_from_validation_alone(dataset, split, model_folder,
     )
 
 
+def test_what_is_measured_is_calibrated_on_validation(outcome, dataset, split, model):
+    result, folder = outcome
+    raw = predict_tumor(model, dataset.batches(np.arange(60), 64), 60)
+    validation, held_out = split.part("validation"), split.part("held_out")
+    expected = fit_temperature(
+        dataset.labels[validation], raw[validation], dataset.groups[validation]
+    )
+    assert result.temperature == pytest.approx(expected, rel=1e-4)
+    with (folder / "evaluation" / "predictions.csv").open(newline="") as file:
+        found = np.array([float(row["probability_tumor"]) for row in csv.DictReader(file)])
+    np.testing.assert_allclose(found, calibrate(raw, result.temperature), atol=1e-5)
+    brier = np.mean((found - (dataset.labels == 0))[held_out] ** 2)
+    assert result.held_out.model.brier.value == pytest.approx(brier)
+    flat = result.flat()
+    assert flat["temperature"] == result.temperature
+    assert flat["held_out_uncalibrated_ece"] == result.held_out.uncalibrated_ece
+    before = f"{result.held_out.uncalibrated_ece:.3f} before calibration"
+    assert before in (folder / "report.html").read_text()
+
+
+def test_a_target_sensitivity_is_reached_on_validation(dataset, split, model_folder, tmp_path):
+    result = evaluate(
+        dataset, split, model_folder, tmp_path, tmp_path / "r.html", 0, 100, target_sensitivity=1.0
+    )
+    assert "100% of the tumours" in result.threshold_rule
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        tumors = [
+            float(row["probability_tumor"])
+            for row in csv.DictReader(file)
+            if row["part"] == "validation" and row["label"] == "0"
+        ]
+    assert min(tumors) >= result.threshold
+    with pytest.raises(UserError, match=r"target_sensitivity is 1\.5: give a share"):
+        evaluate(
+            dataset, split, model_folder, tmp_path, tmp_path / "r", 0, 100, target_sensitivity=1.5
+        )
+
+
 def test_the_report_is_self_contained_small_and_escaped(outcome):
     _, folder = outcome
     data = (folder / "report.html").read_bytes()
@@ -125,6 +193,8 @@ def test_the_report_is_self_contained_small_and_escaped(outcome):
     assert "Held-out accuracy, grouped split" in text
     assert "Not a measure of quality" in text
     assert "None of them has a near-duplicate in training" in text
+    assert "Shortcuts: is the model right only where" in text
+    assert "Stability: does the answer stay" in text
     assert "floor" in text
 
 
@@ -143,6 +213,7 @@ def test_by_name_says_what_it_is_and_the_component_logs_finite_numbers(
         model=types.SimpleNamespace(path=str(write_model(by_name))),
         seed=0,
         bootstrap_samples=100,
+        target_sensitivity=0.0,
         metrics=metrics,
         held_out_curves=held_out,
         full_dataset_curves=full,
@@ -188,6 +259,10 @@ def test_unusable_model_folders_are_one_clear_line(tmp_path):
         open_model(tmp_path)
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
     with pytest.raises(UserError, match=r"goes from \(None, 3\)"):
+        open_model(tmp_path)
+    headless = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(1)]
+    keras.Sequential([keras.Input((150, 150, 3)), *headless]).save(tmp_path / "model.keras")
+    with pytest.raises(UserError, match="does not end in a dense layer with a sigmoid"):
         open_model(tmp_path)
 
 
