@@ -19,7 +19,6 @@ TELLING_BORDER = 0.75  # AUROC of a model that is shown the border alone
 BORDER = SIZE // 10  # of each side; the four are 36% of an image
 
 _AT_ONCE = 2  # images, with all their versions: 58 pictures a batch
-_MIDDLE = SIZE - 2 * BORDER
 
 Predict = Callable[[Iterable[tuple[np.ndarray, np.ndarray]], int], np.ndarray]
 Picture = Image.Image
@@ -80,21 +79,24 @@ def _noised(image: Picture, deviation: float, rng: np.random.Generator) -> Pictu
     return Image.fromarray(np.uint8(np.clip(np.rint(np.asarray(image) + noise), 0, 255)))
 
 
+def _inside(border: int) -> tuple[int, int, int, int]:
+    """Returns the box that is left without a border."""
+    return border, border, SIZE - border, SIZE - border
+
+
 def _cropped(image: Picture, border: int) -> Picture:
-    inside = (border, border, SIZE - border, SIZE - border)
-    return image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=inside)
+    return image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=_inside(border))
 
 
 def _without_border(image: Picture, border: int) -> Picture:
-    inside = (border, border, SIZE - border, SIZE - border)
     blanked = Image.new("RGB", (SIZE, SIZE))
-    blanked.paste(image.crop(inside), inside)
+    blanked.paste(image.crop(_inside(border)), _inside(border))
     return blanked
 
 
 def _without_middle(image: Picture) -> Picture:
     blanked = image.copy()
-    blanked.paste((0, 0, 0), (BORDER, BORDER, BORDER + _MIDDLE, BORDER + _MIDDLE))
+    blanked.paste((0, 0, 0), _inside(BORDER))
     return blanked
 
 
@@ -102,10 +104,9 @@ _BILINEAR, _NEAREST = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
 _Flip = Image.Transpose
 
 PERTURBATIONS = (
-    *(
-        Perturbation(f"JPEG {quality}", "encoding", lambda i, _, q=quality: _encoded(i, q))
-        for quality in (95, 75, 50)
-    ),
+    Perturbation("JPEG 95", "encoding", lambda i, _: _encoded(i, 95)),
+    Perturbation("JPEG 75", "encoding", lambda i, _: _encoded(i, 75)),
+    Perturbation("JPEG 50", "encoding", lambda i, _: _encoded(i, 50)),
     Perturbation("100 pixels and back", "resizing", lambda i, _: _shrunk(i, 100, _BILINEAR)),
     Perturbation("75 pixels and back", "resizing", lambda i, _: _shrunk(i, 75, _BILINEAR)),
     Perturbation("75 pixels, nearest neighbour", "resizing", lambda i, _: _shrunk(i, 75, _NEAREST)),
