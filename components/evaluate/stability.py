@@ -36,17 +36,17 @@ class Family(NamedTuple):
     """Changes that ask the same question."""
 
     done: str
-    meaning: str  # of a model that flips its answers
+    hangs_on: str  # what the answers of a model do that flips them
 
 
 FAMILIES = {
-    "border": Family("cropped or blanked at the border", "it reads the frame"),
-    "encoding": Family("re-encoded", "it reads how the file was compressed"),
-    "resizing": Family("resized", "it reads how the file was scaled"),
-    "letterbox": Family("letterboxed", "it reads the shape of the frame"),
-    "orientation": Family("turned or mirrored", "it has learned how the slices lie"),
-    "light": Family("brightened, darkened or changed in contrast", "it reads the brightness"),
-    "detail": Family("blurred or noised", "it hangs on the finest detail"),
+    "encoding": Family("re-encoded", "how the file was compressed"),
+    "resizing": Family("resized", "how the file was scaled"),
+    "letterbox": Family("letterboxed", "the shape of the frame"),
+    "orientation": Family("turned or mirrored", "how the slice lies"),
+    "light": Family("brightened, darkened or changed in contrast", "the brightness"),
+    "detail": Family("blurred or noised", "the finest detail"),
+    "border": Family("cropped or blanked at the border", "the border"),
 }
 BORDER_ALONE = "border_alone"
 
@@ -262,25 +262,30 @@ def stability_sentences(found: Stability) -> tuple[list[str], list[str]]:
     Returns:
         What speaks against the model and what speaks for it.
     """
-    against, steady = [], []
+    against, for_it = [], []
     (alone,) = (change.auroc for change in found.changes if change.family == BORDER_ALONE)
     if alone.value >= TELLING_BORDER:
         against.append(
-            f"Shown the border alone, the model tells the classes apart with an AUROC of "
-            f"{alone.value:.3f}: it reads the frame."
+            "It reads the frame: shown the border alone, the model tells the classes apart with an "
+            f"AUROC of {alone.value:.3f}."
+        )
+    elif alone.low <= 0.5:
+        for_it.append(
+            "There is no sign that it reads the frame: the border alone tells the model no more "
+            f"than chance does (AUROC {alone.value:.3f}, {alone.low:.3f} to {alone.high:.3f})."
         )
     for name, family in FAMILIES.items():
         changes = (change for change in found.changes if change.family == name)
         worst = max(changes, key=lambda change: change.flips.value)
         if worst.flips.value >= UNSTEADY:
             against.append(
-                f"The model flips {worst.flips.value:.1%} of its answers when images are "
-                f"{family.done} ({worst.name}): {family.meaning}."
+                f"Its answers hang on {family.hangs_on}: the model flips "
+                f"{worst.flips.value:.1%} of them when images are {family.done} ({worst.name}; "
+                f"AUROC {found.auroc.value:.3f} before, {worst.auroc.value:.3f} after)."
             )
         elif worst.flips.value < STEADY:
-            steady.append(family.done)
-    for_it = [
-        f"The model keeps more than {1 - STEADY:.0%} of its answers when images are {done}."
-        for done in steady
-    ]
+            for_it.append(
+                f"The model keeps more than {1 - STEADY:.0%} of its answers when images are "
+                f"{family.done}."
+            )
     return against, for_it
