@@ -167,8 +167,7 @@ def stability_plot(found: Stability) -> str:
         axis.grid(visible=False, axis="y")
     for limit in (STEADY, UNSTEADY):
         flips.axvline(limit * 100, color="#5b6776", lw=1, ls=":")
-    accuracy.axvline(found.accuracy.value * 100, color="#5b6776", lw=1, ls="--", label="unchanged")
-    accuracy.legend(frameon=False, loc="upper left")
+    accuracy.axvline(found.accuracy.value * 100, color="#5b6776", lw=1, ls="--")
     families = [change.family for change in found.changes]
     for place in places[1:]:
         if families[place] != families[place - 1]:
@@ -176,7 +175,7 @@ def stability_plot(found: Stability) -> str:
                 axis.axhline(place - 0.5, color=GRID, lw=0.7)
     flips.set(xlabel="answers that flip, %", xlim=(0, None), ylim=(len(places) - 0.4, -0.6))
     flips.set_yticks(places, [change.name for change in found.changes])
-    accuracy.set(xlabel="accuracy, %", xlim=(None, 101))
+    accuracy.set(xlabel="accuracy, % (dashed: unchanged)", xlim=(None, 101))
     return plot(figure)
 
 
