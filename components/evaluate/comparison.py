@@ -1,11 +1,10 @@
 """Whether the model beats a floor, said plainly."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from components.evaluate.results import PartResult
-from components.metrics import LOWER_IS_BETTER, MEASURES
+from components.metrics import LOWER_IS_BETTER, MEASURES, Scores
 
 FLOORS = {"metadata_floor": "metadata-only floor", "nearest_neighbour_floor": "1-NN floor"}
 NAMES = {
@@ -20,6 +19,14 @@ NAMES = {
 }
 
 
+class Compared(Protocol):
+    """The model's measures, and those of a floor under each name of `FLOORS`."""
+
+    @property
+    def model(self) -> Scores:
+        """Of the model."""
+
+
 class Lead(NamedTuple):
     """How far the model is ahead of a floor in one measure; positive where it is better."""
 
@@ -30,11 +37,11 @@ class Lead(NamedTuple):
     high: float
 
 
-def leads(result: PartResult, samples: np.ndarray) -> list[Lead]:
+def leads(result: Compared, samples: np.ndarray) -> list[Lead]:
     """Compares the model with each floor, on the same resamples.
 
     Args:
-        result: The predictors on one part.
+        result: The predictors on the same images.
         samples: Their resamples: model, metadata floor, 1-NN floor; float64 [3, b, 8].
 
     Returns:

@@ -22,24 +22,14 @@ from components.evaluate.stability import (
     stability_sentences,
     versions,
 )
+from components.evaluate.wording import MEANINGS, numbers
 from components.gradcam import gradcam
-from components.metrics import BINS, MEASURES, Interval, Predictor
+from components.metrics import MEASURES, Predictor
 from components.overlay import overlay
 from components.report import picture, write_report
 from components.train.trainer import TrainingRecord
 
 GALLERY = 12  # mistakes shown of each kind
-_PERCENT = frozenset({"accuracy", "sensitivity", "specificity"})
-_MEANINGS = {
-    "accuracy": ("Accuracy", "right answers"),
-    "sensitivity": ("Sensitivity", "tumours found"),
-    "specificity": ("Specificity", "healthy images recognised"),
-    "auroc": ("AUROC", "ranks tumours above healthy; 0.5 is chance"),
-    "auprc": ("AUPRC", "average precision"),
-    "mcc": ("MCC", "correlation of answer and truth; 0 is chance"),
-    "brier": ("Brier score", "squared error of the probability; lower is better"),
-    "ece": ("Calibration error", f"expected, over {BINS} bins; lower is better"),
-}
 _UNSHOWN = frozenset({"libraries", "split_strategy", "dataset_digest", "split_digest"})
 _PREDICTORS = ["model", "metadata only", "1-NN on 32x32"]
 
@@ -124,11 +114,11 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
         against=against,
         for_it=for_it,
         cards=[
-            (_MEANINGS[name][0], *_numbers(name, getattr(evaluation.held_out.model, name)))
+            (MEANINGS[name][0], *numbers(name, getattr(evaluation.held_out.model, name)))
             for name in ("accuracy", "sensitivity", "specificity", "auroc")
         ],
         floor_accuracy=[
-            _numbers("accuracy", floor.accuracy)[0]
+            numbers("accuracy", floor.accuracy)[0]
             for floor in (
                 evaluation.held_out.metadata_floor,
                 evaluation.held_out.nearest_neighbour_floor,
@@ -174,9 +164,9 @@ def _part(findings: Findings, result: PartResult, rows: np.ndarray) -> dict[str,
         "result": result,
         "rows": [
             (
-                *_MEANINGS[name],
+                *MEANINGS[name],
                 [
-                    _numbers(name, getattr(scores, name))
+                    numbers(name, getattr(scores, name))
                     for scores in (
                         result.model,
                         result.metadata_floor,
@@ -191,13 +181,6 @@ def _part(findings: Findings, result: PartResult, rows: np.ndarray) -> dict[str,
             labels, here[0].scores, findings.uncalibrated[rows]
         ),
     }
-
-
-def _numbers(measure: str, interval: Interval) -> tuple[str, str]:
-    """Returns a value and its interval as people read them."""
-    if measure in _PERCENT:
-        return f"{interval.value:.1%}", f"{interval.low:.1%} to {interval.high:.1%}"
-    return f"{interval.value:.3f}", f"{interval.low:.3f} to {interval.high:.3f}"
 
 
 def _setting(value: str | int | float) -> str:

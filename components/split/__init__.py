@@ -1,1 +1,1 @@
-"""Split: which images train, which validate, which are held out. Moves no pixels."""
+"""Split: which images train, which validate, which are held out, once or fold by fold."""

@@ -1,4 +1,4 @@
-"""KFP interface of the split step."""
+"""KFP interfaces of the split step: one division, or one for each fold."""
 
 from typing import NamedTuple
 
@@ -53,3 +53,49 @@ def split(
             metrics.log_metric(f"{part}_twins_in_training", twins)
         parts.metadata["strategy"] = strategy
         return (len(made.train), len(made.validation), len(made.held_out))
+
+
+@component
+def folds(
+    dataset: Input[Dataset],
+    parts: Output[Dataset],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    folds: int,
+    validation_share: float,
+    seed: int,
+) -> list[int]:
+    """Divides the dataset into folds for cross-validation, near-duplicates kept together.
+
+    Args:
+        dataset: What ingest wrote.
+        parts: A folder for each fold that says which image belongs where; no pixels.
+        report: What each fold holds out, and what of it has a twin in training.
+        metrics: The same as numbers.
+        folds: How many.
+        validation_share: Share of the rest that epoch, temperature and threshold are chosen on.
+        seed: Decides which group goes where.
+
+    Returns:
+        The folds' numbers, from 1. It is the only value, because kfp.local loops over no other.
+    """
+    from components.step import step
+
+    with step("folds", metrics):
+        from pathlib import Path
+
+        from components.dataset import SPLIT, ImageDataset, twins_in_training
+        from components.files import write_atomically
+        from components.split.report import write_folds_report
+        from components.split.splitter import make_folds
+
+        images = ImageDataset(dataset.path)
+        splits = make_folds(images, folds, validation_share, seed)
+        for fold, made in enumerate(splits, start=1):
+            write_atomically(Path(parts.path) / f"fold-{fold}" / SPLIT, made.model_dump_json())
+            held_out = made.part("held_out")
+            twins = twins_in_training(images.groups, made.part("train"), held_out)
+            metrics.log_metric(f"fold_{fold}_images", len(held_out))
+            metrics.log_metric(f"fold_{fold}_twins_in_training", twins)
+        write_folds_report(report.path, images, splits)
+        return list(range(1, folds + 1))

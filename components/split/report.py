@@ -1,6 +1,7 @@
-"""The split report: what each part holds and what of it training has already seen."""
+"""The split reports: what each part holds and what of it training has already seen."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,21 +19,37 @@ def write_split_report(path: str | Path, dataset: ImageDataset, split: Split) ->
         dataset: What was divided.
         split: How.
     """
-    rows = []
-    for part in PARTS:
-        indices = split.part(part)
-        labels = dataset.labels[indices]
-        twins = twins_in_training(dataset.groups, split.part("train"), indices)
-        rows.append(
-            {
-                "name": TITLES[part],
-                "images": len(indices),
-                "share": len(indices) / len(dataset),
-                "groups": len(np.unique(dataset.groups[indices])),
-                "classes": [int((labels == label).sum()) for label in range(len(CLASSES))],
-                "tumor_share": float((labels == 0).mean()),
-                "twins": twins,
-                "twin_share": twins / len(indices),
-            }
-        )
+    rows = [_row(TITLES[part], dataset, split, part) for part in PARTS]
     write_report(path, "split/report.html.j2", split=split, rows=rows, classes=CLASSES)
+
+
+def write_folds_report(path: str | Path, dataset: ImageDataset, splits: list[Split]) -> None:
+    """Writes what each fold holds out as self-contained HTML.
+
+    Args:
+        path: The HTML file.
+        dataset: What was divided.
+        splits: One a fold.
+    """
+    rows = [
+        _row(f"fold {fold}", dataset, split, "held_out")
+        for fold, split in enumerate(splits, start=1)
+    ]
+    write_report(path, "split/folds.html.j2", split=splits[0], rows=rows, classes=CLASSES)
+
+
+def _row(name: str, dataset: ImageDataset, split: Split, part: str) -> dict[str, Any]:
+    """Returns a part's line in the table."""
+    indices = split.part(part)
+    labels = dataset.labels[indices]
+    twins = twins_in_training(dataset.groups, split.part("train"), indices)
+    return {
+        "name": name,
+        "images": len(indices),
+        "share": len(indices) / len(dataset),
+        "groups": len(np.unique(dataset.groups[indices])),
+        "classes": [int((labels == label).sum()) for label in range(len(CLASSES))],
+        "tumor_share": float((labels == 0).mean()),
+        "twins": twins,
+        "twin_share": twins / len(indices),
+    }

@@ -1,4 +1,4 @@
-"""Dividing a dataset into train, validation and held-out parts."""
+"""Dividing a dataset into train, validation and held-out parts, once or fold by fold."""
 
 from typing import get_args
 
@@ -47,6 +47,49 @@ def make_split(
     parts = {name: np.flatnonzero(part_of == i) for i, name in enumerate(PARTS)}
     if strategy == "by-name":
         parts["validation"] = parts["held_out"]
+    return _split(dataset, strategy, seed, parts)
+
+
+def make_folds(
+    dataset: ImageDataset, folds: int = 5, validation_share: float = 0.2, seed: int = 0
+) -> list[Split]:
+    """Divides a dataset for grouped, stratified cross-validation.
+
+    Args:
+        dataset: What to divide.
+        folds: How many; each image is held out in one of them, with all its near-duplicates.
+        validation_share: Share of what a fold does not hold out that epoch, temperature and
+            threshold are chosen on, 0..1.
+        seed: Decides which groups go where.
+
+    Returns:
+        A split for each fold.
+
+    Raises:
+        UserError: There are fewer than two folds, or the dataset is too small for a part of each
+            fold to hold both classes.
+    """
+    if folds < 2:
+        raise UserError(f"folds is {folds}: give at least 2 (5 is usual)")
+    fold_of = assign_groups(dataset.groups, dataset.labels, (1 / folds,) * folds, seed)
+    splits = []
+    for fold in range(folds):
+        rest = np.flatnonzero(fold_of != fold)
+        shares = (1 - validation_share, validation_share)
+        validates = assign_groups(dataset.groups[rest], dataset.labels[rest], shares, seed) == 1
+        parts = {
+            "train": rest[~validates],
+            "validation": rest[validates],
+            "held_out": np.flatnonzero(fold_of == fold),
+        }
+        splits.append(_split(dataset, "grouped", seed, parts))
+    return splits
+
+
+def _split(
+    dataset: ImageDataset, strategy: Strategy, seed: int, parts: dict[str, np.ndarray]
+) -> Split:
+    """Returns the split of these parts; each must hold both classes."""
     for name, indices in parts.items():
         for label, class_name in enumerate(CLASSES):
             if not (dataset.labels[indices] == label).any():
@@ -73,7 +116,7 @@ def assign_groups(
     to their targets: the many single images that come last even out what large groups left.
 
     Args:
-        groups: int64 [n], 0..g-1.
+        groups: int64 [n].
         labels: int8 [n].
         shares: Of each part; they add up to 1.
         seed: Decides the order among groups of one size.
@@ -81,8 +124,9 @@ def assign_groups(
     Returns:
         int64 [n]: the part of each image.
     """
-    content = np.zeros((groups.max() + 1, labels.max() + 1))
-    np.add.at(content, (groups, labels), 1)
+    _, group_of = np.unique(groups, return_inverse=True)
+    content = np.zeros((group_of.max(initial=-1) + 1, labels.max(initial=0) + 1))
+    np.add.at(content, (group_of, labels), 1)
     room = np.outer(shares, content.sum(axis=0))  # images that each part still lacks, by class
     target = np.maximum(room.copy(), 1e-9)
     shuffled = np.random.default_rng(seed).permutation(len(content))
@@ -95,7 +139,7 @@ def assign_groups(
         part = int(np.argmin(filled))
         part_of_group[group] = part
         room[part] -= content[group]
-    return part_of_group[groups]
+    return part_of_group[group_of]
 
 
 def _first_by_name(dataset: ImageDataset, share: float) -> np.ndarray:

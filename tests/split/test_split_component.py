@@ -9,7 +9,7 @@ import pytest
 from kfp import dsl
 
 from components.dataset import ImageDataset, Split
-from components.split.component import split
+from components.split.component import folds, split
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,3 +64,26 @@ def test_bad_input_is_one_line(
     assert message in str(caught.value)
     assert str(caught.value).startswith("split: ")
     assert "\n" not in str(caught.value)
+
+
+def test_the_folds_that_it_writes(
+    arguments: dict[str, Any], dataset: ImageDataset, tmp_path: Path
+) -> None:
+    del arguments["strategy"], arguments["held_out_share"]
+    assert folds.python_func(**arguments, folds=3) == [1, 2, 3]
+    made = [
+        Split.open(Path(arguments["parts"].path) / f"fold-{fold}", dataset) for fold in (1, 2, 3)
+    ]
+    assert sorted(i for split in made for i in split.held_out) == list(range(len(dataset)))
+    html = Path(arguments["report"].path).read_text()
+    assert "<h1>3 folds</h1>" in html
+    assert "fold 3" in html
+    metrics = arguments["metrics"].metadata
+    assert sum(metrics[f"fold_{fold}_images"] for fold in (1, 2, 3)) == len(dataset)
+    assert metrics["fold_1_twins_in_training"] == 0
+
+
+def test_folds_that_cannot_be_made(arguments: dict[str, Any]) -> None:
+    del arguments["strategy"], arguments["held_out_share"]
+    with pytest.raises(SystemExit, match=r"^folds: folds is 1: give at least 2"):
+        folds.python_func(**arguments, folds=1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.dataset import CLASSES, PARTS, ImageDataset, ImageRecord, Split
 from components.errors import UserError
-from components.split.splitter import assign_groups, make_split
+from components.split.splitter import assign_groups, make_folds, make_split
 
 SHARES = (0.64, 0.16, 0.2)
 
@@ -165,3 +165,49 @@ def test_a_split_can_be_opened_again(dataset: ImageDataset, tmp_path: Path) -> N
     made = make_split(dataset)
     (tmp_path / "split.json").write_text(made.model_dump_json())
     assert Split.open(tmp_path, dataset) == made
+
+
+@settings(deadline=None, derandomize=True, max_examples=10)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    groups=st.integers(300, 800),
+    folds=st.integers(2, 6),
+    validation_share=st.sampled_from([0.1, 0.2, 0.5]),
+)
+def test_folds_are_whole_and_balanced(
+    seed: int, groups: int, folds: int, validation_share: float
+) -> None:
+    group_of, labels = realistic(np.random.default_rng(seed), groups, 20)
+    listed = Listed(["a"] * len(labels), labels, group_of)
+    made = make_folds(listed, folds, validation_share, seed=0)  # type: ignore[arg-type]
+    held_out = np.concatenate([split.part("held_out") for split in made])
+    assert sorted(held_out) == list(range(len(labels)))  # each image once
+    for split in made:
+        parts = [split.part(name) for name in PARTS]
+        assert sorted(np.concatenate(parts)) == list(range(len(labels)))
+        groups_of = [set(group_of[part].tolist()) for part in parts]
+        assert sum(map(len, groups_of)) == len(set.union(*groups_of))
+        assert abs(len(split.held_out) / len(labels) - 1 / folds) < 0.02
+        rest = len(split.train) + len(split.validation)
+        assert abs(len(split.validation) / rest - validation_share) < 0.03
+        for part in parts:
+            assert abs(labels[part].mean() - labels.mean()) < 0.05
+
+
+def test_the_seed_decides_the_folds(dataset: ImageDataset) -> None:
+    first, again, other = (make_folds(dataset, 3, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert [split.held_out for split in first] != [split.held_out for split in other]
+    assert len({split.digest() for split in first}) == 3
+
+
+@pytest.mark.parametrize("folds", [-1, 0, 1])
+def test_too_few_folds(dataset: ImageDataset, folds: int) -> None:
+    with pytest.raises(UserError, match=f"folds is {folds}: give at least 2"):
+        make_folds(dataset, folds)
+
+
+@pytest.mark.parametrize(("folds", "share"), [(16, 0.2), (3, 0.0), (3, 1.0), (100, 0.2)])
+def test_folds_that_leave_a_part_empty(dataset: ImageDataset, folds: int, share: float) -> None:
+    with pytest.raises(UserError, match="image is left for the"):
+        make_folds(dataset, folds, share)

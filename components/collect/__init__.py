@@ -1,0 +1,1 @@
+"""Collect: what the folds say together, and which labels they doubt."""

@@ -1,0 +1,253 @@
+"""The collect step: the folds' predictions become figures, and doubts about labels."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.collect.labels import suspicions_csv, suspicious_labels
+from components.collect.report import write_cross_validation_report, write_suspicions_report
+from components.collect.results import (
+    CROSS_VALIDATION,
+    PREDICTIONS,
+    PREDICTORS,
+    SUSPICIOUS,
+    CrossValidation,
+    Figures,
+    FoldFigures,
+)
+from components.cross_validate.results import FoldResult
+from components.dataset import TUMOR, ImageDataset
+from components.errors import UserError
+from components.evaluate.calibration import calibrate
+from components.evaluate.comparison import leads
+from components.files import write_atomically
+from components.metrics import (
+    MEASURES,
+    Predictor,
+    bootstrap,
+    confusion,
+    point_estimate,
+    with_intervals,
+)
+
+MIN_SAMPLES = 100  # below, the ends of a 95% interval are a handful of resamples
+_OF_ANSWERS = [MEASURES.index(name) for name in ("accuracy", "sensitivity", "specificity", "mcc")]
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What all folds say of all images, each image's own fold having not seen it.
+
+    Attributes:
+        fold: Which fold held each image out, int64 [n], from 1.
+        scores: P(Brain Tumor) by network, metadata floor and 1-NN floor, float64 [3, n].
+        thresholds: That of the image's fold, float64 [3, n].
+        uncalibrated: The network's P(Brain Tumor) at temperature 1, float64 [n].
+    """
+
+    fold: np.ndarray
+    scores: np.ndarray
+    thresholds: np.ndarray
+    uncalibrated: np.ndarray
+
+    @property
+    def called(self) -> np.ndarray:
+        """Whether each predictor calls each image a tumour, bool [3, n]."""
+        return self.scores >= self.thresholds
+
+
+def collect(
+    dataset: ImageDataset,
+    folders: Sequence[str | Path],
+    output: str | Path,
+    report: str | Path,
+    gallery: str | Path,
+    seed: int = 0,
+    bootstrap_samples: int = 1000,
+    git_revision: str = "",
+) -> CrossValidation:
+    """Brings the folds together.
+
+    Args:
+        dataset: The ingested images.
+        folders: What the cross-validate step wrote, one a fold, in any order.
+        output: Folder for `cross_validation.json`, `predictions.csv` and `suspicious_labels.csv`.
+        report: HTML file with the figures.
+        gallery: HTML file with the labels that a radiologist should look at.
+        seed: Of the bootstrap.
+        bootstrap_samples: Resamples an interval, at least 100.
+        git_revision: Of the code, for the record.
+
+    Returns:
+        What `cross_validation.json` holds.
+
+    Raises:
+        UserError: A fold cannot be read, is of another dataset or training, or the folds do not
+            hold out each image once; or there are too few resamples.
+    """
+    if bootstrap_samples < MIN_SAMPLES:
+        raise UserError(
+            f"bootstrap_samples is {bootstrap_samples}: give at least {MIN_SAMPLES} (1000 is usual)"
+        )
+    folds = sorted((FoldResult.open(folder) for folder in folders), key=lambda fold: fold.fold)
+    _check(dataset, folds)
+    pooled = _pool(len(dataset), folds)
+    print(f"drawing {bootstrap_samples:,} resamples of the duplicate groups", flush=True)
+    figures, mean, samples = _by_fold(dataset, folds, bootstrap_samples, seed)
+    suspicions = suspicious_labels(dataset, pooled.scores[0])
+    before = point_estimate(dataset.labels, Predictor(pooled.uncalibrated, 0.5))
+    tumor = int(np.sum(dataset.labels == TUMOR))
+    result = CrossValidation(
+        dataset_digest=dataset.digest,
+        git_revision=git_revision,
+        settings=folds[0].settings,
+        threshold_rule=folds[0].threshold_rule,
+        seed=seed,
+        bootstrap_samples=bootstrap_samples,
+        images=len(dataset),
+        groups=len(np.unique(dataset.groups)),
+        tumor=tumor,
+        healthy=len(dataset) - tumor,
+        confusion=confusion(dataset.labels, pooled.called[0].astype(float), 0.5),
+        mean=mean,
+        pooled=_at_once(dataset, pooled, bootstrap_samples, seed),
+        uncalibrated_ece=float(before[MEASURES.index("ece")]),
+        suspicious_labels=len(suspicions),
+        suspicious_images=sum(len(suspicion.positions) for suspicion in suspicions),
+        folds=figures,
+    )
+    folder = Path(output)
+    write_atomically(folder / PREDICTIONS, _predictions(dataset, pooled))
+    write_atomically(folder / SUSPICIOUS, suspicions_csv(dataset, pooled.scores[0], suspicions))
+    write_atomically(folder / CROSS_VALIDATION, result.model_dump_json(indent=2) + "\n")
+    write_cross_validation_report(
+        report,
+        result,
+        leads(mean, samples),
+        dataset.labels,
+        pooled.scores[0],
+        pooled.uncalibrated,
+    )
+    write_suspicions_report(gallery, dataset, suspicions)
+    _tell(result)
+    return result
+
+
+def _check(dataset: ImageDataset, folds: list[FoldResult]) -> None:
+    """Raises UserError unless the folds are of one cross-validation of this dataset."""
+    numbers = [fold.fold for fold in folds]
+    if len(folds) < 2 or numbers != list(range(1, len(folds) + 1)):
+        raise UserError(f"the folds are {numbers}, not 1, 2, …: cross-validate again")
+    for fold in folds:
+        if fold.dataset_digest != dataset.digest:
+            raise UserError(f"fold {fold.fold} is of another dataset: cross-validate again")
+        if (fold.settings, fold.threshold_rule) != (folds[0].settings, folds[0].threshold_rule):
+            raise UserError(f"fold {fold.fold} was trained otherwise than fold 1: run it again")
+    held_out = np.sort(np.concatenate([fold.held_out for fold in folds]))
+    if not np.array_equal(held_out, np.arange(len(dataset))):
+        raise UserError("the folds do not hold out each image once: cross-validate again")
+
+
+def _pool(images: int, folds: list[FoldResult]) -> Pooled:
+    fold_of = np.zeros(images, dtype=np.int64)
+    scores, thresholds = np.empty((2, len(PREDICTORS), images))
+    uncalibrated = np.empty(images)
+    for fold in folds:
+        rows = list(fold.held_out)
+        fold_of[rows] = fold.fold
+        for i, name in enumerate(PREDICTORS):
+            answers = getattr(fold, name)
+            scores[i, rows], thresholds[i, rows] = answers.scores, answers.threshold
+        uncalibrated[rows] = calibrate(scores[0, rows], 1 / fold.temperature)
+    return Pooled(fold_of, scores, thresholds, uncalibrated)
+
+
+def _by_fold(
+    dataset: ImageDataset, folds: list[FoldResult], samples: int, seed: int
+) -> tuple[tuple[FoldFigures, ...], Figures, np.ndarray]:
+    """Returns each fold's figures, their mean, and the resamples of the mean [3, b, 8].
+
+    Within each fold its groups are drawn anew, so a resample has as many groups in each fold as
+    there are. Its figures are the mean over the folds, as those of the folds themselves.
+    """
+    measured, drawn, figures = [], [], []
+    for fold in folds:
+        rows = list(fold.held_out)
+        labels, groups = dataset.labels[rows], dataset.groups[rows]
+        predictors = [
+            Predictor(np.array(answers.scores), answers.threshold)
+            for answers in (getattr(fold, name) for name in PREDICTORS)
+        ]
+        values = np.stack([point_estimate(labels, predictor) for predictor in predictors])
+        resamples = bootstrap(labels, groups, predictors, samples, seed + fold.fold)
+        measured.append(values)
+        drawn.append(resamples)
+        figures.append(
+            FoldFigures(
+                fold=fold.fold,
+                images=len(rows),
+                groups=len(np.unique(groups)),
+                best_epoch=fold.best_epoch,
+                temperature=fold.temperature,
+                threshold=fold.model.threshold,
+                **dict(_figures(values, resamples)),
+            )
+        )
+    mean_samples = np.mean(drawn, axis=0)
+    return tuple(figures), _figures(np.mean(measured, axis=0), mean_samples), mean_samples
+
+
+def _at_once(dataset: ImageDataset, pooled: Pooled, samples: int, seed: int) -> Figures:
+    """Returns the figures of all images measured at once, each at its own fold's threshold."""
+    # A score of 0 or 1 stands for the answer, whatever threshold gave it.
+    predictors = [
+        Predictor(scores, 0.5) for scores in (*pooled.scores, *pooled.called.astype(float))
+    ]
+    values = np.stack([point_estimate(dataset.labels, predictor) for predictor in predictors])
+    resamples = bootstrap(dataset.labels, dataset.groups, predictors, samples, seed)
+    for array in (values, resamples):
+        by_score, by_answer = np.split(array, 2)
+        by_score[..., _OF_ANSWERS] = by_answer[..., _OF_ANSWERS]
+    return _figures(values[: len(PREDICTORS)], resamples[: len(PREDICTORS)])
+
+
+def _figures(values: np.ndarray, samples: np.ndarray) -> Figures:
+    """Returns the predictors' measures with intervals; values [3, 8], samples [3, b, 8]."""
+    return Figures(
+        **{
+            name: with_intervals(value, drawn)
+            for name, value, drawn in zip(PREDICTORS, values, samples, strict=True)
+        }
+    )
+
+
+def _predictions(dataset: ImageDataset, pooled: Pooled) -> str:
+    """Returns what the folds say of the images that they held out, as CSV."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        ["index", "path", "fold", "group", "label", "probability_tumor", "threshold"]
+        + [f"probability_tumor_{name}" for name in PREDICTORS[1:]]
+    )
+    for index, record in enumerate(dataset.manifest.images):
+        model, *floors = pooled.scores[:, index].tolist()
+        threshold = float(pooled.thresholds[0, index])
+        fold = int(pooled.fold[index])
+        writer.writerow(
+            [index, record.path, fold, record.group, record.label, model, threshold, *floors]
+        )
+    return file.getvalue()
+
+
+def _tell(result: CrossValidation) -> None:
+    for name in ("accuracy", "sensitivity", "specificity", "auroc"):
+        found = getattr(result.mean.model, name)
+        print(f"{name} {found.value:.3f} ({found.low:.3f} to {found.high:.3f})", flush=True)
+    print(
+        f"{result.suspicious_labels:,} labels are in doubt, see the gallery; none was changed",
+        flush=True,
+    )

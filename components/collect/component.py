@@ -1,0 +1,50 @@
+"""KFP interface of the collect step."""
+
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
+
+from components.base import component
+
+
+@component
+def collect(
+    dataset: Input[Dataset],
+    folds: Input[list[Artifact]],
+    report: Output[HTML],
+    suspicious_labels: Output[HTML],
+    metrics: Output[Metrics],
+    cross_validation: Output[Artifact],
+    seed: int,
+    bootstrap_samples: int,
+    git_revision: str,
+) -> None:
+    """Brings the folds' predictions together: figures beside two floors, and labels in doubt.
+
+    Args:
+        dataset: What ingest wrote.
+        folds: What cross_validate wrote for each fold.
+        report: Self-contained HTML with the figures.
+        suspicious_labels: Gallery of the labels that a radiologist should look at.
+        metrics: Every number, under a name that says what, predictor and measure.
+        cross_validation: Folder of cross_validation.json, predictions.csv, suspicious_labels.csv.
+        seed: Of the bootstrap.
+        bootstrap_samples: Resamples of the duplicate groups behind each interval.
+        git_revision: Of the code.
+    """
+    from components.step import step
+
+    with step("collect", metrics):
+        from components.collect.collector import collect
+        from components.dataset import ImageDataset
+
+        result = collect(
+            ImageDataset(dataset.path),
+            [fold.path for fold in folds],
+            cross_validation.path,
+            report.path,
+            suspicious_labels.path,
+            seed,
+            bootstrap_samples,
+            git_revision,
+        )
+        for name, number in result.flat().items():
+            metrics.log_metric(name, float(number))

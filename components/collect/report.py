@@ -1,0 +1,141 @@
+"""The reports of a cross-validation: its figures, and the labels that it doubts."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from components.collect.labels import Suspicion
+from components.collect.results import PREDICTORS, CrossValidation, Figures
+from components.dataset import CLASSES, TUMOR, ImageDataset
+from components.evaluate.comparison import Lead, sentences
+from components.evaluate.figures import FLOOR_COLORS, GRID, MODEL, calibration_plot
+from components.evaluate.wording import MEANINGS, numbers, value
+from components.metrics import MEASURES
+from components.report import picture, plot, write_report
+
+GALLERY = 80  # pictures shown, at some 6 kB each and 22 kB at most; the CSV has all
+_PATHS = 3  # shown of a picture's near-duplicates
+_SHOWN = ("accuracy", "sensitivity", "specificity", "auroc")
+_NAMES = ("model", "metadata only", "1-NN on 32x32")
+
+
+class Doubt(NamedTuple):
+    """A picture in the gallery; `image` is a data URI."""
+
+    rank: int
+    image: str
+    kind: str
+    given: str
+    probability: str
+    paths: list[str]
+    more: int
+
+
+def write_cross_validation_report(
+    path: str | Path,
+    result: CrossValidation,
+    found: list[Lead],
+    labels: np.ndarray,
+    scores: np.ndarray,
+    uncalibrated: np.ndarray,
+) -> None:
+    """Writes the figures as self-contained HTML.
+
+    Args:
+        path: The HTML file.
+        result: The figures.
+        found: The model against the floors, by the mean of the folds.
+        labels: int [n], 0 Brain Tumor.
+        scores: Out-of-fold P(Brain Tumor), float64 [n].
+        uncalibrated: The same at temperature 1, float64 [n].
+    """
+    against, for_it = sentences(found)
+    write_report(
+        path,
+        "collect/report.html.j2",
+        result=result,
+        against=against,
+        for_it=for_it,
+        cards=[
+            (MEANINGS[name][0], *numbers(name, getattr(result.mean.model, name))) for name in _SHOWN
+        ],
+        rows=[
+            (*MEANINGS[name], _cells(result.mean, name), _cells(result.pooled, name))
+            for name in MEASURES
+        ],
+        measures=[MEANINGS[name][0] for name in MEASURES],
+        folds=[
+            (fold, [value(name, getattr(fold.model, name).value) for name in MEASURES])
+            for fold in result.folds
+        ],
+        settings={name.replace("_", " "): setting for name, setting in result.settings.items()},
+        dots=plot(draw_folds(result)),
+        calibration=calibration_plot(labels, scores, uncalibrated),
+    )
+
+
+def _cells(figures: Figures, measure: str) -> list[tuple[str, str]]:
+    return [numbers(measure, getattr(getattr(figures, name), measure)) for name in PREDICTORS]
+
+
+def draw_folds(result: CrossValidation) -> Figure:
+    """Draws each fold as a dot, and the mean of the folds with its interval, beside the floors."""
+    figure = Figure(figsize=(9.6, 2.6), layout="tight")
+    colors = (MODEL, *FLOOR_COLORS)
+    for axes, measure in zip(figure.subplots(1, len(_SHOWN), sharey=True), _SHOWN, strict=True):
+        for row, (predictor, color) in enumerate(zip(PREDICTORS, colors, strict=True)):
+            dots = [getattr(getattr(fold, predictor), measure).value for fold in result.folds]
+            mean = getattr(getattr(result.mean, predictor), measure)
+            axes.plot(dots, [row] * len(dots), "o", color=color, alpha=0.35, ms=5, mec="none")
+            axes.plot([mean.low, mean.high], [row + 0.28] * 2, color=color, lw=2)
+            axes.plot(mean.value, row + 0.28, "D", color=color, ms=5)
+        axes.set_title(MEANINGS[measure][0], fontsize=10)
+        axes.set_yticks(range(len(_NAMES)), _NAMES)
+        axes.set_ylim(len(_NAMES) - 0.4, -0.5)
+        axes.margins(x=0.08)
+        axes.grid(color=GRID, lw=0.7, axis="x")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def write_suspicions_report(
+    path: str | Path, dataset: ImageDataset, suspicions: list[Suspicion]
+) -> None:
+    """Writes the labels in doubt as self-contained HTML below 2 MB.
+
+    Args:
+        path: The HTML file.
+        dataset: The images.
+        suspicions: The pictures in doubt, the most doubtful first.
+    """
+    write_report(
+        path,
+        "collect/suspicious_labels.html.j2",
+        classes=[
+            (name, sum(suspicion.label == label for suspicion in suspicions))
+            for label, name in enumerate(CLASSES)
+        ],
+        total=len(suspicions),
+        images=sum(len(suspicion.positions) for suspicion in suspicions),
+        doubts=[
+            _doubt(rank, dataset, suspicion)
+            for rank, suspicion in enumerate(suspicions[:GALLERY], start=1)
+        ],
+    )
+
+
+def _doubt(rank: int, dataset: ImageDataset, suspicion: Suspicion) -> Doubt:
+    positions = suspicion.positions
+    return Doubt(
+        rank=rank,
+        image=picture(dataset.read(positions[:1])[0], size=150),
+        kind="tumor" if suspicion.label == TUMOR else "healthy",
+        given=CLASSES[suspicion.label],
+        probability=f"{suspicion.confidence:.3f}",
+        paths=[dataset.manifest.images[position].path for position in positions[:_PATHS]],
+        more=max(0, len(positions) - _PATHS),
+    )

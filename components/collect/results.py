@@ -1,0 +1,112 @@
+"""What a cross-validation says: plain data, written as JSON."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.errors import UserError, first_fault
+from components.metrics import Scores
+
+CROSS_VALIDATION = "cross_validation.json"
+PREDICTIONS = "predictions.csv"
+SUSPICIOUS = "suspicious_labels.csv"
+PREDICTORS = ("model", "metadata_floor", "nearest_neighbour_floor")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Figures(_Strict):
+    """The network and the two floors on the same images."""
+
+    model: Scores
+    metadata_floor: Scores
+    nearest_neighbour_floor: Scores
+
+
+class FoldFigures(Figures):
+    """One fold, on what it held out."""
+
+    fold: int = Field(gt=0)
+    images: int = Field(gt=0)
+    groups: int = Field(gt=0)
+    best_epoch: int = Field(gt=0)
+    temperature: float = Field(gt=0)
+    threshold: float = Field(ge=0, le=1)
+
+
+class CrossValidation(_Strict):
+    """All folds together; every image is predicted by the fold that has not seen it."""
+
+    schema_version: Literal[1] = 1
+    dataset_digest: str
+    git_revision: str
+    settings: dict[str, bool | int | float | str]
+    threshold_rule: str
+    seed: int
+    bootstrap_samples: int = Field(gt=0)
+    images: int = Field(gt=0)
+    groups: int = Field(gt=0)
+    tumor: int = Field(gt=0)
+    healthy: int = Field(gt=0)
+    confusion: tuple[tuple[int, int], tuple[int, int]] = Field(
+        description="the network's; rows true, columns predicted, Brain Tumor first"
+    )
+    mean: Figures = Field(description="the mean of the folds")
+    pooled: Figures = Field(
+        description="all images measured at once, each at its own fold's threshold"
+    )
+    uncalibrated_ece: float = Field(
+        ge=0, description="the pooled calibration error at temperature 1"
+    )
+    suspicious_labels: int = Field(ge=0, description="pictures; twins count once")
+    suspicious_images: int = Field(ge=0, description="images of these pictures")
+    folds: tuple[FoldFigures, ...] = Field(min_length=2)
+
+    def flat(self) -> dict[str, float]:
+        """Returns the numbers under names that say what, predictor and measure.
+
+        The network's measures carry `_low` and `_high` beside them, the floors' do not.
+        """
+        numbers: dict[str, float] = {
+            "folds": len(self.folds),
+            "images": self.images,
+            "suspicious_labels": self.suspicious_labels,
+            "uncalibrated_ece": self.uncalibrated_ece,
+        }
+        for what in ("mean", "pooled"):
+            figures: Figures = getattr(self, what)
+            for measure in Scores.model_fields:
+                for predictor in PREDICTORS:
+                    interval = getattr(getattr(figures, predictor), measure)
+                    name = f"{what}_{measure}"
+                    if predictor == "model":
+                        numbers[name] = interval.value
+                        numbers[f"{name}_low"] = interval.low
+                        numbers[f"{name}_high"] = interval.high
+                    else:
+                        numbers[f"{what}_{predictor}_{measure}"] = interval.value
+        return numbers
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Reads what the collect step wrote.
+
+        Args:
+            folder: Its folder.
+
+        Returns:
+            The cross-validation.
+
+        Raises:
+            UserError: Missing or malformed.
+        """
+        path = Path(folder) / CROSS_VALIDATION
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot read: {error}; cross-validate again") from error
+        except ValidationError as error:
+            raise UserError(f"{path}: {first_fault(error)}; cross-validate again") from error

@@ -1,0 +1,76 @@
+"""KFP interface of the cross-validate step: one fold."""
+
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+
+from components.base import component
+
+
+@component
+def cross_validate(
+    dataset: Input[Dataset],
+    parts: Input[Dataset],
+    model: Output[Model],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    result: Output[Artifact],
+    fold: int,
+    learning_rate: float,
+    dropout: float,
+    dense: int,
+    augmentation: bool,
+    epochs: int,
+    patience: int,
+    target_sensitivity: float,
+    seed: int,
+    state_root: str,
+) -> None:
+    """Trains one fold's network and predicts what the fold holds out, beside two floors.
+
+    Args:
+        dataset: What ingest wrote.
+        parts: What folds wrote.
+        model: Keras model, history, record and TensorBoard logs of this fold.
+        report: Curves and a table of epochs.
+        metrics: The fold's own figures.
+        result: Predictions of the held-out images, temperature and thresholds.
+        fold: From 1.
+        learning_rate: Of the optimizer.
+        dropout: Share of units dropped.
+        dense: Units of the first dense layer.
+        augmentation: Whether training images are varied.
+        epochs: Most epochs to train.
+        patience: Stop after so many epochs without a better one; 0 never.
+        target_sensitivity: Share of validation's tumours to find; 0 weighs both classes alike.
+        seed: Of everything random.
+        state_root: Folder that outlives a killed step; empty for none.
+    """
+    from components.step import state_folder, step
+
+    with step(f"cross-validate-{fold}", metrics):
+        from pathlib import Path
+
+        from components.cross_validate.fold import cross_validate
+        from components.dataset import ImageDataset, Split
+        from components.train.fit import Hyperparameters
+
+        images = ImageDataset(dataset.path)
+        done = cross_validate(
+            images,
+            Split.open(Path(parts.path) / f"fold-{fold}", images),
+            fold,
+            Hyperparameters(learning_rate, dropout, dense, augmentation),
+            epochs,
+            patience,
+            target_sensitivity,
+            seed,
+            model.path,
+            report.path,
+            result.path,
+            state_folder(state_root, "cross-validate"),
+        )
+        model.metadata["framework"] = "keras"
+        model.metadata["fold"] = fold
+        metrics.log_metric("temperature", float(done.temperature))
+        metrics.log_metric("threshold", float(done.model.threshold))
+        metrics.log_metric("best_epoch", int(done.best_epoch))
+        metrics.log_metric("held_out_accuracy", float(done.accuracy(images.labels)))

@@ -1,0 +1,119 @@
+"""One fold: train, calibrate, choose the threshold, predict what is held out."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from components import floors
+from components.cross_validate.results import FOLD, Answers, FoldResult
+from components.dataset import PARTS, ImageDataset, Split
+from components.evaluate.calibration import calibrate, fit_temperature
+from components.evaluate.predictor import BATCH, predict_tumor
+from components.evaluate.threshold import choose_threshold, threshold_rule
+from components.files import write_atomically
+from components.metrics import require_both_classes
+from components.train.fit import Hyperparameters
+from components.train.trainer import train
+
+
+def cross_validate(
+    dataset: ImageDataset,
+    split: Split,
+    fold: int,
+    values: Hyperparameters,
+    epochs: int,
+    patience: int,
+    target_sensitivity: float,
+    seed: int,
+    model_folder: str | Path,
+    report: str | Path,
+    output: str | Path,
+    state: str | Path,
+) -> FoldResult:
+    """Trains a network and two floors on a fold and predicts its held-out part with each.
+
+    Epoch, temperature and thresholds are chosen on the fold's validation part; the held-out part
+    is only predicted.
+
+    Args:
+        dataset: The images.
+        split: The fold's parts.
+        fold: Its number, from 1.
+        values: Hyperparameters.
+        epochs: Most epochs to train.
+        patience: Stop after so many epochs without a better one; 0 never stops early.
+        target_sensitivity: Share of validation's tumours that each threshold has to find, 0..1; 0
+            weighs sensitivity and specificity alike.
+        seed: Of everything random; each fold has the same.
+        model_folder: Takes what the train step writes.
+        report: HTML file with the curves.
+        output: Folder for the result.
+        state: Folder that a killed run is resumed from.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: A part lacks a class, the loss stopped being a number, or the network gives no
+            probability.
+    """
+    for name in PARTS:
+        require_both_classes(dataset.labels[split.part(name)], name)
+    print(f"fold {fold}: {len(split.train):,} images to train on", flush=True)
+    fitted = train(
+        dataset, split, values, epochs, patience, seed, model_folder, report, Path(state)
+    )
+    train_part, validation = split.part("train"), split.part("validation")
+    wanted = np.concatenate([validation, split.part("held_out")])
+    validates = np.arange(len(wanted)) < len(validation)
+    labels = dataset.labels[validation]
+    uncalibrated = _predict(fitted.model, dataset, wanted)
+    temperature = fit_temperature(labels, uncalibrated[validates], dataset.groups[validation])
+
+    def answers(scores: np.ndarray) -> Answers:
+        return Answers(
+            threshold=choose_threshold(labels, scores[validates], target_sensitivity),
+            scores=tuple(scores[~validates].tolist()),
+        )
+
+    result = FoldResult(
+        fold=fold,
+        dataset_digest=dataset.digest,
+        split_digest=split.digest(),
+        settings={
+            "architecture": fitted.model.name,
+            **asdict(values),
+            "epochs": epochs,
+            "patience": patience,
+            "seed": seed,
+        },
+        threshold_rule=threshold_rule(target_sensitivity),
+        temperature=temperature,
+        best_epoch=fitted.best.epoch,
+        held_out=split.held_out,
+        model=answers(calibrate(uncalibrated, temperature)),
+        metadata_floor=answers(floors.metadata_scores(dataset, train_part, wanted, seed)),
+        nearest_neighbour_floor=answers(
+            floors.nearest_neighbour_scores(dataset, train_part, wanted)
+        ),
+    )
+    write_atomically(Path(output) / FOLD, result.model_dump_json(indent=1))
+    return result
+
+
+def _predict(model: keras.Model, dataset: ImageDataset, wanted: np.ndarray) -> np.ndarray:
+    """Returns P(Brain Tumor) of some images, in the order asked for, float64 [n]."""
+    return predict_tumor(model, _numbered(dataset.batches(wanted, BATCH)), len(wanted))
+
+
+def _numbered(
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Gives batches the positions in their own order, from 0."""
+    start = 0
+    for _, pixels in batches:
+        yield np.arange(start, start + len(pixels)), pixels
+        start += len(pixels)
