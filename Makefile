@@ -26,14 +26,16 @@ test: $(VENV)/.installed ## Lint, check types and the compiled pipeline, run eve
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/brain-tumor compile --check
+	$(BIN)/brain-tumor compile --check --pipeline cross-validation
 	$(BIN)/pytest
 
 benchmark: $(VENV)/.installed ## Measure again the figures that docs/results.md shows
 	@for script in benchmarks/[a-z]*.py; do module=benchmarks.$$(basename $$script .py); \
 		echo "== $$module"; $(BIN)/python -m $$module || exit 1; done
 
-compile: $(VENV)/.installed ## Write pipelines/training.yaml anew
+compile: $(VENV)/.installed ## Write the compiled pipelines anew
 	$(BIN)/brain-tumor compile
+	$(BIN)/brain-tumor compile --pipeline cross-validation
 
 image: ## Build the training image; TENSORFLOW=cpu for one without CUDA
 	$(DOCKER) build --file Dockerfile.train --tag $(IMAGE) --build-arg TENSORFLOW=$(TENSORFLOW) \

@@ -1,4 +1,4 @@
-"""The command line: `brain-tumor run | compile | submit | predict | serve | models | …`."""
+"""The command line: `brain-tumor run | cross-validate | compile | submit | predict | …`."""
 
 import functools
 import inspect
@@ -17,6 +17,7 @@ from components.errors import UserError
 from components.files import write_atomically
 from pipelines import compile as compiling
 from pipelines import models, settings
+from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.deploy import deploy
 from pipelines.output import Format, console, errors
@@ -32,9 +33,9 @@ app = typer.Typer(
 
 PANELS = {
     "Data": ["source", "source_version", "max_bad_share"],
-    "Split": ["split_strategy", "held_out_share", "validation_share"],
+    "Split": ["split_strategy", "held_out_share", "validation_share", "folds"],
     "Tune": ["tuner", "max_trials", "tune_epochs", "executions_per_trial"],
-    "Train": ["epochs", "patience", "seed"],
+    "Train": ["learning_rate", "dropout", "dense", "augmentation", "epochs", "patience", "seed"],
     "Evaluate": ["bootstrap_samples", "target_sensitivity"],
     "Register": [
         "min_accuracy",
@@ -63,6 +64,8 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="YAML file of pipeline parameters; options win over it."),
 ]
+Runs = Annotated[Path, typer.Option(help="Folder for results, cache and registry.")]
+Which = Annotated[Pipeline, typer.Option(help="Which pipeline.")]
 
 
 def main() -> None:
@@ -74,29 +77,36 @@ def main() -> None:
         sys.exit(2)
 
 
-def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command an option for each pipeline parameter, as the signature describes it.
+def takes_parameters(*pipelines: Pipeline) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command an option for each parameter of some pipelines, as their signatures have it.
 
     The command gets them as its keyword argument `given`: the checked values that the user set,
-    from the configuration file and the options.
+    from the configuration file and the options. Where there are several pipelines, its own
+    argument `pipeline` says which one they are for.
     """
+    known: dict[str, settings.Parameter] = {}
+    for parameter in (p for pipeline in pipelines for p in settings.parameters(pipeline)):
+        known.setdefault(parameter.name, parameter)
 
-    @functools.wraps(command)
-    def with_parameters(**arguments: Any) -> None:
-        from_options = {p.name: arguments.pop(p.name) for p in known}
-        given = settings.read_config(arguments["config"]) if arguments.get("config") else {}
-        given |= {name: value for name, value in from_options.items() if value is not None}
-        for name in ("gpu_node_selector", "gpu_tolerations"):
-            if isinstance(given.get(name), str):
-                given[name] = _from_json(name, given[name])
-        arguments.pop("config")
-        command(given=settings.check_run(given), **arguments)
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_parameters(**arguments: Any) -> None:
+            from_options = {name: arguments.pop(name) for name in known}
+            config = arguments.pop("config")
+            given = settings.read_config(config) if config else {}
+            given |= {name: value for name, value in from_options.items() if value is not None}
+            for name in ("gpu_node_selector", "gpu_tolerations"):
+                if isinstance(given.get(name), str):
+                    given[name] = _from_json(name, given[name])
+            pipeline = arguments.get("pipeline", pipelines[0])
+            command(given=settings.check_run(pipeline, given), **arguments)
 
-    known = settings.parameters()
-    own = [p for name, p in inspect.signature(command).parameters.items() if name != "given"]
-    options = [_option(parameter) for parameter in known]
-    with_parameters.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-    return with_parameters
+        own = [p for name, p in inspect.signature(command).parameters.items() if name != "given"]
+        options = [_option(parameter) for parameter in known.values()]
+        with_parameters.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+        return with_parameters
+
+    return decorated
 
 
 def takes_cluster(command: Callable[..., None]) -> Callable[..., None]:
@@ -161,12 +171,10 @@ def _from_json(name: str, text: str) -> Any:
 
 
 @app.command()
-@takes_parameters
+@takes_parameters(Pipeline.training)
 def run(
     given: dict[str, Any],
-    runs: Annotated[Path, typer.Option(help="Folder for results, cache and registry.")] = Path(
-        "runs"
-    ),
+    runs: Runs = Path("runs"),
     config: Config = None,
 ) -> None:
     """Run the whole pipeline on this machine.
@@ -177,17 +185,38 @@ def run(
     """
     from pipelines.local import run_local, show_results
 
-    result = run_local(given, runs, console)
+    result = run_local(Pipeline.training, given, runs, console)
     show_results(result, console)
+
+
+@app.command()
+@takes_parameters(Pipeline.cross_validation)
+def cross_validate(
+    given: dict[str, Any],
+    runs: Runs = Path("runs"),
+    config: Config = None,
+) -> None:
+    """Measure a training on images it has not seen, fold by fold, on this machine.
+
+    It also lists labels that are probably wrong. The same command again resumes what was killed.
+
+    [dim]brain-tumor cross-validate --source path/to/archive.zip --folds 5 --epochs 20[/]
+    """
+    from pipelines.local import run_local, show_cross_validation
+
+    result = run_local(Pipeline.cross_validation, given, runs, console)
+    show_cross_validation(result, console)
 
 
 @app.command()
 @takes_cluster
 def compile(
     cluster: Cluster,
+    pipeline: Which = Pipeline.training,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File to write.")
-    ] = compiling.COMMITTED,
+        Path | None,
+        typer.Option("--output", "-o", help="File to write. Unset: the committed one."),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail if the file differs.")
     ] = False,
@@ -199,11 +228,12 @@ def compile(
         ),
     ] = None,
 ) -> None:
-    """Compile the pipeline to YAML for a cluster."""
+    """Compile a pipeline to YAML for a cluster."""
+    output = output or pipeline.committed
     if kubernetes_manifest:
-        text = compiling.manifest(cluster, kubernetes_manifest)
+        text = compiling.manifest(pipeline, cluster, kubernetes_manifest)
     else:
-        text = compiling.compiled(cluster)
+        text = compiling.compiled(pipeline, cluster)
     if check:
         compiling.check(output, text)
         console.print(f"{escape(str(output))} is what the code compiles to", soft_wrap=True)
@@ -213,7 +243,7 @@ def compile(
 
 
 @app.command()
-@takes_parameters
+@takes_parameters(*Pipeline)
 @takes_cluster
 def submit(
     given: dict[str, Any],
@@ -221,6 +251,7 @@ def submit(
     endpoint: Annotated[
         str, typer.Option(envvar="KFP_ENDPOINT", help="KFP API, such as http://localhost:8080.")
     ],
+    pipeline: Which = Pipeline.training,
     token: Annotated[
         str, typer.Option(envvar="KFP_TOKEN", help="Bearer token.", show_default=False)
     ] = "",
@@ -234,14 +265,14 @@ def submit(
     ] = "",
     config: Config = None,
 ) -> None:
-    """Upload the pipeline as a version named by the git revision, and start a run of it.
+    """Upload a pipeline as a version named by the git revision, and start a run of it.
 
     [dim]brain-tumor submit --endpoint http://localhost:8080 --image IMAGE@DIGEST --epochs 20[/]
     """
     from pipelines.submit import submit as submit_run
 
     done = submit_run(
-        endpoint, token, namespace, experiment, run_name, given, cluster, service_account
+        pipeline, endpoint, token, namespace, experiment, run_name, given, cluster, service_account
     )
     console.print(f"pipeline version {done.version}, run {done.run_id}")
     console.print(f"{endpoint.rstrip('/')}/#/runs/details/{done.run_id}")

@@ -31,7 +31,7 @@ class Cluster(BaseModel):
         "never moves, because KFP caches by it",
     )
     shared_memory: str = Field(
-        "2Gi", pattern=r"^[1-9]\d*[MG]i$", description="Size of /dev/shm in tune and train"
+        "2Gi", pattern=r"^[1-9]\d*[MG]i$", description="Size of /dev/shm where a network is trained"
     )
     volume_claim: str = Field(
         "",
@@ -55,6 +55,9 @@ class Cluster(BaseModel):
         pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$",
         description="Secret with the key gcloud-application-credentials.json, for Google Cloud "
         "Storage without workload identity",
+    )
+    parallel_folds: int = Field(
+        0, ge=0, le=100, description="Folds of a cross-validation at a time; 0 for all at once"
     )
     caching: bool = Field(True, description="Use finished steps of earlier runs")
     retries: int = Field(2, ge=0, le=10, description="How often a step that can be repeated is")

@@ -1,4 +1,4 @@
-"""Pipeline -> YAML, the same bytes each time."""
+"""Pipelines -> YAML, the same bytes each time."""
 
 import re
 from itertools import dropwhile
@@ -9,24 +9,23 @@ from typing import Any
 from kfp.compiler import Compiler, KubernetesManifestOptions
 
 from components.errors import UserError
+from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
-from pipelines.training import NAME, training_pipeline
 from pipelines.version import git_revision, version_name
 
-COMMITTED = Path(__file__).with_name("training.yaml")
 
-
-def compiled(cluster: Cluster) -> str:
-    """Returns the pipeline as KFP YAML: the specification and the Kubernetes settings."""
-    lines = _compile(cluster).splitlines(keepends=True)
+def compiled(pipeline: Pipeline, cluster: Cluster) -> str:
+    """Returns a pipeline as KFP YAML: the specification and the Kubernetes settings."""
+    lines = _compile(pipeline, cluster).splitlines(keepends=True)
     # KFP's comment above shows a default's keys in an order that differs from run to run.
     return "".join(dropwhile(lambda line: line.startswith("#"), lines))
 
 
-def manifest(cluster: Cluster, namespace: str) -> str:
-    """Returns the pipeline as Kubernetes objects, for a KFP that keeps its pipelines there.
+def manifest(pipeline: Pipeline, cluster: Cluster, namespace: str) -> str:
+    """Returns a pipeline as Kubernetes objects, for a KFP that keeps its pipelines there.
 
     Args:
+        pipeline: Which.
         cluster: What is compiled in.
         namespace: Of KFP, or of the user in a multi-user one.
 
@@ -38,21 +37,23 @@ def manifest(cluster: Cluster, namespace: str) -> str:
     """
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
         raise UserError(f"{namespace!r} is no name of a namespace; give one such as kubeflow")
-    version = version_name(git_revision(), compiled(cluster), cluster)
+    version = version_name(git_revision(), compiled(pipeline, cluster), cluster)
     options = KubernetesManifestOptions(
-        pipeline_name=NAME,
-        pipeline_version_name=f"{NAME}-{version}",
+        pipeline_name=pipeline.kfp_name,
+        pipeline_version_name=f"{pipeline.kfp_name}-{version}",
         pipeline_version_display_name=version,
         namespace=namespace,
         include_pipeline_manifest=True,
     )
-    return _compile(cluster, kubernetes_manifest_format=True, kubernetes_manifest_options=options)
+    return _compile(
+        pipeline, cluster, kubernetes_manifest_format=True, kubernetes_manifest_options=options
+    )
 
 
-def _compile(cluster: Cluster, **options: Any) -> str:
+def _compile(pipeline: Pipeline, cluster: Cluster, **options: Any) -> str:
     with TemporaryDirectory() as folder:
-        path = Path(folder, "training.yaml")
-        Compiler().compile(training_pipeline(cluster), str(path), **options)
+        path = Path(folder, "pipeline.yaml")
+        Compiler().compile(pipeline.define(cluster), str(path), **options)
         return path.read_text()
 
 
@@ -68,5 +69,5 @@ def check(path: Path, text: str) -> None:
     """
     if not path.exists() or path.read_text() != text:
         raise UserError(
-            f"{path} is not what the code compiles to; run 'brain-tumor compile' and commit it"
+            f"{path} is not what the code compiles to; run 'make compile' and commit it"
         )

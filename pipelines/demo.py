@@ -9,6 +9,7 @@ from rich.table import Table
 from components.dataset import CLASSES
 from components.errors import UserError
 from components.ingest.sample import write_sample
+from pipelines.catalogue import Pipeline
 from pipelines.local import run_local, show_results
 from pipelines.quiet import quiet_stderr
 from pipelines.settings import check_run
@@ -35,7 +36,8 @@ def run_demo(root: Path, console: Console) -> None:
     Raises:
         UserError: A step failed, or the model did not pass the gate.
     """
-    run = run_local(check_run(PARAMETERS), root, console)
+    parameters = check_run(Pipeline.training, PARAMETERS)
+    run = run_local(Pipeline.training, parameters, root, console)
     if not run.outputs["registered"]:
         show_results(run, console)
         raise UserError("the demonstration's model did not pass its gate; see the summary above")

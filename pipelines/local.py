@@ -1,4 +1,4 @@
-"""The same pipeline on this machine, through kfp.local."""
+"""The same pipelines on this machine, through kfp.local."""
 
 import hashlib
 import io
@@ -19,12 +19,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from components.collect.results import CROSS_VALIDATION, PREDICTIONS, CrossValidation
 from components.errors import UserError
-from components.evaluate.results import EVALUATION, Evaluation, PartResult
+from components.evaluate.results import EVALUATION, Evaluation
 from components.ingest.sources import source_fingerprint
+from components.metrics import Scores
+from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.settings import check_deploy
-from pipelines.training import training_pipeline
+from pipelines.settings import parameters as parameters_of
 from pipelines.version import git_revision
 
 PROJECT = Path(__file__).parent.parent
@@ -62,13 +65,16 @@ class LocalRun:
     log: Path = Path()
 
 
-def run_local(parameters: dict[str, Any], root: Path, console: Console) -> LocalRun:
-    """Runs the pipeline on this machine.
+def run_local(
+    pipeline: Pipeline, parameters: dict[str, Any], root: Path, console: Console
+) -> LocalRun:
+    """Runs a pipeline on this machine.
 
     Finished steps are taken from the cache when data, parameters and code are the same, and a
     step that was killed goes on where it was: the same command again resumes a run.
 
     Args:
+        pipeline: Which.
         parameters: Checked run parameters.
         root: Folder for results, cache, unfinished work and, unless given, the registry.
         console: Where to show progress.
@@ -86,16 +92,20 @@ def run_local(parameters: dict[str, Any], root: Path, console: Console) -> Local
             raise UserError(
                 f"{name}: {value}: the word 'python3' may not stand in it for a local run"
             )
-    parameters = {
+    here = {
         "registry": str(root / "registry"),
         "state_root": str(root / ".state"),
         "git_revision": _revision_if_any(),
+    }
+    known = {parameter.name for parameter in parameters_of(pipeline)}
+    parameters = {
+        **{name: value for name, value in here.items() if name in known},
         **parameters,
         "gpu_count": "0",
     }
     if "source" in parameters and "://" not in parameters["source"]:
         parameters["source"] = str(Path(parameters["source"]).expanduser().absolute())
-    cluster = Cluster(retries=0)
+    cluster = Cluster(retries=0, parallel_folds=1)  # one fold takes all CPUs
     check_deploy(parameters, cluster)
     if not parameters.get("source_version"):
         parameters["source_version"] = source_fingerprint(parameters.get("source", "kaggle://"))
@@ -115,14 +125,51 @@ def run_local(parameters: dict[str, Any], root: Path, console: Console) -> Local
         try:
             # Within a task KFP logs to standard output; of cached ones it tells outside.
             with redirect_stdout(transcript), local_logger_context():
-                task = training_pipeline(cluster)(**parameters)
+                task = pipeline.define(cluster)(**parameters)
         except RuntimeError as error:
             raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
     return LocalRun(dict(task.outputs), transcript.steps, log)
 
 
 def show_results(run: LocalRun, console: Console) -> None:
-    """Prints what each step took, the held-out figures and where everything is."""
+    """Prints what each step of a training took, the held-out figures and where everything is."""
+    _show_costs(run, console)
+    evaluation = Path(run.outputs["evaluation"].path)
+    held_out = Evaluation.open(evaluation).held_out
+    predictors = (held_out.model, held_out.metadata_floor, held_out.nearest_neighbour_floor)
+    console.print(_figures(f"{held_out.images:,} held-out images", predictors))
+    places = {
+        "model": run.outputs["model_uri"] or "not registered: it did not pass the gate, see above"
+    }
+    for name in ("evaluation", "train", "tune", "split", "data"):
+        places[f"{name} report"] = run.outputs[f"{name}_report"].path
+    _show_places(places | {"metrics": str(evaluation / EVALUATION), "log": str(run.log)}, console)
+
+
+def show_cross_validation(run: LocalRun, console: Console) -> None:
+    """Prints what each step took, the folds' mean figures and where everything is."""
+    _show_costs(run, console)
+    folder = Path(run.outputs["cross_validation"].path)
+    result = CrossValidation.open(folder)
+    predictors = (
+        result.mean.model,
+        result.mean.metadata_floor,
+        result.mean.nearest_neighbour_floor,
+    )
+    console.print(_figures(f"mean of {len(result.folds)} folds", predictors))
+    places = {
+        "report": run.outputs["cross_validation_report"].path,
+        "suspicious labels": run.outputs["suspicious_labels"].path,
+        "folds report": run.outputs["folds_report"].path,
+        "data report": run.outputs["data_report"].path,
+        "predictions": str(folder / PREDICTIONS),
+        "metrics": str(folder / CROSS_VALIDATION),
+        "log": str(run.log),
+    }
+    _show_places(places, console)
+
+
+def _show_costs(run: LocalRun, console: Console) -> None:
     costs = Table(box=None, pad_edge=False, header_style="dim")
     costs.add_column("step")
     costs.add_column("time", justify="right")
@@ -133,37 +180,27 @@ def show_results(run: LocalRun, console: Console) -> None:
         else:
             costs.add_row(step.name, f"{step.seconds:.1f} s", f"{step.memory_gb:.2f} GB")
     costs.add_row("total", f"{sum(step.seconds for step in run.steps):.1f} s", "", style="bold")
-    evaluation = Path(run.outputs["evaluation"].path)
     console.print()
     console.print(costs)
     console.print()
-    console.print(_figures(Evaluation.open(evaluation).held_out))
+
+
+def _show_places(places: dict[str, str], console: Console) -> None:
     console.print()
-    places = {
-        "model": run.outputs["model_uri"] or "not registered: it did not pass the gate, see above"
-    }
-    for name in ("evaluation", "train", "tune", "split", "data"):
-        places[f"{name} report"] = run.outputs[f"{name}_report"].path
-    places |= {"metrics": str(evaluation / EVALUATION), "log": str(run.log)}
     for name, place in places.items():  # no table: it would cut the paths
         style = "" if place.startswith(("/", "file:")) else "red"
         console.print(Text(f"{name:<18}").append(place, style), soft_wrap=True)
 
 
-def _figures(held_out: PartResult) -> Table:
-    """Returns the held-out figures beside the two floors, with their intervals."""
+def _figures(title: str, predictors: tuple[Scores, Scores, Scores]) -> Table:
+    """Returns the figures of model, metadata floor and 1-NN floor, with their intervals."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(f"{held_out.images:,} held-out images")
-    predictors = {
-        "model": held_out.model,
-        "metadata only": held_out.metadata_floor,
-        "1-NN": held_out.nearest_neighbour_floor,
-    }
-    for heading in predictors:
+    table.add_column(title)
+    for heading in ("model", "metadata only", "1-NN"):
         table.add_column(heading, justify="right")
     for measure in ("accuracy", "sensitivity", "specificity", "auroc"):
         cells = []
-        for scores in predictors.values():
+        for scores in predictors:
             found = getattr(scores, measure)
             value, low, high = (100 * share for share in (found.value, found.low, found.high))
             cells.append(f"{value:.1f}% [dim]({low:.1f}–{high:.1f})[/]")

@@ -1,4 +1,4 @@
-"""Run configurations, checked against the pipeline's own signature before anything runs."""
+"""Run configurations, checked against a pipeline's own signature before anything runs."""
 
 import difflib
 import inspect
@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from components.deploy.plan import storage_uri
 from components.errors import UserError
+from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
-from pipelines.training import training_pipeline
 
 Checked = TypeVar("Checked", bound=BaseModel)
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -20,13 +20,17 @@ Bound = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 _PLAIN = Cluster()
 
-# What the signature's types leave open. Names, types, defaults and descriptions stand there.
+# What the signatures' types leave open. Names, types, defaults and descriptions stand there.
 ALLOWED: dict[str, Any] = {
     "source": Annotated[str, Field(min_length=1)],
     "max_bad_share": Bound,
     "split_strategy": Literal["grouped", "by-name"],
     "held_out_share": Share,
     "validation_share": Share,
+    "folds": Annotated[int, Field(ge=2, le=100)],
+    "learning_rate": Annotated[float, Field(gt=0, allow_inf_nan=False)],
+    "dropout": Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)],
+    "dense": Annotated[int, Field(ge=2, le=100_000)],
     "tuner": Literal["random", "bayesian", "hyperband", "grid"],
     "max_trials": Count,
     "tune_epochs": Count,
@@ -55,7 +59,7 @@ ALLOWED: dict[str, Any] = {
 
 
 class Parameter(BaseModel):
-    """A parameter of the pipeline, as its signature and docstring have it."""
+    """A parameter of a pipeline, as its signature and docstring have it."""
 
     name: str
     type: type
@@ -63,9 +67,9 @@ class Parameter(BaseModel):
     description: str
 
 
-def parameters(cluster: Cluster = _PLAIN) -> list[Parameter]:
-    """Returns the pipeline's parameters for a cluster, in the order of its signature."""
-    function = training_pipeline(cluster).pipeline_func
+def parameters(pipeline: Pipeline, cluster: Cluster = _PLAIN) -> list[Parameter]:
+    """Returns a pipeline's parameters for a cluster, in the order of its signature."""
+    function = pipeline.define(cluster).pipeline_func
     described = {p.arg_name: p.description or "" for p in parse(function.__doc__ or "").params}
     return [
         Parameter(name=p.name, type=p.annotation, default=p.default, description=described[p.name])
@@ -73,19 +77,20 @@ def parameters(cluster: Cluster = _PLAIN) -> list[Parameter]:
     ]
 
 
-def run_model() -> type[BaseModel]:
-    """Returns the pydantic model of a run configuration, made from the pipeline's signature."""
+def run_model(pipeline: Pipeline) -> type[BaseModel]:
+    """Returns the pydantic model of a run configuration, made from a pipeline's signature."""
     fields: Any = {
         p.name: (ALLOWED.get(p.name, p.type), Field(p.default, description=p.description))
-        for p in parameters()
+        for p in parameters(pipeline)
     }
     return create_model("Run", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def check_run(given: dict[str, Any]) -> dict[str, Any]:
+def check_run(pipeline: Pipeline, given: dict[str, Any]) -> dict[str, Any]:
     """Checks run parameters.
 
     Args:
+        pipeline: What is to run.
         given: Values by parameter name; what is left out keeps the pipeline's default.
 
     Returns:
@@ -94,7 +99,7 @@ def check_run(given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: A name that is misspelt or a value that is not allowed, with what is.
     """
-    return checked(run_model(), given).model_dump(include=set(given))
+    return checked(run_model(pipeline), given).model_dump(include=set(given))
 
 
 def checked(model: type[Checked], given: dict[str, Any]) -> Checked:
@@ -117,13 +122,13 @@ def check_deploy(given: dict[str, Any], cluster: Cluster) -> None:
     """Checks that KServe can read what a run registers, if the run is to deploy it.
 
     Args:
-        given: Checked run parameters.
+        given: Checked run parameters; only the training pipeline has those that ask for it.
         cluster: What is compiled in.
 
     Raises:
         UserError: It cannot; better said now than after the training.
     """
-    values = {p.name: p.default for p in parameters(cluster)} | given
+    values = {p.name: p.default for p in parameters(Pipeline.training, cluster)} | given
     if values["inference_service"] and not values["registry"]:
         raise UserError("inference_service: KServe reads models from a registry; set registry too")
     if values["inference_service"]:
@@ -161,6 +166,6 @@ def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
         hint = (
             f"did you mean '{near[0]}'?" if near else f"there are {', '.join(model.model_fields)}"
         )
-        return f"'{name}' is no parameter; {hint}"
+        return f"{name!r} is no parameter; {hint}"
     what = error["msg"].removeprefix("Input should be ").removeprefix("String should ")
     return f"{name}: {error['input']!r} is not allowed; it should be {what}"

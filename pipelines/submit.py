@@ -1,4 +1,4 @@
-"""Upload the pipeline as a version, and start a run of it."""
+"""Upload a pipeline as a version, and start a run of it."""
 
 import json
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ import kfp_server_api as api
 from urllib3.exceptions import HTTPError
 
 from components.errors import UserError
+from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.compile import compiled
 from pipelines.settings import check_deploy
-from pipelines.training import NAME
 from pipelines.version import git_revision, version_name
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and for an answer
@@ -40,6 +40,7 @@ class Submission:
 
 
 def submit(
+    pipeline: Pipeline,
     endpoint: str,
     token: str,
     namespace: str,
@@ -49,11 +50,12 @@ def submit(
     cluster: Cluster,
     service_account: str = "",
 ) -> Submission:
-    """Uploads the pipeline as a version named by the git revision and starts a run.
+    """Uploads a pipeline as a version named by the git revision and starts a run.
 
     A version that is there already is used as it is, so submitting twice uploads once.
 
     Args:
+        pipeline: Which.
         endpoint: Address of the KFP API, such as http://localhost:8080.
         token: Bearer token; empty for none.
         namespace: Of the user, in a multi-user KFP; empty otherwise.
@@ -72,17 +74,17 @@ def submit(
     endpoint = checked_endpoint(endpoint)
     check_deploy(parameters, cluster)
     revision = git_revision()
-    package = compiled(cluster)
+    package = compiled(pipeline, cluster)
     version = version_name(revision, package, cluster)
     client = _client(endpoint, token)
     try:
-        pipeline_id = _pipeline(client, namespace, package)
+        pipeline_id = _pipeline(client, pipeline.kfp_name, namespace, package)
         version_id = _version(client, pipeline_id, version, package)
         experiment_id = _experiment(client, namespace, experiment)
         run = api.RunServiceApi(client).run_service_create_run(
             api.V2beta1Run(
                 experiment_id=experiment_id,
-                display_name=run_name or f"{NAME} {version}",
+                display_name=run_name or f"{pipeline.kfp_name} {version}",
                 service_account=service_account or None,
                 pipeline_version_reference=api.V2beta1PipelineVersionReference(
                     pipeline_id=pipeline_id, pipeline_version_id=version_id
@@ -162,17 +164,17 @@ def _client(endpoint: str, token: str) -> _Client:
     return _Client(configuration)
 
 
-def _pipeline(client: _Client, namespace: str, package: str) -> str:
+def _pipeline(client: _Client, name: str, namespace: str, package: str) -> str:
     """Returns the pipeline's id, uploading it where it is missing."""
     found = api.PipelineServiceApi(client).pipeline_service_list_pipelines(
-        namespace=namespace, filter=_named(NAME)
+        namespace=namespace, filter=_named(name)
     )
     for pipeline in found.pipelines or []:
-        if pipeline.display_name == NAME:
+        if pipeline.display_name == name:
             return _id(pipeline.pipeline_id)
     with _file(package) as path:
         uploaded = api.PipelineUploadServiceApi(client).upload_pipeline(
-            path, name=NAME, namespace=namespace
+            path, name=name, namespace=namespace
         )
     return _id(uploaded.pipeline_id)
 
@@ -239,7 +241,7 @@ def _named(name: str) -> str:
 def _file(package: str) -> Iterator[str]:
     """Puts a package into a file for as long as it is uploaded."""
     with TemporaryDirectory() as folder:
-        path = Path(folder, "training.yaml")
+        path = Path(folder, "pipeline.yaml")
         path.write_text(package)
         yield str(path)
 

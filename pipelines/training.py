@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from kfp import dsl, kubernetes
+from kfp import dsl
 from kfp.dsl import HTML, Artifact, Metrics
 from kfp.dsl.graph_component import GraphComponent
 
@@ -13,10 +13,10 @@ from components.register.component import register
 from components.split.component import split
 from components.train.component import train
 from components.tune.component import tune
-from pipelines.cluster import GCS_KEY, GCS_KEY_FOLDER, STORE_VARIABLES, VOLUME, Cluster
+from pipelines.cluster import VOLUME, Cluster
+from pipelines.placement import connect_kaggle, connect_store, mount_volume, place, place_on_gpus
 
 NAME = "brain-tumor-training"
-USER = 65532  # of the image
 
 
 class Outputs(NamedTuple):
@@ -134,12 +134,6 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             seed=seed,
             state_root=state_root,
         ).set_display_name("Ingest images")
-        kubernetes.use_secret_as_env(
-            ingest_task,
-            cluster.kaggle_secret,
-            {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"},
-            optional=True,
-        )
         dataset = ingest_task.outputs["dataset"]
 
         # 2. Groups are divided into train, validation and held-out parts.
@@ -224,51 +218,22 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
                 run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             ).set_display_name("Deploy to KServe")
 
-        # CPU request, memory request and memory limit; TensorFlow takes the CPUs that are free.
-        for task, cpu, memory, most_memory in (
-            (ingest_task, "2", "2Gi", "4Gi"),
-            (split_task, "500m", "1Gi", "2Gi"),
-            (tune_task, "4", "6Gi", "16Gi"),
-            (train_task, "4", "6Gi", "16Gi"),
-            (evaluate_task, "2", "3Gi", "8Gi"),
-            (register_task, "1", "3Gi", "8Gi"),
-            (deploy_task, "250m", "512Mi", "1Gi"),
-        ):
-            task.set_container_image(cluster.image)
-            task.set_cpu_request(cpu)
-            task.set_memory_request(memory)
-            task.set_memory_limit(most_memory)
-            task.set_caching_options(cluster.caching and task not in (register_task, deploy_task))
-            kubernetes.set_security_context(task, USER, USER, run_as_non_root=True)
-
-        for task in (tune_task, train_task):
-            task.set_accelerator_type(gpu_type)
-            task.set_accelerator_limit(gpu_count)
-            kubernetes.add_node_selector_json(task, gpu_node_selector)
-            kubernetes.add_toleration_json(task, gpu_tolerations)
-            kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", "Memory", cluster.shared_memory)
-
-        # What reads or writes the store; where it needs no key, or a pod has an identity, no secret.
-        for task in (ingest_task, register_task, deploy_task):
-            kubernetes.use_secret_as_env(
-                task,
-                cluster.store_secret,
-                {variable: variable for variable in STORE_VARIABLES},
-                optional=True,
-            )
-            if cluster.gcs_secret:
-                kubernetes.use_secret_as_volume(task, cluster.gcs_secret, GCS_KEY_FOLDER)
-                task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", GCS_KEY)
-
         # Registering twice would make two versions, so register is not repeated. Nor is deploy,
         # which tries again by itself what can pass, and has gone back where it fails.
-        if cluster.retries:
-            for task in (ingest_task, split_task, tune_task, train_task, evaluate_task):
-                task.set_retry(cluster.retries, backoff_duration="30s", backoff_factor=2)
-
-        if volume:
-            for task in (ingest_task, tune_task, train_task, register_task, deploy_task):
-                kubernetes.mount_pvc(task, cluster.volume_claim, volume)
+        place(ingest_task, cluster, "2", "2Gi", "4Gi")
+        place(split_task, cluster, "500m", "1Gi", "2Gi")
+        place(tune_task, cluster, "4", "6Gi", "16Gi")
+        place(train_task, cluster, "4", "6Gi", "16Gi")
+        place(evaluate_task, cluster, "2", "3Gi", "8Gi")
+        place(register_task, cluster, "1", "3Gi", "8Gi", repeatable=False)
+        place(deploy_task, cluster, "250m", "512Mi", "1Gi", repeatable=False)
+        connect_kaggle(ingest_task, cluster)
+        for task in (tune_task, train_task):
+            place_on_gpus(task, cluster, gpu_type, gpu_count, gpu_node_selector, gpu_tolerations)
+        for task in (ingest_task, register_task, deploy_task):
+            connect_store(task, cluster)
+        for task in (ingest_task, tune_task, train_task, register_task, deploy_task):
+            mount_volume(task, cluster)
 
         return Outputs(
             registered=register_task.outputs["registered"],

@@ -9,11 +9,12 @@ import pytest
 
 from components.errors import UserError
 from pipelines import cli
+from pipelines.catalogue import Pipeline
 from pipelines.settings import parameters
 
 Invoke = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("run", "compile", "submit", "predict", "models", "sample", "demo")
+COMMANDS = ("run", "cross-validate", "compile", "submit", "predict", "models", "sample", "demo")
 
 
 def _plain(text: str) -> str:
@@ -37,22 +38,30 @@ def test_help_names_every_command(invoke: Invoke) -> None:
     assert all(re.search(rf"\b{command}\b", out) for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["run", "submit"])
-def test_help_describes_every_parameter(invoke: Invoke, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "pipeline"),
+    [
+        ("run", Pipeline.training),
+        ("cross-validate", Pipeline.cross_validation),
+        ("submit", Pipeline.training),
+    ],
+)
+def test_help_describes_every_parameter(invoke: Invoke, command: str, pipeline: Pipeline) -> None:
     status, out, _ = invoke(command, "--help")
     assert status == 0
     text = _plain(out)
-    for parameter in parameters():
+    for parameter in parameters(pipeline):
         assert f"--{parameter.name.replace('_', '-')} " in text
         assert parameter.description.split(".")[0][:30] in text
-    assert "grouped|by-name" in text
+    assert ("grouped|by-name" in text) is (pipeline is Pipeline.training)
     assert "[default: 50]" in text
     assert '[default: [{"key": "nvidia.com/gpu"' in text
 
 
 def test_every_parameter_stands_in_a_panel_once() -> None:
     shown = [name for names in cli.PANELS.values() for name in names]
-    assert sorted(shown) == sorted(parameter.name for parameter in parameters())
+    assert len(set(shown)) == len(shown)
+    assert set(shown) == {p.name for pipeline in Pipeline for p in parameters(pipeline)}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -133,9 +142,32 @@ def test_compile_and_check(invoke: Invoke, told: Callable[..., str], tmp_path: P
     assert invoke("compile", "-o", path, "--image", "mine")[:2] == (0, f"wrote {path}\n")
     assert invoke("compile", "-o", path, "--image", "mine", "--check")[0] == 0
     content = path.read_bytes()
-    reason = f"{path} is not what the code compiles to; run 'brain-tumor compile' and commit it"
+    reason = f"{path} is not what the code compiles to; run 'make compile' and commit it"
     assert told("compile", "-o", path, "--check") == reason
     assert path.read_bytes() == content
+
+
+def test_the_committed_files_are_the_default(invoke: Invoke) -> None:
+    for pipeline in Pipeline:
+        status, out, _ = invoke("compile", "--pipeline", pipeline, "--check")
+        assert status == 0
+        assert out == f"{pipeline.committed} is what the code compiles to\n"
+
+
+@pytest.mark.parametrize("command", [["cross-validate"], ["submit", "--pipeline=cross-validation"]])
+def test_parameters_are_those_of_the_chosen_pipeline(
+    invoke: Invoke, told: Callable[..., str], tmp_path: Path, command: list[str]
+) -> None:
+    command += ["--endpoint", "http://127.0.0.1:9"] if command[0] == "submit" else []
+    assert told(*command, "--folds", 1).startswith("folds: 1 is not allowed")
+    config = tmp_path / "run.yaml"
+    config.write_text("max_trials: 3\n")
+    assert told(*command, "-c", config).startswith("'max_trials' is no parameter")
+
+
+def test_a_parameter_of_the_other_pipeline(told: Callable[..., str]) -> None:
+    line = told("submit", "--endpoint", "http://127.0.0.1:9", "--folds", 3)
+    assert line.startswith("'folds' is no parameter")
 
 
 def test_compiling_for_a_schedule(invoke: Invoke, tmp_path: Path) -> None:

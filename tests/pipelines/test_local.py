@@ -7,6 +7,7 @@ from rich.console import Console
 
 from components.errors import UserError
 from pipelines import local
+from pipelines.catalogue import Pipeline
 from pipelines.local import StepCost, _Transcript, run_local
 
 LINES = """\
@@ -82,7 +83,7 @@ def test_a_word_that_kfp_would_rewrite_is_refused(tmp_path: Path, name: str) -> 
     root = tmp_path / ("python3" if name == "runs folder" else "runs")
     parameters = {} if name == "runs folder" else {name: "/data/python3.11/images"}
     with pytest.raises(UserError, match=f"^{name}: .*'python3' may not stand in it"):
-        run_local(parameters, root, Console())
+        run_local(Pipeline.training, parameters, root, Console())
     assert not root.exists()
 
 

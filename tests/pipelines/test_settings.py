@@ -7,24 +7,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.errors import UserError
+from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.settings import ALLOWED, check_deploy, check_run, checked, parameters, read_config
 
-NAMES = [parameter.name for parameter in parameters()]
+DEFAULTS = {
+    pipeline: {parameter.name: parameter.default for parameter in parameters(pipeline)}
+    for pipeline in Pipeline
+}
+NAMES = list(DEFAULTS[Pipeline.training])
 
 
 def test_what_is_allowed_is_said_of_parameters_that_exist() -> None:
-    assert set(ALLOWED) <= set(NAMES)
+    assert set(ALLOWED) <= {name for defaults in DEFAULTS.values() for name in defaults}
 
 
-def test_every_default_passes_its_own_check() -> None:
-    defaults = {parameter.name: parameter.default for parameter in parameters()}
-    assert check_run(defaults) == defaults
+@pytest.mark.parametrize("pipeline", Pipeline)
+def test_every_default_passes_its_own_check(pipeline: Pipeline) -> None:
+    assert check_run(pipeline, DEFAULTS[pipeline]) == DEFAULTS[pipeline]
+
+
+def test_a_parameter_of_two_pipelines_has_one_default() -> None:
+    one, other = DEFAULTS.values()
+    assert {name: one[name] for name in one if name in other} == {
+        name: other[name] for name in other if name in one
+    }
 
 
 def test_only_what_was_given_comes_back() -> None:
-    assert check_run({}) == {}
-    assert check_run({"epochs": "20", "min_accuracy": 1}) == {"epochs": 20, "min_accuracy": 1.0}
+    assert check_run(Pipeline.training, {}) == {}
+    assert check_run(Pipeline.training, {"epochs": "20", "min_accuracy": 1}) == {
+        "epochs": 20,
+        "min_accuracy": 1.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -38,13 +53,13 @@ def test_only_what_was_given_comes_back() -> None:
 )
 def test_a_misspelt_name_is_told_what_was_meant(name: str, meant: str) -> None:
     with pytest.raises(UserError, match=f"'{name}' is no parameter; did you mean '{meant}'") as e:
-        check_run({name: 1})
+        check_run(Pipeline.training, {name: 1})
     assert "\n" not in str(e.value)
 
 
 def test_a_name_like_none_is_told_all() -> None:
     with pytest.raises(UserError, match="'zzz' is no parameter; there are source, ") as error:
-        check_run({"zzz": 1})
+        check_run(Pipeline.training, {"zzz": 1})
     assert all(name in str(error.value) for name in NAMES)
 
 
@@ -77,7 +92,7 @@ def test_a_name_like_none_is_told_all() -> None:
 )
 def test_a_value_that_is_not_allowed(name: str, value: object, allowed: str) -> None:
     with pytest.raises(UserError) as error:
-        check_run({name: value})
+        check_run(Pipeline.training, {name: value})
     line = str(error.value)
     assert line.startswith(f"{name}: ")
     assert allowed in line
@@ -86,7 +101,7 @@ def test_a_value_that_is_not_allowed(name: str, value: object, allowed: str) -> 
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(UserError, match=r"epochs: 0 .*; 'sead' is no parameter"):
-        check_run({"epochs": 0, "sead": 1})
+        check_run(Pipeline.training, {"epochs": 0, "sead": 1})
 
 
 @settings(deadline=None, derandomize=True, max_examples=30)
@@ -107,7 +122,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 )
 def test_anything_is_either_taken_or_told(values: dict[str, Any]) -> None:
     try:
-        assert set(check_run(values)) == set(values)
+        assert set(check_run(Pipeline.training, values)) == set(values)
     except UserError as error:
         assert "\n" not in str(error)  # noqa: PT017
 
@@ -132,7 +147,11 @@ def test_a_configuration_file(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("epochs: 20\nsource: /data/ä.zip\ngpu_tolerations: []\n", encoding="utf-8")
     values = read_config(path)
-    assert check_run(values) == {"epochs": 20, "source": "/data/ä.zip", "gpu_tolerations": []}
+    assert check_run(Pipeline.training, values) == {
+        "epochs": 20,
+        "source": "/data/ä.zip",
+        "gpu_tolerations": [],
+    }
 
 
 @pytest.mark.parametrize(
@@ -161,7 +180,7 @@ def test_a_configuration_file_that_is_missing(tmp_path: Path) -> None:
 
 def test_keys_that_are_no_names() -> None:
     with pytest.raises(UserError, match="7"):
-        check_run({7: 1})  # type: ignore[dict-item]
+        check_run(Pipeline.training, {7: 1})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ import yaml
 
 from components.errors import UserError
 from pipelines import submit as submitting
+from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.submit import Submission, submit
-from pipelines.training import NAME
 from pipelines.version import version_name
 
+NAME = Pipeline.training.kfp_name
 REVISION = "0123456789ab"
 PREFIX = "/apis/v2beta1"
 Answer = tuple[int, Any]
@@ -156,6 +157,7 @@ def _revision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _submit(kfp: Kfp, cluster: Cluster | None = None, **changed: Any) -> Submission:
     arguments = {
+        "pipeline": Pipeline.training,
         "endpoint": kfp.url,
         "token": "",
         "namespace": "",
@@ -223,6 +225,17 @@ def test_names_are_settable(kfp: Kfp) -> None:
     _submit(kfp, experiment="mine", run_name="the third")
     assert kfp.experiments[0]["display_name"] == "mine"
     assert kfp.runs[0]["display_name"] == "the third"
+
+
+def test_each_pipeline_has_versions_of_its_own(kfp: Kfp) -> None:
+    _submit(kfp)
+    done = _submit(kfp, pipeline=Pipeline.cross_validation, parameters={"folds": 3})
+    assert [p["display_name"] for p in kfp.pipelines] == [p.kfp_name for p in Pipeline]
+    assert done.pipeline_id == "pipeline-2"
+    assert next(yaml.safe_load_all(kfp.packages[-1]))["pipelineInfo"]["name"].endswith("validation")
+    run = kfp.runs[-1]
+    assert run["runtime_config"]["parameters"] == {"folds": 3, "git_revision": REVISION}
+    assert run["display_name"] == f"{Pipeline.cross_validation.kfp_name} {REVISION}"
 
 
 def test_a_namespace_of_ones_own(kfp: Kfp) -> None:

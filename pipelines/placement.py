@@ -1,0 +1,93 @@
+"""Where a step runs and what it may reach: what KFP is told of each task."""
+
+from kfp import kubernetes
+from kfp.dsl import PipelineTask
+from kfp.dsl.pipeline_channel import PipelineParameterChannel
+
+from pipelines.cluster import GCS_KEY, GCS_KEY_FOLDER, STORE_VARIABLES, VOLUME, Cluster
+
+USER = 65532  # of the image
+
+
+def place(
+    task: PipelineTask,
+    cluster: Cluster,
+    cpu: str,
+    memory: str,
+    most_memory: str,
+    repeatable: bool = True,
+) -> None:
+    """Gives a task the image and its share of a node.
+
+    Args:
+        task: The task.
+        cluster: What is compiled in.
+        cpu: Request; TensorFlow takes the CPUs that are free.
+        memory: Request.
+        most_memory: Limit.
+        repeatable: Whether it may be taken from the cache, and tried again where it failed.
+    """
+    task.set_container_image(cluster.image)
+    task.set_cpu_request(cpu)
+    task.set_memory_request(memory)
+    task.set_memory_limit(most_memory)
+    task.set_caching_options(cluster.caching and repeatable)
+    kubernetes.set_security_context(task, USER, USER, run_as_non_root=True)
+    if cluster.retries and repeatable:
+        task.set_retry(cluster.retries, backoff_duration="30s", backoff_factor=2)
+
+
+def place_on_gpus(
+    task: PipelineTask,
+    cluster: Cluster,
+    gpu_type: PipelineParameterChannel,
+    gpu_count: PipelineParameterChannel,
+    node_selector: PipelineParameterChannel,
+    tolerations: PipelineParameterChannel,
+) -> None:
+    """Lets a run's parameters say on which GPUs a task runs.
+
+    Args:
+        task: The task.
+        cluster: What is compiled in.
+        gpu_type: Resource name of the GPUs.
+        gpu_count: How many, as text.
+        node_selector: Labels of the nodes.
+        tolerations: Of the nodes' taints.
+    """
+    task.set_accelerator_type(gpu_type)
+    task.set_accelerator_limit(gpu_count)
+    # KFP forgets to hand these two into a loop.
+    task.register_pipeline_channels([gpu_type, gpu_count])
+    kubernetes.add_node_selector_json(task, node_selector)
+    kubernetes.add_toleration_json(task, tolerations)
+    kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", "Memory", cluster.shared_memory)
+
+
+def connect_kaggle(task: PipelineTask, cluster: Cluster) -> None:
+    """Gives a task the Kaggle account, if there is one."""
+    kubernetes.use_secret_as_env(
+        task,
+        cluster.kaggle_secret,
+        {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"},
+        optional=True,
+    )
+
+
+def connect_store(task: PipelineTask, cluster: Cluster) -> None:
+    """Gives a task the store's keys; where it needs none, or a pod has an identity, no secret."""
+    kubernetes.use_secret_as_env(
+        task,
+        cluster.store_secret,
+        {variable: variable for variable in STORE_VARIABLES},
+        optional=True,
+    )
+    if cluster.gcs_secret:
+        kubernetes.use_secret_as_volume(task, cluster.gcs_secret, GCS_KEY_FOLDER)
+        task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", GCS_KEY)
+
+
+def mount_volume(task: PipelineTask, cluster: Cluster) -> None:
+    """Mounts the cluster's volume, if it has one."""
+    if cluster.volume_claim:
+        kubernetes.mount_pvc(task, cluster.volume_claim, VOLUME)

@@ -1,0 +1,187 @@
+"""What holds of every compiled pipeline, as a cluster and the KFP UI get it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.errors import UserError
+from pipelines import compile as compiling
+from pipelines.catalogue import Pipeline
+from pipelines.cluster import Cluster
+from pipelines.settings import parameters
+from tests.pipelines.specification import containers_of, kubernetes_of, specification, tasks_of
+
+ROOT = Path(__file__).parents[2]
+COMPONENTS = "components/*/component.py"
+HEAVY = ("tensorflow", "keras", "keras_tuner", "numpy", "sklearn", "matplotlib", "PIL", "scipy")
+IMAGE = "registry.example/train@sha256:0"
+
+
+@pytest.fixture(scope="module", params=list(Pipeline))
+def pipeline(request: pytest.FixtureRequest) -> Pipeline:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def text(pipeline: Pipeline) -> str:
+    return compiling.compiled(pipeline, Cluster(image=IMAGE))
+
+
+@pytest.fixture(scope="module")
+def spec(text: str) -> dict[str, Any]:
+    return specification(text)
+
+
+@pytest.fixture(scope="module")
+def containers(text: str) -> dict[str, dict[str, Any]]:
+    return containers_of(text)
+
+
+@pytest.fixture(scope="module")
+def tasks(text: str) -> dict[str, dict[str, Any]]:
+    return tasks_of(text)
+
+
+def _imported(code: str, *arguments: str) -> set[str]:
+    """Returns which heavy packages a fresh interpreter has after running some code."""
+    code += f"\nimport sys; print(','.join(n for n in {HEAVY} if n in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(filter(None, done.stdout.splitlines()[-1].split(",")))
+
+
+def test_compiling_is_repeatable_and_light(pipeline: Pipeline, text: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from pipelines import compile as c\n"
+        "from pipelines.catalogue import Pipeline; from pipelines.cluster import Cluster\n"
+        "text = c.compiled(Pipeline(sys.argv[1]), Cluster(image=sys.argv[2]))\n"
+        "Path(sys.argv[3]).write_text(text)"
+    )
+    path = tmp_path / "pipeline.yaml"
+    assert _imported(code, pipeline, IMAGE, str(path)) == set()
+    assert path.read_bytes() == text.encode()  # though strings hash otherwise in each process
+
+
+def test_importing_the_doors_of_the_project_is_light() -> None:
+    doors = [f"components.{path.parent.name}.component" for path in ROOT.glob(COMPONENTS)]
+    assert len(doors) == 9
+    modules = [path.stem for path in (ROOT / "pipelines").glob("[a-z]*.py")]
+    # What runs the steps here looks at the data as well.
+    doors += [f"pipelines.{name}" for name in modules if name not in ("demo", "local")]
+    assert _imported("\n".join(f"import {door}" for door in doors)) == set()
+
+
+def test_running_here_imports_no_tensorflow_itself() -> None:
+    assert not {"tensorflow", "keras"} & _imported("import pipelines.demo")
+
+
+def test_the_check_sees_any_difference(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    with pytest.raises(UserError, match=r"pipeline\.yaml is not what the code compiles to"):
+        compiling.check(path, text)
+    path.write_text(text)
+    compiling.check(path, text)
+    path.write_text(text.replace("enableCache: true", "enableCache: false", 1))
+    with pytest.raises(UserError, match="run 'make compile' and commit it"):
+        compiling.check(path, text)
+
+
+def test_as_kubernetes_objects_it_is_the_same_pipeline(
+    pipeline: Pipeline, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "git_revision", lambda: "0123456789ab")
+    cluster = Cluster(image=IMAGE)
+    owner, version = yaml.safe_load_all(compiling.manifest(pipeline, cluster, "kubeflow"))
+    spec, settings = yaml.safe_load_all(text)
+
+    assert owner["kind"] == "Pipeline"
+    assert version["kind"] == "PipelineVersion"
+    assert {entry["apiVersion"] for entry in (owner, version)} == {"pipelines.kubeflow.org/v2beta1"}
+    assert {entry["metadata"]["namespace"] for entry in (owner, version)} == {"kubeflow"}
+    assert version["spec"]["pipelineName"] == owner["metadata"]["name"] == pipeline.kfp_name
+    assert version["spec"]["pipelineSpec"] == spec
+    assert version["spec"]["platformSpec"] == settings
+    named = version["spec"]["displayName"]
+    assert named.startswith("0123456789ab-"), "an image of one's own makes another package"
+    assert re.fullmatch(r"[a-z0-9-]{1,253}", version["metadata"]["name"])
+    assert version["metadata"]["name"] == f"{pipeline.kfp_name}-{named}"
+
+
+def test_kubernetes_objects_are_the_same_bytes_each_time(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "git_revision", lambda: "0123456789ab")
+    first, second = (compiling.manifest(pipeline, Cluster(), "kubeflow") for _ in range(2))
+    assert first == second
+
+
+def test_a_namespace_that_is_none() -> None:
+    with pytest.raises(UserError, match="'My_Team' is no name of a namespace"):
+        compiling.manifest(Pipeline.training, Cluster(), "My_Team")
+
+
+def test_the_committed_file_is_what_the_code_compiles_to(pipeline: Pipeline) -> None:
+    compiling.check(pipeline.committed, compiling.compiled(pipeline, Cluster()))
+
+
+def test_every_step_runs_in_the_image_and_installs_nothing(
+    text: str, containers: dict[str, dict[str, Any]], tasks: dict[str, dict[str, Any]]
+) -> None:
+    assert set(containers) == set(tasks)
+    assert {c["image"] for c in containers.values()} == {IMAGE}
+    assert "pip install" not in text
+    assert "brain-tumor-train-python" not in text
+
+
+def test_every_step_asks_for_cpu_and_memory(containers: dict[str, dict[str, Any]]) -> None:
+    for container in containers.values():
+        resources = container["resources"]
+        assert resources["resourceCpuRequest"]
+        assert resources["resourceMemoryRequest"]
+        assert resources["resourceMemoryLimit"]
+
+
+def test_no_step_runs_as_root(text: str, tasks: dict[str, dict[str, Any]]) -> None:
+    for name in tasks:
+        context = kubernetes_of(text)[name]["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert int(context["runAsUser"]) == int(context["runAsGroup"]) > 0
+
+
+def test_caching_and_retries_can_be_off(pipeline: Pipeline) -> None:
+    text = compiling.compiled(pipeline, Cluster(caching=False, retries=0))
+    for task in tasks_of(text).values():
+        assert not task.get("cachingOptions", {}).get("enableCache", False)
+        assert "retryPolicy" not in task
+
+
+def test_the_user_interface_shows_what_each_parameter_is(
+    pipeline: Pipeline, spec: dict[str, Any]
+) -> None:
+    shown = spec["root"]["inputDefinitions"]["parameters"]
+    assert set(shown) == {parameter.name for parameter in parameters(pipeline)}
+    for parameter in parameters(pipeline):
+        definition = shown[parameter.name]
+        assert definition["description"] == parameter.description
+        assert definition["description"].endswith(".")
+        assert "\n" not in definition["description"]
+        assert definition["isOptional"] is True
+        assert definition["defaultValue"] == parameter.default
+    assert spec["pipelineInfo"]["displayName"]
+    assert spec["pipelineInfo"]["description"]
+
+
+def test_every_step_has_a_name_for_people(tasks: dict[str, dict[str, Any]]) -> None:
+    names = [task["taskInfo"]["name"] for task in tasks.values()]
+    assert len(set(names)) == len(tasks)
+    assert all(" " in name for name in names)
