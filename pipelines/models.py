@@ -253,11 +253,9 @@ def _versions_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("version", justify="right")
     table.add_column("aliases")
-    table.add_column("registered (UTC)", overflow="fold")
+    table.add_column("registered (UTC)", overflow="fold", min_width=16)
     for name in _BOUNDED:
-        table.add_column(name, justify="right")
-    for name in ("data", "code", "run"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         aliases = f"[green]{' '.join(row['aliases'])}[/]"
         if "error" in row:
@@ -268,9 +266,6 @@ def _versions_table(rows: list[dict[str, Any]]) -> Table:
             aliases,
             _time(row["created"]),
             *(f"{row[name]:.1%}" for name in _BOUNDED),
-            row["data_digest"][:8],
-            _plain(row["git_revision"][:8]),
-            _plain(row["pipeline_run"]),
         )
     return table
 
