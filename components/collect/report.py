@@ -16,8 +16,8 @@ from components.metrics import MEASURES
 from components.report import picture, plot, write_report
 
 GALLERY = 80  # pictures shown, at some 6 kB each and 22 kB at most; the CSV has all
-_PATHS = 3  # shown of a picture's near-duplicates
 _SHOWN = ("accuracy", "sensitivity", "specificity", "auroc")
+_OF_FOLDS = (*_SHOWN, "ece")
 _NAMES = ("model", "metadata only", "1-NN on 32x32")
 
 
@@ -29,8 +29,8 @@ class Doubt(NamedTuple):
     kind: str
     given: str
     probability: str
-    paths: list[str]
-    more: int
+    path: str
+    images: int
 
 
 def write_cross_validation_report(
@@ -65,9 +65,9 @@ def write_cross_validation_report(
             (*MEANINGS[name], _cells(result.mean, name), _cells(result.pooled, name))
             for name in MEASURES
         ],
-        measures=[MEANINGS[name][0] for name in MEASURES],
+        measures=[MEANINGS[name][0] for name in _OF_FOLDS],
         folds=[
-            (fold, [value(name, getattr(fold.model, name).value) for name in MEASURES])
+            (fold, [value(name, getattr(fold.model, name).value) for name in _OF_FOLDS])
             for fold in result.folds
         ],
         settings={name.replace("_", " "): setting for name, setting in result.settings.items()},
@@ -129,13 +129,13 @@ def write_suspicions_report(
 
 
 def _doubt(rank: int, dataset: ImageDataset, suspicion: Suspicion) -> Doubt:
-    positions = suspicion.positions
+    shown = suspicion.positions[0]
     return Doubt(
         rank=rank,
-        image=picture(dataset.read(positions[:1])[0], size=150),
+        image=picture(dataset.read([shown])[0], size=150),
         kind="tumor" if suspicion.label == TUMOR else "healthy",
         given=CLASSES[suspicion.label],
         probability=f"{suspicion.confidence:.3f}",
-        paths=[dataset.manifest.images[position].path for position in positions[:_PATHS]],
-        more=max(0, len(positions) - _PATHS),
+        path=dataset.manifest.images[shown].path,
+        images=len(suspicion.positions),
     )
