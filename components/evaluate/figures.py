@@ -84,7 +84,7 @@ def calibration_plot(labels: np.ndarray, scores: np.ndarray, uncalibrated: np.nd
     axis.plot([0, 1], [0, 1], color="#8a929c", lw=1, ls="--", label="perfectly calibrated")
     for given, style in (
         (uncalibrated, {"color": "#c3a06a", "marker": ".", "label": "before calibration"}),
-        (scores, {"color": MODEL, "marker": "o", "label": "model"}),
+        (scores, {"color": MODEL, "marker": "o", "label": "after calibration"}),
     ):
         bins = np.minimum((given * BINS).astype(int), BINS - 1)
         counts = np.bincount(bins, minlength=BINS)
