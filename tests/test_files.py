@@ -1,10 +1,12 @@
-"""Writing a file: all of it or nothing."""
+"""Writing a file: all of it or nothing. Reading JSON: what it should be, or a line why not."""
 
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from components.files import write_atomically
+from components.errors import UserError
+from components.files import read_json, write_atomically
 
 
 def test_text_and_bytes(tmp_path: Path) -> None:
@@ -31,3 +33,21 @@ def test_what_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
         write_atomically(file, "\udcff")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+class Note(BaseModel):
+    text: str
+
+
+def test_json_is_read_or_its_fault_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "note.json"
+    with pytest.raises(UserError, match=r"note\.json: cannot read: .*; write it"):
+        read_json(path, Note, "write it")
+    path.write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"note\.json: cannot read: .*; write it"):
+        read_json(path, Note, "write it")
+    path.write_text('{"text": 1}')
+    with pytest.raises(UserError, match=r"note\.json: text: .*; write it"):
+        read_json(path, Note, "write it")
+    path.write_text('{"text": "ä"}')
+    assert read_json(path, Note, "write it").text == "ä"

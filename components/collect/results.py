@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from components.errors import UserError, first_fault
+from components.files import read_json
 from components.metrics import Scores
 
 CROSS_VALIDATION = "cross_validation.json"
@@ -103,10 +103,4 @@ class CrossValidation(_Strict):
         Raises:
             UserError: Missing or malformed.
         """
-        path = Path(folder) / CROSS_VALIDATION
-        try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot read: {error}; cross-validate again") from error
-        except ValidationError as error:
-            raise UserError(f"{path}: {first_fault(error)}; cross-validate again") from error
+        return read_json(Path(folder) / CROSS_VALIDATION, cls, "cross-validate again")

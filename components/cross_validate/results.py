@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.dataset import TUMOR
-from components.errors import UserError, first_fault
+from components.files import read_json
 
 FOLD = "fold.json"
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -69,10 +69,4 @@ class FoldResult(_Strict):
         Raises:
             UserError: Missing or malformed.
         """
-        path = Path(folder) / FOLD
-        try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot read: {error}; run this fold again") from error
-        except ValidationError as error:
-            raise UserError(f"{path}: {first_fault(error)}; run this fold again") from error
+        return read_json(Path(folder) / FOLD, cls, "run this fold again")

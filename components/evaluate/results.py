@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from components.errors import UserError, first_fault
+from components.files import read_json
 from components.metrics import Interval, RocCurve, Scores
 
 EVALUATION = "evaluation.json"
@@ -18,12 +18,7 @@ class _Strict(BaseModel):
 
     @classmethod
     def _read(cls, path: Path) -> Self:
-        try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot read: {error}; evaluate the model again") from error
-        except ValidationError as error:
-            raise UserError(f"{path}: {first_fault(error)}; evaluate the model again") from error
+        return read_json(path, cls, "evaluate the model again")
 
 
 class PartResult(_Strict):

@@ -4,10 +4,10 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from components.dataset import Split
-from components.errors import UserError, first_fault
+from components.errors import UserError
+from components.files import read_json
 from components.train.trainer import TrainingRecord
 
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
@@ -55,12 +55,7 @@ def read_record(folder: str | Path, split: Split) -> TrainingRecord:
             held out here may then have been learned there.
     """
     path = Path(folder) / "training.json"
-    try:
-        record = TrainingRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise UserError(f"{path}: {first_fault(error)}; train the model again") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read: {error}; train the model again") from error
+    record = read_json(path, TrainingRecord, "train the model again")
     if record.split_digest != split.digest():
         raise UserError(
             f"{path}: the model was trained on another split, so nothing is held out from it; "
