@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -71,31 +70,3 @@ def test_other_resamples_train_nothing_again(runs: Path, first: str) -> None:
         "ingest", "folds", "cross-validate", "cross-validate",
     ]  # fmt: skip
     assert re.search(r"^collect +[\d.]+ s", again, re.MULTILINE)
-
-
-def test_a_run_killed_in_its_second_fold_is_resumed(runs: Path, first: str) -> None:
-    options = ("--epochs", "4")
-    process = subprocess.Popen(
-        _command(runs, *options), cwd=runs, stdout=subprocess.PIPE, text=True, bufsize=1,
-        start_new_session=True,
-    )  # fmt: skip
-    assert process.stdout
-    with process.stdout:
-        seen = []
-        for line in process.stdout:
-            seen.append(line)
-            if re.match(r" *epoch +2/4 ", line) and any("fold 2: " in text for text in seen):
-                os.killpg(process.pid, signal.SIGKILL)
-                break
-        else:
-            pytest.fail("the run ended before its second fold's second epoch")
-    assert process.wait() == -signal.SIGKILL
-
-    resumed = _run(runs, *options)
-    assert len(re.findall(r"^cross-validate +cached", resumed, re.MULTILINE)) == 1
-    found = re.search(r"resumed after epoch (\d)", resumed)
-    assert found
-    assert int(found[1]) >= 2
-    assert re.findall(r"epoch +(\d)/4", resumed) == [
-        str(epoch) for epoch in range(int(found[1]) + 1, 5)
-    ]
