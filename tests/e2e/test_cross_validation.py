@@ -1,8 +1,7 @@
-"""The command line cross-validates a sample on this machine, and goes on where it was killed."""
+"""The command line cross-validates a sample on this machine."""
 
 import csv
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,12 +18,9 @@ OPTIONS = [
 pytestmark = pytest.mark.timeout(600)
 
 
-def _command(runs: Path, *changed: str) -> list[str]:
-    return [str(SCRIPT), "cross-validate", "--runs", str(runs), *OPTIONS, *changed]
-
-
 def _run(runs: Path, *changed: str) -> str:
-    done = subprocess.run(_command(runs, *changed), cwd=runs, capture_output=True, text=True)
+    command = [str(SCRIPT), "cross-validate", "--runs", str(runs), *OPTIONS, *changed]
+    done = subprocess.run(command, cwd=runs, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not done.stderr.strip()
     return done.stdout
