@@ -11,6 +11,7 @@ STORE_VARIABLES = (
     "AWS_DEFAULT_REGION",
     "S3_VERIFY_SSL",
 )
+_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"  # of a Kubernetes object
 GCS_KEY_FOLDER = "/var/run/secrets/gcs"
 GCS_KEY = f"{GCS_KEY_FOLDER}/gcloud-application-credentials.json"  # as KServe names the key
 
@@ -35,24 +36,24 @@ class Cluster(BaseModel):
     )
     volume_claim: str = Field(
         "",
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$",
+        pattern=f"^({_NAME})?$",
         description=f"PersistentVolumeClaim to mount at {VOLUME}: killed steps resume from it and "
         "models are registered on it",
     )
     kaggle_secret: str = Field(
         "kaggle-credentials",
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        pattern=f"^{_NAME}$",
         description="Secret with the keys username and key; it may be absent for public datasets",
     )
     store_secret: str = Field(
         "store-credentials",
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        pattern=f"^{_NAME}$",
         description=f"Secret with the keys {', '.join(STORE_VARIABLES)}, as far as an S3 store "
         "needs them; it may be absent",
     )
     gcs_secret: str = Field(
         "",
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$",
+        pattern=f"^({_NAME})?$",
         description="Secret with the key gcloud-application-credentials.json, for Google Cloud "
         "Storage without workload identity",
     )

@@ -1,11 +1,13 @@
-"""The command line, run in this process."""
+"""The command line, run in this process, and what a module's compiled `text` holds."""
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from pipelines import cli
+from tests.pipelines.specification import containers_of, kubernetes_of, specification, tasks_of
 
 Invoke = Callable[..., tuple[int, str, str]]
 
@@ -44,3 +46,23 @@ def told(invoke: Invoke) -> Callable[..., str]:
         return only.removeprefix("error: ")
 
     return line
+
+
+@pytest.fixture(scope="module")
+def spec(text: str) -> dict[str, Any]:
+    return specification(text)
+
+
+@pytest.fixture(scope="module")
+def containers(text: str) -> dict[str, dict[str, Any]]:
+    return containers_of(text)
+
+
+@pytest.fixture(scope="module")
+def tasks(text: str) -> dict[str, dict[str, Any]]:
+    return tasks_of(text)
+
+
+@pytest.fixture(scope="module")
+def kubernetes(text: str) -> dict[str, dict[str, Any]]:
+    return kubernetes_of(text)

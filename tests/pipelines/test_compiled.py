@@ -14,7 +14,7 @@ from pipelines import compile as compiling
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.settings import parameters
-from tests.pipelines.specification import containers_of, kubernetes_of, specification, tasks_of
+from tests.pipelines.specification import kubernetes_of, tasks_of
 
 ROOT = Path(__file__).parents[2]
 COMPONENTS = "components/*/component.py"
@@ -30,21 +30,6 @@ def pipeline(request: pytest.FixtureRequest) -> Pipeline:
 @pytest.fixture(scope="module")
 def text(pipeline: Pipeline) -> str:
     return compiling.compiled(pipeline, Cluster(image=IMAGE))
-
-
-@pytest.fixture(scope="module")
-def spec(text: str) -> dict[str, Any]:
-    return specification(text)
-
-
-@pytest.fixture(scope="module")
-def containers(text: str) -> dict[str, dict[str, Any]]:
-    return containers_of(text)
-
-
-@pytest.fixture(scope="module")
-def tasks(text: str) -> dict[str, dict[str, Any]]:
-    return tasks_of(text)
 
 
 def _imported(code: str, *arguments: str) -> set[str]:

@@ -23,11 +23,6 @@ def text() -> str:
 
 
 @pytest.fixture(scope="module")
-def spec(text: str) -> dict[str, Any]:
-    return specification(text)
-
-
-@pytest.fixture(scope="module")
 def loop(spec: dict[str, Any]) -> dict[str, Any]:
     return spec["root"]["dag"]["tasks"]["for-loop-1"]
 

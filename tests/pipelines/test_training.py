@@ -7,7 +7,7 @@ import pytest
 from pipelines import compile as compiling
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import STORE_VARIABLES, VOLUME, Cluster
-from tests.pipelines.specification import containers_of, kubernetes_of, specification, tasks_of
+from tests.pipelines.specification import kubernetes_of, specification
 
 STEPS = {"ingest", "split", "tune", "train", "evaluate", "register", "deploy"}
 
@@ -19,26 +19,6 @@ def _compiled(**settings: Any) -> str:
 @pytest.fixture(scope="module")
 def text() -> str:
     return _compiled()
-
-
-@pytest.fixture(scope="module")
-def spec(text: str) -> dict[str, Any]:
-    return specification(text)
-
-
-@pytest.fixture(scope="module")
-def containers(text: str) -> dict[str, dict[str, Any]]:
-    return containers_of(text)
-
-
-@pytest.fixture(scope="module")
-def tasks(text: str) -> dict[str, dict[str, Any]]:
-    return tasks_of(text)
-
-
-@pytest.fixture(scope="module")
-def kubernetes(text: str) -> dict[str, dict[str, Any]]:
-    return kubernetes_of(text)
 
 
 def test_the_steps_stand_in_their_order(tasks: dict[str, dict[str, Any]]) -> None:
@@ -172,19 +152,19 @@ def test_the_reports_and_metrics_are_outputs(spec: dict[str, Any]) -> None:
 
 
 def test_a_volume_is_mounted_where_something_outlives_a_step() -> None:
-    text = _compiled(volume_claim="work")
+    text = _compiled(volume_claim="models")
     spec = specification(text)
     shown = spec["root"]["inputDefinitions"]["parameters"]
     assert shown["registry"]["defaultValue"] == f"{VOLUME}/registry"
     assert shown["state_root"]["defaultValue"] == f"{VOLUME}/state"
-    assert shown["served_from"]["defaultValue"] == "pvc://work/registry"
+    assert shown["served_from"]["defaultValue"] == "pvc://models/registry"
     settings = kubernetes_of(text)
     for name in STEPS:
         mounts = settings[name].get("pvcMount", [])
         if name in ("ingest", "tune", "train", "register", "deploy"):
             (mount,) = mounts
             assert mount["mountPath"] == VOLUME
-            assert "work" in str(mount)
+            assert "models" in str(mount)
         else:
             assert not mounts
 
