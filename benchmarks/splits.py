@@ -18,11 +18,12 @@ from rich.table import Table
 from components.dataset import ImageDataset, Split, Strategy, twins_in_training
 from components.evaluate.predictor import predict_tumor
 from components.floors import metadata_scores, nearest_neighbour_scores
+from components.hyperparameters import REFERENCE
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import Predictor, bootstrap, point_estimate, with_intervals
 from components.split.splitter import make_split
-from components.train.fit import Hyperparameters, fit
+from components.train.fit import fit
 
 PARTS = {"grouped": ("validation", "held_out"), "by-name": ("validation",)}
 
@@ -37,11 +38,11 @@ def accuracy(dataset: ImageDataset, scores: np.ndarray, rows: np.ndarray, seed: 
 
 
 def predictions(
-    dataset: ImageDataset, split: Split, values: Hyperparameters, epochs: int, seed: int
+    dataset: ImageDataset, split: Split, epochs: int, seed: int
 ) -> dict[str, np.ndarray]:
     """Returns P(Brain Tumor) of every image from the CNN and from both floors, float64 [n] each."""
     everything, train = np.arange(len(dataset)), split.part("train")
-    model = fit(dataset, split, values, epochs, seed=seed).model
+    model = fit(dataset, split, REFERENCE, epochs, seed=seed).model
     return {
         "reference CNN": predict_tumor(model, dataset.batches(everything, 64), len(dataset)),
         "metadata only": metadata_scores(dataset, train, everything, seed),
@@ -53,16 +54,9 @@ def main() -> None:
     """Prints a table with a row for each split and part."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--source", default="sample://?images=400", help="as for brain-tumor run")
-    parser.add_argument("--learning-rate", type=float, default=0.0001)
-    parser.add_argument("--dropout", type=float, default=0.2)
-    parser.add_argument("--dense", type=int, default=128)
-    parser.add_argument("--augmentation", action="store_true")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    values = Hyperparameters(
-        options.learning_rate, options.dropout, options.dense, options.augmentation
-    )
     table = Table(box=None, pad_edge=False)
     for heading in ("split", "part", "images", "with a twin in training"):
         table.add_column(heading)
@@ -74,7 +68,7 @@ def main() -> None:
         for strategy in strategies:
             split = make_split(dataset, strategy, seed=options.seed)
             print(f"\nsplit {strategy}", flush=True)
-            found = predictions(dataset, split, values, options.epochs, options.seed)
+            found = predictions(dataset, split, options.epochs, options.seed)
             if strategy == "grouped":
                 for name in found:
                     table.add_column(name)

@@ -28,10 +28,11 @@ from keras import layers
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from components.dataset import CLASSES, ImageDataset
+from components.hyperparameters import REFERENCE, Hyperparameters
 from components.ingest.ingest import ingest
 from components.ingest.sources import Source, open_source
 from components.split.splitter import make_split
-from components.train.fit import Hyperparameters, fit
+from components.train.fit import fit
 from components.train.hardware import precision
 
 
@@ -113,7 +114,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=4, help="a round; the first one warms up")
     options = parser.parse_args()
-    values = Hyperparameters(learning_rate=0.0001, dropout=0.2, dense=128)
+    values = REFERENCE
 
     with TemporaryDirectory() as scratch:
         with open_source(options.source) as opened:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from components.average import first_member
+
 
 def gradcam(model: keras.Model) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Makes a function that answers and explains.
@@ -13,7 +15,8 @@ def gradcam(model: keras.Model) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Ten
     taken of the logit, not of the probability, which is flat where the model is sure. Gradients
     are not averaged over the image first (the variant known as HiResCAM): after a `Flatten`
     every place has weights of its own, and their average leaves many maps empty. What remains
-    is averaged over about an eighth of the image's side, so that it reads as a region.
+    is averaged over about an eighth of the image's side, so that it reads as a region. Of an
+    average (see `components.average`) the first network explains, for the image as it is.
 
     Args:
         model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1]; its last layer is a
@@ -23,25 +26,37 @@ def gradcam(model: keras.Model) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Ten
         A function from uint8 [n, 150, 150, 3] to P(Healthy), float32 [n], and heat maps for the
         more probable class, float32 [n, h, w] within 0..1. It can be traced by `tf.function`.
     """
-    head = model.layers[-1]
-    spatial = [layer for layer in model.layers if len(layer.output.shape) == 4][-1]
-    features_of = keras.Model(model.inputs[0], spatial.output)
-    rest = model.layers[model.layers.index(spatial) + 1 : -1]
-    window = max(1, spatial.output.shape[1] // 8) | 1  # odd, so that nothing moves
+    plain = first_member(model)
+    head = plain.layers[-1]
+    decisive = _made_from(plain.outputs[0])
+    maps = decisive
+    while len(maps.shape) != 4:
+        maps = _made_from(maps)
+    features_of = keras.Model(plain.inputs[0], maps)
+    decide = keras.Model(maps, decisive)
+    window = max(1, maps.shape[1] // 8) | 1  # odd, so that nothing moves
 
     def explain(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features = features_of(images, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(features)
-            hidden = features
-            for layer in rest:
-                hidden = layer(hidden, training=False)
+            hidden = decide(features, training=False)
             logits = tf.cast(hidden, tf.float32) @ head.kernel + head.bias
-            evidence = tf.abs(logits)  # the logit of whichever class is more probable
+            probability = tf.sigmoid(logits) if plain is model else model(images, training=False)
+            evidence = tf.where(probability > 0.5, logits, -logits)  # of the more probable class
         gradients = tape.gradient(evidence, features)
         places = tf.reduce_sum(tf.cast(gradients * features, tf.float32), axis=-1, keepdims=True)
         heat = tf.nn.relu(tf.nn.avg_pool2d(places, window, strides=1, padding="SAME")[..., 0])
         peak = tf.reduce_max(heat, axis=(1, 2), keepdims=True)
-        return tf.sigmoid(logits)[:, 0], tf.math.divide_no_nan(heat, peak)
+        return probability[:, 0], tf.math.divide_no_nan(heat, peak)
 
     return explain
+
+
+def _made_from(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns what a layer made a tensor from, the first of it; a layer can stand in many models.
+
+    `layer.input` would be of whichever model the layer was first put into.
+    """
+    layer, node, _ = tensor._keras_history
+    return layer._inbound_nodes[node].input_tensors[0]

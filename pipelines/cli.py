@@ -34,8 +34,20 @@ app = typer.Typer(
 PANELS = {
     "Data": ["source", "source_version", "max_bad_share"],
     "Split": ["split_strategy", "held_out_share", "validation_share", "folds"],
-    "Tune": ["tuner", "max_trials", "tune_epochs", "executions_per_trial"],
-    "Train": ["learning_rate", "dropout", "dense", "augmentation", "epochs", "patience", "seed"],
+    "Tune": ["architectures", "tuner", "max_trials", "tune_epochs", "executions_per_trial"],
+    "Train": [
+        "architecture",
+        "pretrained_weights",
+        "learning_rate",
+        "dropout",
+        "dense",
+        "augmentation",
+        "epochs",
+        "patience",
+        "ensemble",
+        "mirror",
+        "seed",
+    ],
     "Evaluate": ["bootstrap_samples", "target_sensitivity"],
     "Register": [
         "min_accuracy",

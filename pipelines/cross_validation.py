@@ -42,12 +42,16 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
         max_bad_share: float = 0.05,
         folds: int = 5,
         validation_share: float = 0.2,
-        learning_rate: float = 0.001,
-        dropout: float = 0.3,
+        architecture: str = "compact",
+        pretrained_weights: str = "",
+        learning_rate: float = 0.002,
+        dropout: float = 0.2,
         dense: int = 128,
-        augmentation: bool = False,
-        epochs: int = 50,
+        augmentation: bool = True,
+        epochs: int = 80,
         patience: int = 0,
+        ensemble: int = 1,
+        mirror: bool = False,
         target_sensitivity: float = 0.0,
         bootstrap_samples: int = 1000,
         state_root: str = f"{volume}/state" if volume else "",
@@ -68,12 +72,16 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
             max_bad_share: Greatest share of unusable files, 0 to 1. Above it the run fails.
             folds: Parts that are held out in turn, near-duplicates kept together. Each trains a network of its own.
             validation_share: Share of the rest, 0 to 1, on which epoch, temperature and threshold are chosen.
+            architecture: Network: compact, reference or xception. The values below suit compact.
+            pretrained_weights: File of Xception's ImageNet weights without top. Empty to get them from keras.applications.
             learning_rate: Of the optimizer.
             dropout: Share of units dropped, 0 to 1.
-            dense: Units of the first dense layer.
+            dense: Units of the first dense layer. compact has none.
             augmentation: Vary the training images.
             epochs: Most epochs of each fold.
             patience: Stop after so many epochs without a better one. 0 trains them all.
+            ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training and in serving.
+            mirror: Average each answer with that to the mirror image, at twice the time in serving.
             target_sensitivity: Share of validation's tumours that the threshold has to find, 0 to 1. 0 weighs sensitivity and specificity alike.
             bootstrap_samples: Resamples of the duplicate groups behind each interval.
             state_root: Folder that outlives a killed step, which then goes on where it was. Empty starts it again.
@@ -113,12 +121,16 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
                 dataset=dataset,
                 parts=folds_task.outputs["parts"],
                 fold=fold,
+                architecture=architecture,
+                pretrained_weights=pretrained_weights,
                 learning_rate=learning_rate,
                 dropout=dropout,
                 dense=dense,
                 augmentation=augmentation,
                 epochs=epochs,
                 patience=patience,
+                ensemble=ensemble,
+                mirror=mirror,
                 target_sensitivity=target_sensitivity,
                 seed=seed,
                 state_root=state_root,

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from docstring_parser import parse
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from components.deploy.plan import storage_uri
 from components.errors import UserError
+from components.hyperparameters import Architecture
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 
@@ -19,6 +20,8 @@ Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 _PLAIN = Cluster()
+_ARCHITECTURES = "|".join(get_args(Architecture))
+_SOME_ARCHITECTURES = rf"^({_ARCHITECTURES})( *, *({_ARCHITECTURES}))*$"
 
 # What the signatures' types leave open. Names, types, defaults and descriptions stand there.
 ALLOWED: dict[str, Any] = {
@@ -28,6 +31,8 @@ ALLOWED: dict[str, Any] = {
     "held_out_share": Share,
     "validation_share": Share,
     "folds": Annotated[int, Field(ge=2, le=100)],
+    "architectures": Annotated[str, Field(pattern=_SOME_ARCHITECTURES)],
+    "architecture": Architecture,
     "learning_rate": Annotated[float, Field(gt=0, allow_inf_nan=False)],
     "dropout": Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)],
     "dense": Annotated[int, Field(ge=2, le=100_000)],
@@ -36,6 +41,7 @@ ALLOWED: dict[str, Any] = {
     "tune_epochs": Count,
     "executions_per_trial": Count,
     "epochs": Count,
+    "ensemble": Annotated[int, Field(ge=1, le=20)],
     "patience": Annotated[int, Field(ge=0)],
     "bootstrap_samples": Annotated[int, Field(ge=100, le=100_000)],
     "target_sensitivity": Bound,

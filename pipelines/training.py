@@ -50,12 +50,16 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         split_strategy: str = "grouped",
         held_out_share: float = 0.2,
         validation_share: float = 0.2,
+        architectures: str = "compact",
+        pretrained_weights: str = "",
         tuner: str = "random",
         max_trials: int = 8,
         tune_epochs: int = 8,
         executions_per_trial: int = 1,
-        epochs: int = 50,
+        epochs: int = 80,
         patience: int = 0,
+        ensemble: int = 1,
+        mirror: bool = False,
         bootstrap_samples: int = 1000,
         target_sensitivity: float = 0.0,
         min_accuracy: float = 0.75,
@@ -92,12 +96,16 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             split_strategy: grouped keeps near-duplicates in one part. by-name is the reference's leaky split, for comparison.
             held_out_share: Share of the images, 0 to 1, on which nothing is ever chosen.
             validation_share: Share of the rest, 0 to 1, on which values, epoch and threshold are chosen.
+            architectures: Networks, with commas between, that the search chooses among: compact, reference, xception.
+            pretrained_weights: File of Xception's ImageNet weights without top. Empty to get them from keras.applications.
             tuner: KerasTuner's algorithm: random, bayesian, hyperband or grid.
             max_trials: Trials of the search. hyperband decides that itself.
             tune_epochs: Epochs of each trial. For hyperband, of the longest.
             executions_per_trial: Trainings of each trial, with different seeds. Their mean counts.
             epochs: Most epochs of the final training.
             patience: Stop after so many epochs without a better one. 0 trains them all.
+            ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training and in serving.
+            mirror: Average each answer with that to the mirror image, at twice the time in serving.
             bootstrap_samples: Resamples of the duplicate groups behind each interval.
             target_sensitivity: Share of the validation part's tumours that the threshold has to find, 0 to 1. 0 for the best sum of sensitivity and specificity.
             min_accuracy: Least held-out accuracy of a registered model, 0 to 1.
@@ -150,6 +158,8 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         tune_task = tune(
             dataset=dataset,
             split=parts,
+            architectures=architectures,
+            pretrained_weights=pretrained_weights,
             tuner=tuner,
             max_trials=max_trials,
             tune_epochs=tune_epochs,
@@ -162,12 +172,16 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         train_task = train(
             dataset=dataset,
             split=parts,
+            architecture=tune_task.outputs["architecture"],
+            pretrained_weights=pretrained_weights,
             learning_rate=tune_task.outputs["learning_rate"],
             dropout=tune_task.outputs["dropout"],
             dense=tune_task.outputs["dense"],
             augmentation=tune_task.outputs["augmentation"],
             epochs=epochs,
             patience=patience,
+            ensemble=ensemble,
+            mirror=mirror,
             seed=seed,
             state_root=state_root,
         ).set_display_name("Train CNN")

@@ -1,9 +1,24 @@
+import importlib
+from pathlib import Path
+from typing import get_args
+
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
+from components.errors import UserError
+from components.gradcam import gradcam
+from components.hyperparameters import REFERENCE, Architecture, Hyperparameters
 from components.images import SHAPE
-from components.model import PARAMETERS, reference_cnn
+from components.model import (
+    ARCHITECTURES,
+    REFERENCE_PARAMETERS,
+    build,
+    compact_cnn,
+    reference_cnn,
+)
+from components.tune.search import SPACES
 
 
 def _reference() -> keras.Model:
@@ -51,9 +66,9 @@ def test_it_computes_what_the_reference_architecture_computes() -> None:
 
 def test_the_parameters_are_counted() -> None:
     model = reference_cnn()
-    assert model.count_params() == PARAMETERS == 11_243_457
+    assert model.count_params() == REFERENCE_PARAMETERS == 11_243_457
     assert _count(model.non_trainable_weights) == 384
-    assert _count(_reference().weights) == PARAMETERS
+    assert _count(_reference().weights) == REFERENCE_PARAMETERS
 
 
 def test_dense_and_dropout_are_settable() -> None:
@@ -72,3 +87,79 @@ def test_the_probability_is_float32_under_any_policy() -> None:
     assert model.outputs[0].dtype == "float32"
     assert model.inputs[0].dtype == "uint8"
     assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (3, *SHAPE), dtype=np.uint8)
+
+
+def test_one_table_names_them_all() -> None:
+    assert set(ARCHITECTURES) == set(get_args(Architecture)) == set(SPACES)
+    assert Hyperparameters().architecture in ARCHITECTURES
+
+
+@pytest.mark.parametrize("values", [Hyperparameters(), REFERENCE], ids=lambda v: v.architecture)
+def test_each_is_of_the_kind_that_the_steps_expect(values: Hyperparameters) -> None:
+    model = build(values)
+    assert model.name == values.architecture
+    assert (model.input_shape, model.output_shape) == ((None, *SHAPE), (None, 1))
+    assert model.inputs[0].dtype == "uint8"
+    assert model.layers[-1].activation is keras.activations.sigmoid
+    assert model.predict(IMAGES, verbose=0).shape == (3, 1)
+
+
+def test_an_architecture_that_is_none() -> None:
+    with pytest.raises(UserError, match="'vgg' is no architecture; give one of compact, reference"):
+        build(Hyperparameters("vgg"))
+
+
+def test_compact_is_small_and_blind_to_colour() -> None:
+    model = compact_cnn(dropout=0.3)
+    assert model.count_params() < 1_000_000
+    assert [layer.rate for layer in model.layers if isinstance(layer, layers.Dropout)] == [0.3]
+    answers = model.predict(IMAGES, verbose=0)
+    assert len(np.unique(answers)) == 3
+    np.testing.assert_allclose(model.predict(IMAGES[..., ::-1], verbose=0), answers, atol=1e-6)
+
+
+@pytest.fixture
+def no_downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    module = importlib.import_module("keras.src.applications.xception")
+    monkeypatch.setattr(module, "WEIGHTS_PATH_NO_TOP", "http://127.0.0.1:9/xception.h5")
+
+
+def test_xception_takes_its_weights_from_a_file(tmp_path: Path, no_downloads: None) -> None:
+    file = str(tmp_path / "xception.weights.h5")
+    keras.utils.set_random_seed(2)
+    backbone = keras.applications.Xception(include_top=False, weights=None, input_shape=SHAPE)
+    backbone.save_weights(file)
+    model = build(Hyperparameters("xception", dense=16, pretrained_weights=file))
+    assert (model.input_shape, model.output_shape) == ((None, *SHAPE), (None, 1))
+    kept = next(layer for layer in model.layers if layer.name == "xception")
+    for found, expected in zip(kept.get_weights(), backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert not kept.trainable_weights
+    assert len(model.trainable_weights) == 3 * 2 + 2 * 2  # three dense layers, two normalizations
+    probability, heat = gradcam(model)(IMAGES)
+    np.testing.assert_allclose(probability, model.predict(IMAGES, verbose=0)[:, 0], atol=1e-5)
+    assert heat.shape[0] == 3
+
+
+@pytest.mark.parametrize("content", [None, b"no weights at all"], ids=["missing", "damaged"])
+def test_weights_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "xception.weights.h5"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"xception: cannot get ImageNet weights from /.*give"
+    ) as error:
+        build(Hyperparameters("xception", pretrained_weights=str(file)))
+    assert "\n" not in str(error.value)
+
+
+def test_weights_that_cannot_be_downloaded(no_downloads: None) -> None:
+    with pytest.raises(
+        UserError, match=r"from keras\.applications: .*; give pretrained_weights the file"
+    ) as error:
+        build(Hyperparameters("xception"))
+    assert "\n" not in str(error.value)

@@ -14,10 +14,14 @@ def cross_validate(
     metrics: Output[Metrics],
     result: Output[Artifact],
     fold: int,
+    architecture: str,
+    pretrained_weights: str,
     learning_rate: float,
     dropout: float,
     dense: int,
     augmentation: bool,
+    ensemble: int,
+    mirror: bool,
     epochs: int,
     patience: int,
     target_sensitivity: float,
@@ -34,10 +38,14 @@ def cross_validate(
         metrics: The fold's own figures.
         result: Predictions of the held-out images, temperature and thresholds.
         fold: From 1.
+        architecture: compact, reference or xception.
+        pretrained_weights: File of a pretrained backbone's weights; empty to download them.
         learning_rate: Of the optimizer.
         dropout: Share of units dropped.
-        dense: Units of the first dense layer.
+        dense: Units of the first dense layer; compact has none.
         augmentation: Whether training images are varied.
+        ensemble: How many networks to train and average.
+        mirror: Whether answers are averaged with those to the mirror image.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
         target_sensitivity: Share of validation's tumours to find; 0 weighs both classes alike.
@@ -51,14 +59,16 @@ def cross_validate(
 
         from components.cross_validate.fold import cross_validate
         from components.dataset import ImageDataset, Split
-        from components.train.fit import Hyperparameters
+        from components.hyperparameters import Hyperparameters
 
         images = ImageDataset(dataset.path)
         done = cross_validate(
             images,
             Split.open(Path(parts.path) / f"fold-{fold}", images),
             fold,
-            Hyperparameters(learning_rate, dropout, dense, augmentation),
+            Hyperparameters(
+                architecture, learning_rate, dropout, dense, augmentation, pretrained_weights
+            ),
             epochs,
             patience,
             target_sensitivity,
@@ -67,6 +77,8 @@ def cross_validate(
             report.path,
             result.path,
             state_folder(state_root, "cross-validate"),
+            ensemble,
+            mirror,
         )
         model.metadata["framework"] = "keras"
         model.metadata["fold"] = fold

@@ -14,8 +14,8 @@ from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.predictor import BATCH, predict_tumor
 from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.files import write_atomically
+from components.hyperparameters import Hyperparameters
 from components.metrics import require_both_classes
-from components.train.fit import Hyperparameters
 from components.train.trainer import train
 
 
@@ -32,6 +32,8 @@ def cross_validate(
     report: str | Path,
     output: str | Path,
     state: str | Path,
+    ensemble: int = 1,
+    mirror: bool = False,
 ) -> FoldResult:
     """Trains a network and two floors on a fold and predicts its held-out part with each.
 
@@ -52,6 +54,8 @@ def cross_validate(
         report: HTML file with the curves.
         output: Folder for the result.
         state: Folder that a killed run is resumed from.
+        ensemble: How many networks to train, from different seeds; their logits are averaged.
+        mirror: Whether the model averages its answers to an image and to its mirror image.
 
     Returns:
         What was written.
@@ -64,7 +68,17 @@ def cross_validate(
         require_both_classes(dataset.labels[split.part(name)], name)
     print(f"fold {fold}: {len(split.train):,} images to train on", flush=True)
     fitted = train(
-        dataset, split, values, epochs, patience, seed, model_folder, report, Path(state)
+        dataset,
+        split,
+        values,
+        epochs,
+        patience,
+        seed,
+        model_folder,
+        report,
+        state,
+        ensemble,
+        mirror,
     )
     train_part, validation = split.part("train"), split.part("validation")
     wanted = np.concatenate([validation, split.part("held_out")])
@@ -86,6 +100,8 @@ def cross_validate(
         settings={
             "architecture": fitted.model.name,
             **asdict(values),
+            "ensemble": ensemble,
+            "mirror": mirror,
             "epochs": epochs,
             "patience": patience,
             "seed": seed,

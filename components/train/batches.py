@@ -12,7 +12,7 @@ BATCH_SIZE = 32
 
 
 def training_batches(
-    dataset: ImageDataset, indices: np.ndarray, seed: int, epoch: int
+    dataset: ImageDataset, indices: np.ndarray, weights: np.ndarray, seed: int, epoch: int
 ) -> tf.data.Dataset:
     """Returns one epoch of shuffled batches.
 
@@ -22,29 +22,51 @@ def training_batches(
     Args:
         dataset: Where the pixels are.
         indices: The training part, int64 [n].
+        weights: What each of these images counts for, float32 [n].
         seed: Of the run.
         epoch: From 0.
 
     Returns:
-        Batches of uint8 [b, 150, 150, 3] and float32 [b, 1], the label as P(Healthy).
+        Batches of uint8 [b, 150, 150, 3], float32 [b, 1], the label as P(Healthy), and the
+        weights, float32 [b].
     """
-    return _batches(dataset, np.random.default_rng([seed, epoch]).permutation(indices))
+    order = np.random.default_rng([seed, epoch]).permutation(len(indices))
+    return _batches(dataset, indices[order], weights[order])
+
+
+def group_weights(groups: np.ndarray, power: float) -> np.ndarray:
+    """Returns what images count for, so that many near-duplicates do not outweigh the rest.
+
+    Args:
+        groups: Duplicate group of each image, int [n].
+        power: An image counts 1 / (size of its group) to this power; 0 all alike.
+
+    Returns:
+        float32 [n], 1 in the mean.
+    """
+    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    weights = 1 / sizes[group_of] ** power
+    return (weights / weights.mean()).astype(np.float32)
 
 
 def validation_batches(dataset: ImageDataset, indices: np.ndarray) -> tf.data.Dataset:
-    """Returns the same as `training_batches`, in the given order."""
-    return _batches(dataset, indices)
+    """Returns the same as `training_batches`, in the given order, all images counting alike."""
+    return _batches(dataset, indices, np.ones(len(indices), np.float32))
 
 
-def _batches(dataset: ImageDataset, indices: np.ndarray) -> tf.data.Dataset:
-    def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _batches(dataset: ImageDataset, indices: np.ndarray, weights: np.ndarray) -> tf.data.Dataset:
+    def read() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        start = 0
         for positions, pixels in dataset.batches(indices, BATCH_SIZE):
-            yield pixels, dataset.labels[positions, None].astype(np.float32)
+            labels = dataset.labels[positions, None].astype(np.float32)
+            yield pixels, labels, weights[start : start + len(labels)]
+            start += len(labels)
 
     count = -(-len(indices) // BATCH_SIZE)
     signature = (
         tf.TensorSpec((None, *SHAPE), tf.uint8),
         tf.TensorSpec((None, 1), tf.float32),
+        tf.TensorSpec((None,), tf.float32),
     )
     batches = tf.data.Dataset.from_generator(read, output_signature=signature)
     options = tf.data.Options()

@@ -14,10 +14,14 @@ def train(
     model: Output[Model],
     report: Output[HTML],
     metrics: Output[Metrics],
+    architecture: str,
+    pretrained_weights: str,
     learning_rate: float,
     dropout: float,
     dense: int,
     augmentation: bool,
+    ensemble: int,
+    mirror: bool,
     epochs: int,
     patience: int,
     seed: int,
@@ -31,10 +35,14 @@ def train(
         model: Keras model, history, record and TensorBoard logs.
         report: Curves and a table of epochs.
         metrics: The best epoch's figures.
-        learning_rate: Of Adam.
+        architecture: compact, reference or xception.
+        pretrained_weights: File of a pretrained backbone's weights; empty to download them.
+        learning_rate: Of the optimizer.
         dropout: Share of units dropped.
-        dense: Units of the first dense layer.
+        dense: Units of the first dense layer; compact has none.
         augmentation: Whether training images are varied.
+        ensemble: How many networks to train and average.
+        mirror: Whether answers are averaged with those to the mirror image.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
         seed: Of everything random.
@@ -47,20 +55,24 @@ def train(
     from components.step import state_folder, step
 
     with step("train", metrics):
-        from components.train.fit import Hyperparameters
+        from components.hyperparameters import Hyperparameters
         from components.train.trainer import train as train_model
 
         images = ImageDataset(dataset.path)
         fitted = train_model(
             images,
             Split.open(split.path, images),
-            Hyperparameters(learning_rate, dropout, dense, augmentation),
+            Hyperparameters(
+                architecture, learning_rate, dropout, dense, augmentation, pretrained_weights
+            ),
             epochs,
             patience,
             seed,
             output=model.path,
             report=report.path,
             state=state_folder(state_root, "train"),
+            ensemble=ensemble,
+            mirror=mirror,
         )
         best = fitted.best
         model.metadata["framework"] = "keras"

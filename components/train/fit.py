@@ -14,34 +14,24 @@ import numpy as np
 import tensorflow as tf
 
 from components.dataset import ImageDataset, Split
-from components.model import reference_cnn
+from components.fold import fold_batch_norm
+from components.hyperparameters import Hyperparameters
+from components.model import build
 from components.train.augment import with_augmentation
-from components.train.batches import training_batches, validation_batches
+from components.train.batches import (
+    BATCH_SIZE,
+    group_weights,
+    training_batches,
+    validation_batches,
+)
 from components.train.hardware import precision
-from components.train.optimizer import FusedAdam
+from components.train.recipe import Recipe, recipe_of
 
 _CHECKPOINT = "checkpoint.npz"
 
 
 class DivergedError(Exception):
     """The loss is no longer a number."""
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What the search decides.
-
-    Attributes:
-        learning_rate: Of Adam.
-        dropout: Share of units dropped, 0..1.
-        dense: Units of the first dense layer.
-        augmentation: Whether training images are varied.
-    """
-
-    learning_rate: float = 0.001
-    dropout: float = 0.3
-    dense: int = 128
-    augmentation: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,8 @@ class Fit:
     """A fitted network.
 
     Attributes:
-        model: With the weights of the best epoch, computing in float32.
+        model: With the weights of the best epoch, computing in float32; normalizations are folded
+            into the convolutions before them.
         history: All epochs.
         best: The epoch that validated best.
         precision: The policy it was trained with.
@@ -96,8 +87,9 @@ def fit(
     patience: int = 0,
     seed: int = 0,
     state: Path | None = None,
+    recipe: Recipe | None = None,
 ) -> Fit:
-    """Trains the reference CNN and keeps its best epoch by validation.
+    """Trains a network and keeps its best epoch by validation.
 
     On a CPU the same seed gives the same weights, also where the run was killed and resumed.
 
@@ -109,23 +101,29 @@ def fit(
         patience: Stop after so many epochs without a better one; 0 never stops early.
         seed: Of initial weights, order, dropout and augmentation.
         state: Folder to resume from and to keep every epoch in; None keeps nothing.
+        recipe: How to train; None for the architecture's own way.
 
     Returns:
         The fitted network.
 
     Raises:
         DivergedError: The loss became NaN or infinite.
+        UserError: The architecture is unknown, or its pretrained weights cannot be had.
     """
+    recipe = recipe or recipe_of(values.architecture)
+    train, validation = split.part("train"), split.part("validation")
+    weights = group_weights(dataset.groups[train], recipe.group_power)
     keras.utils.set_random_seed(seed)
-    policy = precision()
+    policy = precision(recipe.bfloat16_on_cpu)
     if not tf.config.list_physical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()
     with _policy(policy):
-        model = reference_cnn(values.dropout, values.dense)
-        trained = with_augmentation(model, seed) if values.augmentation else model
+        model = build(values)
+        augmented = values.augmentation
+        trained = with_augmentation(model, recipe.augmentation(seed)) if augmented else model
         trained.compile(
-            FusedAdam(values.learning_rate),
-            "binary_crossentropy",
+            recipe.optimizer(values, epochs, steps=-(-len(train) // BATCH_SIZE)),
+            keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing),
             metrics=["accuracy"],
             jit_compile=False,
         )
@@ -133,12 +131,11 @@ def fit(
     progress = _Progress(trained, model, state)
     progress.resume()
 
-    train, validation = split.part("train"), split.part("validation")
     while len(progress.history) < epochs and not progress.stalled(patience):
         number = len(progress.history)
         started = time.perf_counter()
         logs = trained.fit(
-            training_batches(dataset, train, seed, number),
+            training_batches(dataset, train, weights, seed, number),
             validation_data=validation_batches(dataset, validation),
             initial_epoch=number,
             epochs=number + 1,
@@ -159,9 +156,9 @@ def fit(
         )
     assert progress.best is not None  # epochs is at least 1
     with _policy("float32"):
-        final = reference_cnn(values.dropout, values.dense)
+        final = build(values)
     final.set_weights(progress.best_weights)
-    return Fit(final, tuple(progress.history), progress.best, policy)
+    return Fit(fold_batch_norm(final), tuple(progress.history), progress.best, policy)
 
 
 class _Progress:

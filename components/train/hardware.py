@@ -6,16 +6,20 @@ from pathlib import Path
 import tensorflow as tf
 
 
-def precision() -> str:
+def precision(bfloat16_on_cpu: bool = True) -> str:
     """Returns the Keras dtype policy that trains fastest here without losing accuracy.
 
     `mixed_bfloat16` on GPUs from Ampere on and on CPUs that multiply bfloat16 in hardware (AVX-512
     BF16 or AMX), `mixed_float16` on Volta and Turing GPUs, else `float32`.
+
+    Args:
+        bfloat16_on_cpu: False for networks that such CPUs train faster in float32: those of
+            depthwise convolutions.
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         major, _ = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
         return "mixed_bfloat16" if major >= 8 else "mixed_float16" if major == 7 else "float32"
-    return "mixed_bfloat16" if _cpu_multiplies_bfloat16() else "float32"
+    return "mixed_bfloat16" if bfloat16_on_cpu and _cpu_multiplies_bfloat16() else "float32"
 
 
 def device_name() -> str:

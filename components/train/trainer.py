@@ -1,9 +1,11 @@
 """The train step: fit, then write the model with all that is known of its making."""
 
 import csv
+import hashlib
 import io
 import math
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,12 +13,13 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict
 
+from components.average import averaged
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.files import write_atomically
-from components.model import PARAMETERS
+from components.hyperparameters import Hyperparameters
 from components.report import plot, write_report
-from components.train.fit import DivergedError, Epoch, Fit, Hyperparameters, fit, forget
+from components.train.fit import DivergedError, Epoch, Fit, fit, forget
 from components.train.hardware import device_name
 
 MODEL = "model.keras"
@@ -36,6 +39,8 @@ class TrainingRecord(BaseModel):
     dropout: float
     dense: int
     augmentation: bool
+    ensemble: int = 1
+    mirror: bool = False
     epochs: int
     best_epoch: int
     patience: int
@@ -59,6 +64,8 @@ def train(
     output: str | Path,
     report: str | Path,
     state: str | Path,
+    ensemble: int = 1,
+    mirror: bool = False,
 ) -> Fit:
     """Trains the final model and writes it.
 
@@ -72,18 +79,24 @@ def train(
         output: Folder for model, history, record and TensorBoard logs.
         report: HTML file with the curves.
         state: Folder that a killed run is resumed from.
+        ensemble: How many networks to train, from different seeds; their logits are averaged.
+        mirror: Whether the model averages its answers to an image and to its mirror image.
 
     Returns:
-        The fitted network.
+        The fitted network; of an ensemble its first one's history, with the model of all.
 
     Raises:
-        UserError: The loss stopped being a number.
+        UserError: The loss stopped being a number, or the architecture cannot be built.
     """
     work = Path(state) / _fingerprint(dataset, split, values, epochs, patience, seed)
     try:
-        fitted = fit(dataset, split, values, epochs, patience, seed, work)
+        fits = [
+            fit(dataset, split, values, epochs, patience, seed + number, work / f"{number}")
+            for number in range(ensemble)
+        ]
     except DivergedError as error:
         raise UserError(f"{error}; give a smaller learning rate") from error
+    fitted = replace(fits[0], model=averaged([each.model for each in fits], mirror))
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     beside = output / f"unfinished.{MODEL}"
@@ -91,7 +104,7 @@ def train(
     beside.replace(output / MODEL)
     write_atomically(output / HISTORY, history_csv(fitted.history))
     _write_tensorboard(output / TENSORBOARD, fitted.history)
-    record = training_record(dataset, split, values, patience, seed, fitted)
+    record = training_record(dataset, split, values, patience, seed, fitted, ensemble, mirror)
     write_atomically(output / RECORD, record.model_dump_json(indent=1))
     write_report(
         report,
@@ -112,18 +125,19 @@ def training_record(
     patience: int,
     seed: int,
     fitted: Fit,
+    ensemble: int = 1,
+    mirror: bool = False,
 ) -> TrainingRecord:
     """Returns the record of a finished training."""
-    parameters = fitted.model.count_params()
-    if values.dense == Hyperparameters.dense:
-        assert parameters == PARAMETERS, f"{parameters:,} parameters are not the reference CNN's"
     return TrainingRecord(
         architecture=fitted.model.name,
-        parameters=parameters,
+        parameters=fitted.model.count_params(),
         learning_rate=values.learning_rate,
         dropout=values.dropout,
         dense=values.dense,
         augmentation=values.augmentation,
+        ensemble=ensemble,
+        mirror=mirror,
         epochs=len(fitted.history),
         best_epoch=fitted.best.epoch,
         patience=patience,
@@ -199,4 +213,5 @@ def _fingerprint(
 ) -> str:
     """Returns a name for the work in progress that any other work does not have."""
     parts = [dataset.digest[:12], split.digest()[:12], str(epochs), str(patience), str(seed)]
-    return "-".join([*parts, *(f"{value:g}" for value in vars(values).values())])
+    chosen = hashlib.sha256(repr(values).encode()).hexdigest()[:12]
+    return "-".join([*parts, values.architecture, chosen])

@@ -14,6 +14,8 @@ def tune(
     trials: Output[Artifact],
     report: Output[HTML],
     metrics: Output[Metrics],
+    architectures: str,
+    pretrained_weights: str,
     tuner: str,
     max_trials: int,
     tune_epochs: int,
@@ -22,9 +24,15 @@ def tune(
     state_root: str,
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Outputs",
-    [("learning_rate", float), ("dropout", float), ("dense", int), ("augmentation", bool)],
+    [
+        ("architecture", str),
+        ("learning_rate", float),
+        ("dropout", float),
+        ("dense", int),
+        ("augmentation", bool),
+    ],
 ):
-    """Searches learning rate, dropout, dense size and augmentation with KerasTuner.
+    """Searches architecture, learning rate and what else suits the architecture with KerasTuner.
 
     Args:
         dataset: What ingest wrote.
@@ -32,6 +40,8 @@ def tune(
         trials: Every trial as CSV.
         report: Every trial as a table and a picture.
         metrics: The best trial's figures.
+        architectures: Names, with commas between, to choose among.
+        pretrained_weights: File of a pretrained backbone's weights; empty to download them.
         tuner: random, bayesian, hyperband or grid.
         max_trials: How many trials; hyperband decides that itself.
         tune_epochs: Epochs of a trial.
@@ -53,6 +63,7 @@ def tune(
         values, done = run_search(
             images,
             Split.open(split.path, images),
+            [name.strip() for name in architectures.split(",")],
             tuner,  # type: ignore[arg-type]  # checked by the search
             max_trials,
             tune_epochs,
@@ -61,12 +72,14 @@ def tune(
             output=trials.path,
             report=report.path,
             state=state_folder(state_root, "tune"),
+            pretrained_weights=pretrained_weights,
         )
         metrics.log_metric("best_validation_accuracy", float(best_trial(done).score or 0))
         metrics.log_metric("trials", len(done))
         metrics.log_metric("failed_trials", sum(1 for trial in done if trial.failure))
         metrics.log_metric("learning_rate", float(values.learning_rate))
         return (
+            str(values.architecture),
             float(values.learning_rate),
             float(values.dropout),
             int(values.dense),

@@ -5,10 +5,11 @@ import hashlib
 import json
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import keras
 import keras_tuner
@@ -17,7 +18,8 @@ from keras_tuner.engine import base_tuner
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.files import write_atomically
-from components.train.fit import DivergedError, Epoch, Hyperparameters, fit
+from components.hyperparameters import Hyperparameters
+from components.train.fit import DivergedError, Epoch, fit
 
 Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
 OBJECTIVE = "val_accuracy"
@@ -49,26 +51,65 @@ class Trial:
         return statistics.fmean(self.accuracies) if self.accuracies else None
 
 
-def search_space() -> keras_tuner.HyperParameters:
-    """Returns what is searched; the learning rates are the reference's."""
+# The reference's own; a grid varies the last one fastest, so a short one tries every rate.
+_REFERENCE_SPACE: dict[str, list] = {
+    "dropout": [0.2, 0.3, 0.4, 0.5],
+    "dense": [64, 128, 256],
+    "augmentation": [False, True],
+    "learning_rate": [0.1, 0.01, 0.001, 0.0001],
+}
+# Augmentation is always on: it does its work in more epochs than a trial has.
+_COMPACT_SPACE: dict[str, list] = {
+    "dropout": [0.1, 0.2, 0.3, 0.4],
+    "learning_rate": [0.004, 0.002, 0.001],
+}
+SPACES = {
+    "compact": _COMPACT_SPACE,
+    "reference": _REFERENCE_SPACE,
+    "xception": _REFERENCE_SPACE,
+}
+
+
+def search_space(architectures: Sequence[str]) -> keras_tuner.HyperParameters:
+    """Returns what is searched: for each architecture what suits it.
+
+    A value's name begins with its architecture's, because KerasTuner keeps only one value a name.
+
+    Args:
+        architectures: Names of one or more.
+    """
     space = keras_tuner.HyperParameters()
-    space.Choice("dropout", [0.2, 0.3, 0.4, 0.5], default=0.3)
-    space.Choice("dense", [64, 128, 256], default=128)
-    space.Boolean("augmentation", default=False)
-    # Last, because a grid varies the last one fastest: a short one then tries every rate.
-    space.Choice("learning_rate", [0.1, 0.01, 0.001, 0.0001], default=0.001)
+    space.Choice("architecture", list(architectures))
+    for architecture in architectures:
+        with space.conditional_scope("architecture", [architecture]):
+            for name, choices in SPACES[architecture].items():
+                space.Choice(f"{architecture}/{name}", choices)
     return space
+
+
+def proposed_values(proposal: dict[str, Any], fixed: Hyperparameters) -> Hyperparameters:
+    """Returns the hyperparameters of a proposal.
+
+    Args:
+        proposal: Values by name, as `search_space` names them.
+        fixed: What is not searched.
+    """
+    architecture = proposal["architecture"]
+    searched = {name: proposal[f"{architecture}/{name}"] for name in SPACES[architecture]}
+    return replace(fixed, architecture=architecture, **searched)
 
 
 def search(
     dataset: ImageDataset,
     split: Split,
+    architectures: Sequence[str],
     algorithm: Algorithm,
     trials: int,
     epochs: int,
     executions: int,
     seed: int,
     state: str | Path,
+    pretrained_weights: str = "",
 ) -> list[Trial]:
     """Searches; a trial that was finished before a kill is not run again.
 
@@ -79,22 +120,33 @@ def search(
     Args:
         dataset: The images.
         split: Its train part is learned, its validation part scores.
+        architectures: Which to choose among, one or more.
         algorithm: Which oracle.
         trials: How many to run; `hyperband` decides that itself from `epochs`.
         epochs: Of each trial; for `hyperband`, of the longest.
         executions: Trainings a trial, of different seeds; their mean counts.
         seed: Of oracle and trainings.
         state: Folder of finished trials.
+        pretrained_weights: File of a pretrained backbone's weights; empty to download them.
 
     Returns:
         All trials, in the order they were run.
 
     Raises:
-        UserError: Every trial failed.
+        UserError: An architecture is unknown or cannot be built, or every trial failed.
     """
-    oracle = _oracle(algorithm, trials, epochs, seed)
+    for architecture in architectures:
+        if architecture not in SPACES:
+            raise UserError(
+                f"tune: '{architecture}' is no architecture; give {', '.join(SPACES)}, or several "
+                "with commas between"
+            )
+    oracle = _oracle(architectures, algorithm, trials, epochs, seed)
+    fixed = Hyperparameters(pretrained_weights=pretrained_weights)
     with TemporaryDirectory(prefix="tuner-") as scratch:
-        tuner = _Search(dataset, split, oracle, epochs, executions, seed, Path(state), scratch)
+        tuner = _Search(
+            dataset, split, fixed, oracle, epochs, executions, seed, Path(state), scratch
+        )
         oracle.verbose = 0
         tuner.search()
     if all(trial.failure for trial in tuner.finished):
@@ -111,10 +163,12 @@ def best_trial(trials: list[Trial]) -> Trial:
     return max(completed, key=lambda t: (t.score, -statistics.fmean(t.losses)))
 
 
-def _oracle(algorithm: Algorithm, trials: int, epochs: int, seed: int) -> keras_tuner.Oracle:
+def _oracle(
+    architectures: Sequence[str], algorithm: Algorithm, trials: int, epochs: int, seed: int
+) -> keras_tuner.Oracle:
     common = {
         "objective": keras_tuner.Objective(OBJECTIVE, "max"),
-        "hyperparameters": search_space(),
+        "hyperparameters": search_space(architectures),
         "seed": seed + 1,  # KerasTuner takes 0 for "draw one"
         # A learning rate that diverges says nothing of the next trial: never give up early.
         "max_consecutive_failed_trials": 10**9,
@@ -141,6 +195,7 @@ class _Search(base_tuner.BaseTuner):
         self,
         dataset: ImageDataset,
         split: Split,
+        fixed: Hyperparameters,
         oracle: keras_tuner.Oracle,
         epochs: int,
         executions: int,
@@ -151,6 +206,7 @@ class _Search(base_tuner.BaseTuner):
         super().__init__(oracle=oracle, directory=scratch, project_name="search")
         self.dataset = dataset
         self.split = split
+        self.fixed = fixed
         self.epochs = epochs
         self.executions = executions
         self.seed = seed
@@ -171,11 +227,12 @@ class _Search(base_tuner.BaseTuner):
             keras_tuner.errors.FatalError: Anything else went wrong.
         """
         proposed = trial.hyperparameters.values
-        values = Hyperparameters(**{name: proposed[name] for name in asdict(Hyperparameters())})
+        values = proposed_values(proposed, self.fixed)
         epochs = int(proposed.get("tuner/epochs", self.epochs))
         record = self.state / f"trial-{self._key(values, epochs)}.json"
-        settings = "  ".join(f"{name} {value:g}" for name, value in asdict(values).items())
-        print(f"trial {len(self.finished) + 1}: {settings}", flush=True)
+        searched = {name: getattr(values, name) for name in SPACES[values.architecture]}
+        settings = "  ".join(f"{name} {value:g}" for name, value in searched.items())
+        print(f"trial {len(self.finished) + 1}: {values.architecture}  {settings}", flush=True)
         done = _recall(record)
         if done is None:
             try:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from matplotlib.figure import Figure
 
 from components.dataset import ImageDataset, Split
 from components.files import write_atomically
+from components.hyperparameters import Hyperparameters
 from components.report import plot, write_report
-from components.train.fit import Hyperparameters, forget
+from components.train.fit import forget
 from components.tune.search import Algorithm, Trial, best_trial, search
 
 TRIALS = "trials.csv"
@@ -20,6 +22,7 @@ TRIALS = "trials.csv"
 def tune(
     dataset: ImageDataset,
     split: Split,
+    architectures: Sequence[str],
     algorithm: Algorithm,
     trials: int,
     epochs: int,
@@ -28,12 +31,14 @@ def tune(
     output: str | Path,
     report: str | Path,
     state: str | Path,
+    pretrained_weights: str = "",
 ) -> tuple[Hyperparameters, list[Trial]]:
     """Searches and writes the trials as a table and a picture.
 
     Args:
         dataset: The images.
         split: Its train part is learned, its validation part scores.
+        architectures: Which to choose among, one or more.
         algorithm: `random`, `bayesian`, `hyperband` or `grid`.
         trials: How many to run.
         epochs: Of each trial.
@@ -42,15 +47,27 @@ def tune(
         output: Folder for the table.
         report: HTML file.
         state: Folder that a killed search is resumed from.
+        pretrained_weights: File of a pretrained backbone's weights; empty to download them.
 
     Returns:
         The best values, and all trials.
 
     Raises:
-        UserError: Every trial failed.
+        UserError: An architecture is unknown or cannot be built, or every trial failed.
     """
     work = Path(state) / f"{dataset.digest[:12]}-{split.digest()[:12]}"
-    done = search(dataset, split, algorithm, trials, epochs, executions, seed, work)
+    done = search(
+        dataset,
+        split,
+        architectures,
+        algorithm,
+        trials,
+        epochs,
+        executions,
+        seed,
+        work,
+        pretrained_weights,
+    )
     best = best_trial(done)
     write_atomically(Path(output) / TRIALS, trials_csv(done))
     write_report(
@@ -60,6 +77,7 @@ def tune(
         split=split,
         trials=sorted(enumerate(done, start=1), key=lambda row: -(row[1].score or -1)),
         best=best,
+        names=_searched(done),
         picture=plot(draw_trials(done, best)),
     )
     forget(work)
@@ -86,8 +104,9 @@ def draw_trials(trials: list[Trial], best: Trial) -> Figure:
     scores = [trial.score for trial in trials if trial.score is not None]
     low, high = min(scores), max(scores)
     margin = max((high - low) * 0.12, 0.01)
-    names = list(asdict(best.values))
-    for axes, name in zip(figure.subplots(1, len(names), sharey=True), names, strict=True):
+    names = _searched(trials)
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
         choices = sorted({getattr(trial.values, name) for trial in trials})
         for number, trial in enumerate(trials):
             # A little aside, so that trials of one value do not hide each other.
@@ -106,3 +125,10 @@ def draw_trials(trials: list[Trial], best: Trial) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("validation accuracy")
     return figure
+
+
+def _searched(trials: list[Trial]) -> list[str]:
+    """Returns the names of what differs between trials."""
+    rows = [asdict(trial.values) for trial in trials]
+    differing = [name for name in rows[0] if len({row[name] for row in rows}) > 1]
+    return differing or ["learning_rate"]

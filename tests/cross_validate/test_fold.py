@@ -17,11 +17,11 @@ from components.errors import UserError
 from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.predictor import open_model, predict_tumor
 from components.evaluate.threshold import choose_threshold
+from components.hyperparameters import Hyperparameters
 from components.split.splitter import make_folds
-from components.train.fit import Hyperparameters
 from components.train.trainer import TrainingRecord
 
-VALUES = Hyperparameters(learning_rate=0.01, dropout=0.2, dense=64)
+VALUES = Hyperparameters("reference", 0.01, 0.2, 64, augmentation=False)
 Run = Callable[..., FoldResult]
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -133,10 +133,14 @@ def test_the_component(
         "report": dsl.HTML(uri=str(tmp_path / "report.html")),
         "metrics": metrics,
         "result": dsl.Artifact(uri=str(tmp_path / "result"), metadata={}),
+        "architecture": "reference",
+        "pretrained_weights": "",
         "learning_rate": 0.01,
         "dropout": 0.2,
         "dense": 64,
         "augmentation": False,
+        "ensemble": 1,
+        "mirror": False,
         "epochs": 1,
         "patience": 0,
         "target_sensitivity": 0.0,

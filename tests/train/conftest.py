@@ -4,6 +4,7 @@ import keras
 import pytest
 from keras import layers
 
+from components.hyperparameters import Hyperparameters
 from components.images import SHAPE
 
 
@@ -26,6 +27,10 @@ def tiny_cnn(dropout: float = 0.3, dense: int = 128) -> keras.Model:
     )
 
 
+def build_tiny(values: Hyperparameters) -> keras.Model:
+    return tiny_cnn(values.dropout, values.dense)
+
+
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.train.fit.reference_cnn", tiny_cnn)
+    monkeypatch.setattr("components.train.fit.build", build_tiny)

@@ -3,11 +3,20 @@ import pytest
 import tensorflow as tf
 
 from components.dataset import ImageDataset, Split
-from components.train.batches import BATCH_SIZE, training_batches, validation_batches
+from components.train.batches import (
+    BATCH_SIZE,
+    group_weights,
+    training_batches,
+    validation_batches,
+)
 
 
 def _pixels(batches: tf.data.Dataset) -> np.ndarray:
-    return np.concatenate([pixels.numpy() for pixels, _ in batches])
+    return np.concatenate([pixels.numpy() for pixels, _, _ in batches])
+
+
+def _alike(indices: np.ndarray) -> np.ndarray:
+    return np.ones(len(indices), np.float32)
 
 
 def _order(dataset: ImageDataset, pixels: np.ndarray) -> list[int]:
@@ -21,7 +30,9 @@ def train(split: Split) -> np.ndarray:
 
 
 def test_every_image_comes_once_an_epoch(dataset: ImageDataset, train: np.ndarray) -> None:
-    order = _order(dataset, _pixels(training_batches(dataset, train, seed=3, epoch=0)))
+    order = _order(
+        dataset, _pixels(training_batches(dataset, train, _alike(train), seed=3, epoch=0))
+    )
     assert sorted(order) == train.tolist()
     assert order != train.tolist()
 
@@ -30,7 +41,9 @@ def test_the_order_depends_on_seed_and_epoch_alone(
     dataset: ImageDataset, train: np.ndarray
 ) -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        return _order(dataset, _pixels(training_batches(dataset, train, seed, epoch)))
+        return _order(
+            dataset, _pixels(training_batches(dataset, train, _alike(train), seed, epoch))
+        )
 
     first = order(3, 0)
     np.random.seed(99)
@@ -41,9 +54,9 @@ def test_the_order_depends_on_seed_and_epoch_alone(
 
 
 def test_labels_stand_with_their_images(dataset: ImageDataset, train: np.ndarray) -> None:
-    batches = list(training_batches(dataset, train, seed=3, epoch=0))
-    assert [len(labels) for _, labels in batches] == [BATCH_SIZE, len(train) - BATCH_SIZE]
-    for pixels, labels in batches:
+    batches = list(training_batches(dataset, train, _alike(train), seed=3, epoch=0))
+    assert [len(labels) for _, labels, _ in batches] == [BATCH_SIZE, len(train) - BATCH_SIZE]
+    for pixels, labels, _ in batches:
         expected = dataset.labels[_order(dataset, pixels.numpy())]
         assert labels.shape == (len(pixels), 1)
         assert labels.dtype == "float32"
@@ -55,3 +68,21 @@ def test_validation_keeps_the_order(dataset: ImageDataset, split: Split) -> None
     batches = validation_batches(dataset, indices)
     assert _order(dataset, _pixels(batches)) == indices.tolist()
     assert batches.cardinality() == -(-len(indices) // BATCH_SIZE)
+
+
+def test_weights_stand_with_their_images(dataset: ImageDataset, train: np.ndarray) -> None:
+    weights = np.arange(len(train), dtype=np.float32)
+    for pixels, _, counted in training_batches(dataset, train, weights, seed=3, epoch=0):
+        positions = [train.tolist().index(i) for i in _order(dataset, pixels.numpy())]
+        assert counted.numpy().tolist() == positions
+
+
+def test_near_duplicates_share_a_weight() -> None:
+    groups = np.array([7, 7, 7, 7, 2, 9, 9])
+    np.testing.assert_allclose(group_weights(groups, 0.0), 1)
+    weights = group_weights(groups, 0.5)
+    assert weights.dtype == np.float32
+    assert weights.mean() == pytest.approx(1)
+    np.testing.assert_allclose(weights / weights[4], [0.5] * 4 + [1] + [2**-0.5] * 2, rtol=1e-6)
+    whole = group_weights(groups, 1.0)
+    assert whole[:4].sum() == pytest.approx(whole[4])

@@ -2,6 +2,7 @@ import csv
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
-from components.model import PARAMETERS
+from components.hyperparameters import REFERENCE, Hyperparameters
+from components.model import REFERENCE_PARAMETERS
 from components.train.component import train as train_component
-from components.train.fit import Epoch, Hyperparameters
+from components.train.fit import Epoch
 from components.train.trainer import TrainingRecord, draw_curves, history_csv, train
 
-VALUES = Hyperparameters(learning_rate=0.01, dropout=0.2, dense=64)
+VALUES = Hyperparameters("reference", 0.01, 0.2, 64, augmentation=False)
 Train = Callable[..., Any]
 
 
@@ -92,7 +94,7 @@ def test_what_is_written(dataset: ImageDataset, split: Split, tmp_path: Path, ru
 @pytest.mark.usefixtures("tiny")
 def test_divergence_is_told_in_a_line(tmp_path: Path, run: Train) -> None:
     with pytest.raises(UserError, match="give a smaller learning rate") as error:
-        run(values=Hyperparameters(learning_rate=1e30))
+        run(values=replace(VALUES, learning_rate=1e30))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "model").exists()
 
@@ -115,13 +117,22 @@ def test_other_work_is_not_resumed(
     assert len(fitted.history) <= changed.get("epochs", 3)
 
 
-def test_the_reference_cnn_is_what_is_trained(tmp_path: Path, run: Train) -> None:
-    fitted = run(values=Hyperparameters(), epochs=1)
-    assert fitted.model.name == "reference"
-    assert fitted.model.count_params() == PARAMETERS
+@pytest.mark.parametrize(
+    ("values", "fewest", "most"),
+    [
+        (REFERENCE, REFERENCE_PARAMETERS, REFERENCE_PARAMETERS),
+        (Hyperparameters(), 100_000, 1_000_000),
+    ],
+    ids=["reference", "compact"],
+)
+def test_the_network_that_the_values_name_is_trained(
+    tmp_path: Path, run: Train, values: Hyperparameters, fewest: int, most: int
+) -> None:
+    fitted = run(values=values, epochs=1)
+    assert fitted.model.name == values.architecture
     record = json.loads((tmp_path / "model" / "training.json").read_text())
-    assert record["parameters"] == PARAMETERS
-    assert record["architecture"] == "reference"
+    assert fewest <= record["parameters"] == fitted.model.count_params() <= most
+    assert record["architecture"] == values.architecture
 
 
 @pytest.mark.usefixtures("tiny")
@@ -136,10 +147,14 @@ def test_the_component(
         model=model,
         report=dsl.HTML(uri=str(tmp_path / "report.html")),
         metrics=metrics,
+        architecture="reference",
+        pretrained_weights="",
         learning_rate=0.01,
         dropout=0.2,
         dense=64,
         augmentation=False,
+        ensemble=1,
+        mirror=False,
         epochs=2,
         patience=0,
         seed=0,

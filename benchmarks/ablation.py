@@ -1,0 +1,186 @@
+"""What each part of the training brings on images it has not seen.
+
+    python -m benchmarks.ablation --source ZIP --epochs 40 --folds 1 --state FOLDER
+
+Each row changes one thing and trains again on the same grouped folds; temperature and threshold
+are chosen on validation, the figures are of the held-out images. The last column is the accuracy
+that the change costs or brings, with a 95% interval by duplicate group: both rows are measured on
+the same resamples. What is finished stays in the state folder, so a killed run goes on.
+"""
+
+import argparse
+import functools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from components.dataset import ImageDataset, Split
+from components.evaluate.calibration import calibrate, fit_temperature
+from components.evaluate.predictor import BATCH, predict_tumor
+from components.evaluate.threshold import choose_threshold
+from components.files import write_atomically
+from components.hyperparameters import REFERENCE, Hyperparameters
+from components.ingest.ingest import ingest
+from components.ingest.sources import open_source
+from components.metrics import MEASURES, Predictor, bootstrap, point_estimate
+from components.split.splitter import make_folds
+from components.train.augment import StrongAugmentation
+from components.train.fit import fit
+from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
+
+SAMPLES = 1000
+
+
+class Variant(NamedTuple):
+    """A network and how it is trained."""
+
+    values: Hyperparameters
+    recipe: Recipe
+
+
+def _without(**changed: Any) -> Variant:
+    return Variant(Hyperparameters(), replace(FOR_UNSEEN, **changed))
+
+
+VARIANTS: dict[str, Callable[[], Variant]] = {
+    "as it is": _without,
+    "no augmentation": lambda: Variant(Hyperparameters(augmentation=False), FOR_UNSEEN),
+    "the reference's augmentation": lambda: _without(augmentation=AS_PUBLISHED.augmentation),
+    "rotation by any angle": lambda: _without(
+        augmentation=functools.partial(StrongAugmentation, any_angle=1.0)
+    ),
+    "constant rate": lambda: _without(warm_up=0),
+    "no weight decay": lambda: _without(weight_decay=0.0),
+    "no label smoothing": lambda: _without(label_smoothing=0.0),
+    "images count alike": lambda: _without(group_power=0.0),
+    "no dropout": lambda: Variant(Hyperparameters(dropout=0.0), FOR_UNSEEN),
+    "reference network": lambda: Variant(
+        replace(REFERENCE, learning_rate=0.001, augmentation=True), FOR_UNSEEN
+    ),
+    "reference network and recipe": lambda: Variant(REFERENCE, AS_PUBLISHED),
+}
+
+
+class Course(NamedTuple):
+    """What one training came to."""
+
+    validation: np.ndarray
+    held_out: np.ndarray
+    seconds: float
+
+
+def course(
+    dataset: ImageDataset, split: Split, variant: Variant, epochs: int, seed: int, record: Path
+) -> Course:
+    """Trains and predicts, or recalls what is on disk."""
+    wanted = np.concatenate([split.part("validation"), split.part("held_out")])
+    if not record.exists():
+        started = time.perf_counter()
+        fitted = fit(dataset, split, variant.values, epochs, seed=seed, recipe=variant.recipe)
+        seconds = time.perf_counter() - started
+        batches = (
+            (np.arange(start, min(start + BATCH, len(wanted))), pixels)
+            for start, (_, pixels) in zip(
+                range(0, len(wanted), BATCH), dataset.batches(wanted, BATCH), strict=True
+            )
+        )
+        scores = predict_tumor(fitted.model, batches, len(wanted))
+        write_atomically(record, json.dumps({"scores": scores.tolist(), "seconds": seconds}))
+    saved = json.loads(record.read_text())
+    scores = np.array(saved["scores"])
+    count = len(split.validation)
+    return Course(scores[:count], scores[count:], saved["seconds"])
+
+
+def predictor(dataset: ImageDataset, split: Split, done: Course) -> Predictor:
+    """Returns calibrated scores of the held-out part and the threshold, both by validation."""
+    rows = split.part("validation")
+    labels = dataset.labels[rows]
+    temperature = fit_temperature(labels, done.validation, dataset.groups[rows])
+    threshold = choose_threshold(labels, calibrate(done.validation, temperature))
+    return Predictor(calibrate(done.held_out, temperature), threshold)
+
+
+def figures(
+    dataset: ImageDataset, splits: list[Split], courses: list[list[Course]], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns measures [rows, 8] and their resamples [rows, b, 8], means over the folds."""
+    values, samples = [], []
+    for fold, split in enumerate(splits):
+        rows = split.part("held_out")
+        labels = dataset.labels[rows]
+        predictors = [predictor(dataset, split, row[fold]) for row in courses]
+        values.append(np.stack([point_estimate(labels, each) for each in predictors]))
+        samples.append(bootstrap(labels, dataset.groups[rows], predictors, SAMPLES, seed + fold))
+    return np.mean(values, axis=0), np.mean(samples, axis=0)
+
+
+def main() -> None:
+    """Trains what is not trained yet and prints a row for each variant."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    parser.add_argument("--source", default="sample://?images=400", help="as for brain-tumor run")
+    parser.add_argument("--epochs", type=int, default=2, help="of each training (2)")
+    parser.add_argument("--folds", default="1", help="which of five, with commas between (1)")
+    parser.add_argument("--rows", type=int, default=len(VARIANTS), help="only the first rows")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--state", type=Path, help="folder that outlives a killed run")
+    options = parser.parse_args()
+    names = list(VARIANTS)[: options.rows]
+    with TemporaryDirectory() as scratch:
+        state = options.state or Path(scratch, "state")
+        with open_source(options.source) as opened:
+            ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))
+        dataset = ImageDataset(Path(scratch, "dataset"))
+        every = make_folds(dataset, 5, seed=options.seed)
+        splits = [every[int(fold) - 1] for fold in options.folds.split(",")]
+        courses: list[list[Course]] = []
+        for name in names:
+            variant = VARIANTS[name]()
+            print(f"\n{name}: {asdict(variant.values)}", flush=True)
+            stem = f"{name.replace(' ', '-')}-{options.epochs}-{options.seed}"
+            courses.append(
+                [
+                    course(
+                        dataset,
+                        split,
+                        variant,
+                        options.epochs,
+                        options.seed,
+                        state / f"{stem}-{split.digest()[:12]}.json",
+                    )
+                    for split in splits
+                ]
+            )
+        values, samples = figures(dataset, splits, courses, options.seed)
+
+    table = Table(box=None, pad_edge=False)
+    shown = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
+    for heading in ("row", *shown, "seconds an epoch", "accuracy gained (95%)"):
+        table.add_column(heading, justify="left" if heading == "row" else "right")
+    first = MEASURES.index("accuracy")
+    for row, name in enumerate(names):
+        gain = 100 * (values[row, first] - values[0, first])
+        low, high = np.percentile(
+            100 * (samples[row, :, first] - samples[0, :, first]), [2.5, 97.5]
+        )
+        pace = np.mean([done.seconds for done in courses[row]]) / options.epochs
+        table.add_row(
+            name,
+            *(f"{100 * values[row, MEASURES.index(measure)]:.1f}%" for measure in shown),
+            f"{pace:.1f}",
+            f"{gain:+.1f} ({low:+.1f} to {high:+.1f})" if row else "",
+        )
+    print(f"\n{len(dataset):,} images, folds {options.folds} of 5, {options.epochs} epochs each")
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()

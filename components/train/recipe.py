@@ -1,0 +1,74 @@
+"""How a network is trained: the reference's way, and the one that does well on unseen images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+from components.hyperparameters import Hyperparameters
+from components.train.augment import StrongAugmentation, reference_augmentation
+from components.train.optimizer import FusedAdam
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training does beside the hyperparameters.
+
+    Attributes:
+        augmentation: Makes the layer that varies training images, from a seed.
+        weight_decay: Of AdamW, each step in shares of the learning rate; 0 trains with Adam.
+        warm_up: Epochs in which the learning rate rises; it then falls along a cosine. 0 keeps it
+            as it is.
+        label_smoothing: How far labels are drawn to 0.5, 0..1.
+        group_power: An image weighs 1 / (size of its duplicate group) to this power; 0 weighs all
+            alike.
+        bfloat16_on_cpu: Whether CPUs that have bfloat16 train this kind of network faster in it.
+    """
+
+    augmentation: Callable[[int], keras.layers.Layer]
+    weight_decay: float = 0.0
+    warm_up: int = 0
+    label_smoothing: float = 0.0
+    group_power: float = 0.0
+    bfloat16_on_cpu: bool = True
+
+    def optimizer(
+        self, values: Hyperparameters, epochs: int, steps: int
+    ) -> keras.optimizers.Optimizer:
+        """Makes the optimizer of one training.
+
+        Args:
+            values: Learning rate.
+            epochs: Of the whole training.
+            steps: Batches an epoch.
+        """
+        if not self.warm_up:
+            return FusedAdam(values.learning_rate)
+        rising = min(self.warm_up * steps, epochs * steps // 5)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=values.learning_rate / 20,
+            warmup_target=values.learning_rate,
+            warmup_steps=rising,
+            decay_steps=epochs * steps - rising,
+            alpha=0.005,
+        )
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=self.weight_decay)
+        # Biases and the scales of normalization are no reason for a large network.
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        return optimizer
+
+
+AS_PUBLISHED = Recipe(reference_augmentation)
+FOR_UNSEEN = Recipe(
+    StrongAugmentation,
+    weight_decay=0.005,
+    warm_up=2,
+    label_smoothing=0.05,
+    group_power=0.5,
+    bfloat16_on_cpu=False,
+)
+
+
+def recipe_of(architecture: str) -> Recipe:
+    """Returns how an architecture is trained: the reference's two as it trained them."""
+    return AS_PUBLISHED if architecture in ("reference", "xception") else FOR_UNSEEN
