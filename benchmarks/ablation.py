@@ -61,6 +61,7 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     "no weight decay": lambda: _without(weight_decay=0.0),
     "no label smoothing": lambda: _without(label_smoothing=0.0),
     "images count alike": lambda: _without(group_power=0.0),
+    "best epoch, no average": lambda: _without(averaged_epochs=0.0),
     "no dropout": lambda: Variant(Hyperparameters(dropout=0.0), FOR_UNSEEN),
     "reference network": lambda: Variant(
         replace(REFERENCE, learning_rate=0.001, augmentation=True), FOR_UNSEEN

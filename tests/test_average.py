@@ -36,8 +36,11 @@ def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return logit(model.predict(images, verbose=0)[:, 0].astype(np.float64))
 
 
-@BOTH
-@pytest.mark.parametrize(("count", "mirrored"), [(3, False), (1, True), (2, True)])
+@pytest.mark.parametrize(
+    ("make", "count", "mirrored"),
+    [(compact_cnn, 3, False), (compact_cnn, 1, True), (lambda: reference_cnn(dense=8), 2, True)],
+    ids=["ensemble", "mirrored", "both"],
+)
 def test_the_logit_is_the_mean(
     tmp_path: Path, make: Callable[[], keras.Model], count: int, mirrored: bool
 ) -> None:

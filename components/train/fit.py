@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import keras
@@ -66,17 +66,21 @@ class Fit:
     """A fitted network.
 
     Attributes:
-        model: With the weights of the best epoch, computing in float32; normalizations are folded
+        model: With the weights that were kept, computing in float32; normalizations are folded
             into the convolutions before them.
         history: All epochs.
-        best: The epoch that validated best.
+        best: The epoch that validated best; where weights were averaged, the last one, with the
+            average's figures on the validation part.
         precision: The policy it was trained with.
+        averaged_epochs: How many of the last epochs' weights were averaged; 0 where the best
+            epoch's were kept.
     """
 
     model: keras.Model
     history: tuple[Epoch, ...]
     best: Epoch
     precision: str
+    averaged_epochs: int = 0
 
 
 def fit(
@@ -89,7 +93,7 @@ def fit(
     state: Path | None = None,
     recipe: Recipe | None = None,
 ) -> Fit:
-    """Trains a network and keeps its best epoch by validation.
+    """Trains a network and keeps its best epoch by validation, or the mean of its last ones.
 
     On a CPU the same seed gives the same weights, also where the run was killed and resumed.
 
@@ -128,7 +132,8 @@ def fit(
             jit_compile=False,
         )
         trained.optimizer.build(trained.trainable_variables)
-    progress = _Progress(trained, model, state)
+    plain_epochs = epochs - round(epochs * recipe.averaged_epochs)
+    progress = _Progress(trained, model, state, plain_epochs)
     progress.resume()
 
     while len(progress.history) < epochs and not progress.stalled(patience):
@@ -139,6 +144,7 @@ def fit(
             validation_data=validation_batches(dataset, validation),
             initial_epoch=number,
             epochs=number + 1,
+            shuffle=False,  # the order is set already
             verbose=0,
         ).history
         figures = {name: float(values_[-1]) for name, values_ in logs.items()}
@@ -155,28 +161,45 @@ def fit(
             flush=True,
         )
     assert progress.best is not None  # epochs is at least 1
+    best = progress.best
+    model.set_weights(progress.kept)
+    if best.epoch > plain_epochs:
+        checked = validation_batches(dataset, validation)
+        found = trained.evaluate(checked, verbose=0, return_dict=True)
+        best = replace(best, val_loss=found["loss"], val_accuracy=found["accuracy"])
     with _policy("float32"):
         final = build(values)
-    final.set_weights(progress.best_weights)
-    return Fit(fold_batch_norm(final), tuple(progress.history), progress.best, policy)
+    final.set_weights(progress.kept)
+    averaged = max(0, best.epoch - plain_epochs)
+    return Fit(fold_batch_norm(final), tuple(progress.history), best, policy, averaged)
 
 
 class _Progress:
-    """The epochs so far, the best weights, and both on disk."""
+    """The epochs so far, the weights to keep, and both on disk."""
 
-    def __init__(self, trained: keras.Model, model: keras.Model, state: Path | None) -> None:
+    def __init__(
+        self, trained: keras.Model, model: keras.Model, state: Path | None, plain_epochs: int
+    ) -> None:
         self.trained = trained
         self.model = model
         self.state = state
+        self.plain_epochs = plain_epochs  # those after them are averaged
         self.history: list[Epoch] = []
         self.best: Epoch | None = None
-        self.best_weights: list[np.ndarray] = []
+        self.kept: list[np.ndarray] = []
 
     def add(self, epoch: Epoch) -> None:
         """Records an epoch that has just been trained."""
         self.history.append(epoch)
-        if epoch.better_than(self.best):
-            self.best, self.best_weights = epoch, self.model.get_weights()
+        if self._is_kept(epoch):
+            averaged = max(1, epoch.epoch - self.plain_epochs)
+            weights = self.model.get_weights()
+            if averaged > 1:
+                weights = [
+                    kept + (new - kept) / averaged
+                    for kept, new in zip(self.kept, weights, strict=True)
+                ]
+            self.best, self.kept = epoch, weights
         if self.state:
             self._save()
 
@@ -194,12 +217,15 @@ class _Progress:
             record = json.loads(str(saved["record"]))
             for i, variable in enumerate(self._variables()):
                 variable.assign(saved[f"variable_{i}"])
-            self.best_weights = [saved[f"best_{i}"] for i in range(len(self.model.weights))]
+            self.kept = [saved[f"kept_{i}"] for i in range(len(self.model.weights))]
         self.history = [Epoch(**epoch) for epoch in record]
         for epoch in self.history:
-            if epoch.better_than(self.best):
+            if self._is_kept(epoch):
                 self.best = epoch
         print(f"resumed after epoch {len(self.history)}", flush=True)
+
+    def _is_kept(self, epoch: Epoch) -> bool:
+        return epoch.epoch > self.plain_epochs or epoch.better_than(self.best)
 
     def _save(self) -> None:
         """Writes one file beside its place and renames it: an epoch is there whole or not."""
@@ -207,7 +233,7 @@ class _Progress:
         self.state.mkdir(parents=True, exist_ok=True)
         arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(self._variables())}
         arrays["record"] = np.array(json.dumps([asdict(e) for e in self.history]))
-        arrays |= {f"best_{i}": weights for i, weights in enumerate(self.best_weights)}
+        arrays |= {f"kept_{i}": weights for i, weights in enumerate(self.kept)}
         beside = self.state / f".{_CHECKPOINT}"
         with open(beside, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)

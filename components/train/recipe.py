@@ -22,6 +22,8 @@ class Recipe:
         label_smoothing: How far labels are drawn to 0.5, 0..1.
         group_power: An image weighs 1 / (size of its duplicate group) to this power; 0 weighs all
             alike.
+        averaged_epochs: Share of the epochs, the last ones, whose weights are averaged; 0 keeps
+            the epoch that validated best.
         bfloat16_on_cpu: Whether CPUs that have bfloat16 train this kind of network faster in it.
     """
 
@@ -30,6 +32,7 @@ class Recipe:
     warm_up: int = 0
     label_smoothing: float = 0.0
     group_power: float = 0.0
+    averaged_epochs: float = 0.0
     bfloat16_on_cpu: bool = True
 
     def optimizer(
@@ -65,6 +68,7 @@ FOR_UNSEEN = Recipe(
     warm_up=2,
     label_smoothing=0.05,
     group_power=0.5,
+    averaged_epochs=0.15,
     bfloat16_on_cpu=False,
 )
 

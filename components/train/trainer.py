@@ -43,6 +43,7 @@ class TrainingRecord(BaseModel):
     mirror: bool = False
     epochs: int
     best_epoch: int
+    averaged_epochs: int = 0
     patience: int
     seed: int
     precision: str
@@ -140,6 +141,7 @@ def training_record(
         mirror=mirror,
         epochs=len(fitted.history),
         best_epoch=fitted.best.epoch,
+        averaged_epochs=fitted.averaged_epochs,
         patience=patience,
         seed=seed,
         precision=fitted.precision,

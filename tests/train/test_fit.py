@@ -14,6 +14,7 @@ from components.dataset import ImageDataset, Split
 from components.hyperparameters import Hyperparameters
 from components.train import fit as fitting
 from components.train.fit import DivergedError, Epoch, Fit, fit
+from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -115,6 +116,42 @@ def test_the_best_epoch_is_kept(dataset: ImageDataset, split: Split) -> None:
     answers = fitted.model.predict(images, verbose=0)[:, 0] > 0.5
     accuracy = np.mean(answers == dataset.labels[split.part("validation")])
     assert accuracy == pytest.approx(fitted.best.val_accuracy, abs=0.1)
+
+
+def test_the_last_epochs_are_averaged(
+    dataset: ImageDataset, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after: list[list[np.ndarray]] = []
+    add = fitting._Progress.add
+
+    def noting(self: fitting._Progress, epoch: Epoch) -> None:
+        after.append(self.model.get_weights())
+        add(self, epoch)
+
+    monkeypatch.setattr(fitting._Progress, "add", noting)
+    recipe = replace(FOR_UNSEEN, averaged_epochs=0.5)
+    fitted = fit(dataset, split, UNSEEN, 6, recipe=recipe)
+    assert len(after) == 6
+    assert fitted.averaged_epochs == 3
+    for kept, *last in zip(fitted.model.get_weights(), *after[-3:], strict=True):
+        np.testing.assert_allclose(kept, np.mean(last, axis=0), atol=1e-5)
+    # Its figures are the average's, not the last epoch's.
+    assert fitted.best.epoch == 6
+    assert fitted.best.val_loss != fitted.history[-1].val_loss
+    indices = split.part("validation")
+    probability = fitted.model.predict(dataset.read(indices), verbose=0)[:, 0]
+    accuracy = np.mean((probability > 0.5) == dataset.labels[indices])
+    assert fitted.best.val_accuracy == pytest.approx(accuracy)
+
+
+def test_a_run_stopped_before_the_average_keeps_its_best(
+    dataset: ImageDataset, split: Split
+) -> None:
+    still = replace(PLAIN, learning_rate=1e-12)
+    recipe = replace(AS_PUBLISHED, averaged_epochs=0.3)
+    fitted = fit(dataset, split, still, 30, patience=2, recipe=recipe)
+    assert len(fitted.history) == fitted.best.epoch + 2
+    assert fitted.averaged_epochs == 0
 
 
 def test_the_part_that_is_held_out_is_never_read(
