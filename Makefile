@@ -27,7 +27,7 @@ test: $(VENV)/.installed ## Lint, check types and the compiled pipeline, run eve
 	$(BIN)/mypy
 	$(BIN)/brain-tumor compile --check
 	$(BIN)/brain-tumor compile --check --pipeline cross-validation
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 benchmark: $(VENV)/.installed ## Measure again the figures that docs/results.md shows
 	@for script in benchmarks/[a-z]*.py; do module=benchmarks.$$(basename $$script .py); \
