@@ -24,7 +24,7 @@ from rich.table import Table
 
 from components.dataset import ImageDataset, Split
 from components.evaluate.calibration import calibrate, fit_temperature
-from components.evaluate.predictor import BATCH, predict_tumor
+from components.evaluate.predictor import predict_rows
 from components.evaluate.threshold import choose_threshold
 from components.files import write_atomically
 from components.hyperparameters import REFERENCE, Hyperparameters
@@ -87,13 +87,7 @@ def course(
         started = time.perf_counter()
         fitted = fit(dataset, split, variant.values, epochs, seed=seed, recipe=variant.recipe)
         seconds = time.perf_counter() - started
-        batches = (
-            (np.arange(start, min(start + BATCH, len(wanted))), pixels)
-            for start, (_, pixels) in zip(
-                range(0, len(wanted), BATCH), dataset.batches(wanted, BATCH), strict=True
-            )
-        )
-        scores = predict_tumor(fitted.model, batches, len(wanted))
+        scores = predict_rows(fitted.model, dataset, wanted)
         write_atomically(record, json.dumps({"scores": scores.tolist(), "seconds": seconds}))
     saved = json.loads(record.read_text())
     scores = np.array(saved["scores"])

@@ -10,9 +10,6 @@ from keras import layers
 def fold_batch_norm(model: keras.Model) -> keras.Model:
     """Returns a model of the same answers without the normalizations that follow a convolution.
 
-    A third of a small network's layers are such ones, and each costs about as much as a small
-    convolution.
-
     Args:
         model: Trained. It stays as it is.
 
@@ -27,6 +24,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     }
     if not normalized:
         return model
+    # A Sequential model would be cloned as one, without asking `call`.
+    graph = keras.Model(model.inputs, model.outputs, name=model.name)
     dropped = {layer.name for layer in normalized.values()}
 
     def clone(layer: layers.Layer) -> layers.Layer:
@@ -38,7 +37,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     def call(layer: layers.Layer, *inputs: Any, **arguments: Any) -> Any:
         return inputs[0] if layer.name in dropped else layer(*inputs, **arguments)
 
-    folded = keras.models.clone_model(model, clone_function=clone, call_function=call)
+    folded = keras.models.clone_model(graph, clone_function=clone, call_function=call)
     for layer in (layer for layer in folded.layers if layer.weights):
         weights = model.get_layer(layer.name).get_weights()
         if layer.name in normalized:

@@ -63,3 +63,15 @@ def test_only_what_follows_a_convolution_alone_is_folded() -> None:
     np.testing.assert_allclose(
         folded.predict(some, verbose=0), model.predict(some, verbose=0), atol=1e-4
     )
+
+
+def test_a_sequential_model_is_folded_too() -> None:
+    stack = [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Flatten(), layers.Dense(1)]
+    model = _as_if_trained(keras.Sequential([keras.Input((8, 8, 3)), *stack], name="stack"))
+    folded = fold_batch_norm(model)
+    assert _normalizations(folded) == 0
+    assert folded.name == "stack"
+    some = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        folded.predict(some, verbose=0), model.predict(some, verbose=0), atol=1e-5
+    )

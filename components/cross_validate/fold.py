@@ -1,17 +1,15 @@
 """One fold: train, calibrate, choose the threshold, predict what is held out."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from components import floors
 from components.cross_validate.results import FOLD, Answers, FoldResult
 from components.dataset import PARTS, ImageDataset, Split
 from components.evaluate.calibration import calibrate, fit_temperature
-from components.evaluate.predictor import BATCH, predict_tumor
+from components.evaluate.predictor import predict_rows
 from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters
@@ -84,7 +82,7 @@ def cross_validate(
     wanted = np.concatenate([validation, split.part("held_out")])
     validates = np.arange(len(wanted)) < len(validation)
     labels = dataset.labels[validation]
-    uncalibrated = _predict(fitted.model, dataset, wanted)
+    uncalibrated = predict_rows(fitted.model, dataset, wanted)
     temperature = fit_temperature(labels, uncalibrated[validates], dataset.groups[validation])
 
     def answers(scores: np.ndarray) -> Answers:
@@ -118,18 +116,3 @@ def cross_validate(
     )
     write_atomically(Path(output) / FOLD, result.model_dump_json(indent=1))
     return result
-
-
-def _predict(model: keras.Model, dataset: ImageDataset, wanted: np.ndarray) -> np.ndarray:
-    """Returns P(Brain Tumor) of some images, in the order asked for, float64 [n]."""
-    return predict_tumor(model, _numbered(dataset.batches(wanted, BATCH)), len(wanted))
-
-
-def _numbered(
-    batches: Iterable[tuple[np.ndarray, np.ndarray]],
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Gives batches the positions in their own order, from 0."""
-    start = 0
-    for _, pixels in batches:
-        yield np.arange(start, start + len(pixels)), pixels
-        start += len(pixels)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import expit
 
+from components.dataset import ImageDataset
 from components.errors import UserError
 from components.images import SHAPE
 
@@ -52,6 +53,28 @@ def apply_temperature(model: keras.Model, temperature: float) -> None:
     """
     head = model.layers[-1]  # linear up to its sigmoid, so its weights take the division up
     head.set_weights([weights / temperature for weights in head.get_weights()])
+
+
+def predict_rows(model: keras.Model, dataset: ImageDataset, rows: np.ndarray) -> np.ndarray:
+    """Asks the model about some images of a dataset.
+
+    Args:
+        model: As `open_model` opens it.
+        dataset: The images.
+        rows: Their positions, int64 [n].
+
+    Returns:
+        P(Brain Tumor), float64 [n], in the order asked for.
+
+    Raises:
+        UserError: The model answers with something else than a number.
+    """
+    starts = range(0, len(rows), BATCH)
+    batches = (
+        (np.arange(start, start + len(pixels)), pixels)
+        for start, (_, pixels) in zip(starts, dataset.batches(rows, BATCH), strict=True)
+    )
+    return predict_tumor(model, batches, len(rows))
 
 
 def predict_tumor(

@@ -1,7 +1,8 @@
 """How a network is trained: the reference's way, and the one that does well on unseen images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -12,10 +13,12 @@ from components.train.optimizer import FusedAdam
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a training does beside the hyperparameters.
+    """What a training does beside the hyperparameters, and which of those are worth a search.
 
     Attributes:
         augmentation: Makes the layer that varies training images, from a seed.
+        space: Values to search among, by hyperparameter. A grid varies the last one fastest, so
+            that a short one tries every learning rate.
         weight_decay: Of AdamW, each step in shares of the learning rate; 0 trains with Adam.
         warm_up: Epochs in which the learning rate rises; it then falls along a cosine. 0 keeps it
             as it is.
@@ -28,6 +31,7 @@ class Recipe:
     """
 
     augmentation: Callable[[int], keras.layers.Layer]
+    space: Mapping[str, Sequence[Any]]
     weight_decay: float = 0.0
     warm_up: int = 0
     label_smoothing: float = 0.0
@@ -45,25 +49,42 @@ class Recipe:
             epochs: Of the whole training.
             steps: Batches an epoch.
         """
-        if not self.warm_up:
-            return FusedAdam(values.learning_rate)
-        rising = min(self.warm_up * steps, epochs * steps // 5)
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=values.learning_rate / 20,
-            warmup_target=values.learning_rate,
-            warmup_steps=rising,
-            decay_steps=epochs * steps - rising,
-            alpha=0.005,
-        )
+        rate = self._learning_rate(values.learning_rate, epochs, steps)
+        if not self.weight_decay:
+            return FusedAdam(rate)
         optimizer = keras.optimizers.AdamW(rate, weight_decay=self.weight_decay)
         # Biases and the scales of normalization are no reason for a large network.
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         return optimizer
 
+    def _learning_rate(
+        self, greatest: float, epochs: int, steps: int
+    ) -> float | keras.optimizers.schedules.LearningRateSchedule:
+        if not self.warm_up:
+            return greatest
+        rising = min(self.warm_up * steps, epochs * steps // 5)
+        return keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=greatest / 20,
+            warmup_target=greatest,
+            warmup_steps=rising,
+            decay_steps=epochs * steps - rising,
+            alpha=0.005,
+        )
 
-AS_PUBLISHED = Recipe(reference_augmentation)
+
+AS_PUBLISHED = Recipe(
+    reference_augmentation,
+    space={
+        "dropout": [0.2, 0.3, 0.4, 0.5],
+        "dense": [64, 128, 256],
+        "augmentation": [False, True],
+        "learning_rate": [0.1, 0.01, 0.001, 0.0001],
+    },
+)
 FOR_UNSEEN = Recipe(
     StrongAugmentation,
+    # Augmentation stays on: it does its work in more epochs than a trial has.
+    space={"dropout": [0.1, 0.2, 0.3, 0.4], "learning_rate": [0.004, 0.002, 0.001]},
     weight_decay=0.005,
     warm_up=2,
     label_smoothing=0.05,

@@ -19,7 +19,9 @@ from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters
+from components.model import ARCHITECTURES
 from components.train.fit import DivergedError, Epoch, fit
+from components.train.recipe import recipe_of
 
 Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
 OBJECTIVE = "val_accuracy"
@@ -51,25 +53,6 @@ class Trial:
         return statistics.fmean(self.accuracies) if self.accuracies else None
 
 
-# The reference's own; a grid varies the last one fastest, so a short one tries every rate.
-_REFERENCE_SPACE: dict[str, list] = {
-    "dropout": [0.2, 0.3, 0.4, 0.5],
-    "dense": [64, 128, 256],
-    "augmentation": [False, True],
-    "learning_rate": [0.1, 0.01, 0.001, 0.0001],
-}
-# Augmentation is always on: it does its work in more epochs than a trial has.
-_COMPACT_SPACE: dict[str, list] = {
-    "dropout": [0.1, 0.2, 0.3, 0.4],
-    "learning_rate": [0.004, 0.002, 0.001],
-}
-SPACES = {
-    "compact": _COMPACT_SPACE,
-    "reference": _REFERENCE_SPACE,
-    "xception": _REFERENCE_SPACE,
-}
-
-
 def search_space(architectures: Sequence[str]) -> keras_tuner.HyperParameters:
     """Returns what is searched: for each architecture what suits it.
 
@@ -82,7 +65,7 @@ def search_space(architectures: Sequence[str]) -> keras_tuner.HyperParameters:
     space.Choice("architecture", list(architectures))
     for architecture in architectures:
         with space.conditional_scope("architecture", [architecture]):
-            for name, choices in SPACES[architecture].items():
+            for name, choices in recipe_of(architecture).space.items():
                 space.Choice(f"{architecture}/{name}", choices)
     return space
 
@@ -95,7 +78,7 @@ def proposed_values(proposal: dict[str, Any], fixed: Hyperparameters) -> Hyperpa
         fixed: What is not searched.
     """
     architecture = proposal["architecture"]
-    searched = {name: proposal[f"{architecture}/{name}"] for name in SPACES[architecture]}
+    searched = {name: proposal[f"{architecture}/{name}"] for name in recipe_of(architecture).space}
     return replace(fixed, architecture=architecture, **searched)
 
 
@@ -136,10 +119,10 @@ def search(
         UserError: An architecture is unknown or cannot be built, or every trial failed.
     """
     for architecture in architectures:
-        if architecture not in SPACES:
+        if architecture not in ARCHITECTURES:
             raise UserError(
-                f"tune: '{architecture}' is no architecture; give {', '.join(SPACES)}, or several "
-                "with commas between"
+                f"tune: '{architecture}' is no architecture; give {', '.join(ARCHITECTURES)}, "
+                "or several with commas between"
             )
     oracle = _oracle(architectures, algorithm, trials, epochs, seed)
     fixed = Hyperparameters(pretrained_weights=pretrained_weights)
@@ -230,7 +213,7 @@ class _Search(base_tuner.BaseTuner):
         values = proposed_values(proposed, self.fixed)
         epochs = int(proposed.get("tuner/epochs", self.epochs))
         record = self.state / f"trial-{self._key(values, epochs)}.json"
-        searched = {name: getattr(values, name) for name in SPACES[values.architecture]}
+        searched = {name: getattr(values, name) for name in recipe_of(values.architecture).space}
         settings = "  ".join(f"{name} {value:g}" for name, value in searched.items())
         print(f"trial {len(self.finished) + 1}: {values.architecture}  {settings}", flush=True)
         done = _recall(record)
@@ -241,13 +224,19 @@ class _Search(base_tuner.BaseTuner):
                 raise keras_tuner.errors.FatalError(str(error)) from error
             write_atomically(record, json.dumps(asdict(done)))
         else:
-            print("finished before the run was resumed", flush=True)
+            print(self._whence(done), flush=True)
         self.finished.append(done)
         if done.score is None:
             print(f"failed: {done.failure}", flush=True)
             raise keras_tuner.errors.FailedTrialError(done.failure)
         print(f"validation accuracy {done.score:.4f}", flush=True)
         return {OBJECTIVE: done.score}
+
+    def _whence(self, recalled: Trial) -> str:
+        for number, trial in enumerate(self.finished, 1):
+            if (trial.values, trial.epochs) == (recalled.values, recalled.epochs):
+                return f"the same as trial {number}: its result counts again"
+        return "finished before the run was resumed"
 
     def _run(self, values: Hyperparameters, epochs: int) -> Trial:
         started = time.perf_counter()

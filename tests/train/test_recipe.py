@@ -1,7 +1,9 @@
 """The reference trains as it was published; the rest for unseen images."""
 
+from dataclasses import fields, replace
 from typing import get_args
 
+import keras
 import pytest
 
 from components.hyperparameters import REFERENCE, Architecture, Hyperparameters
@@ -35,3 +37,21 @@ def test_the_rate_rises_and_falls_whatever_the_length(epochs: int) -> None:
     assert 0 < top <= max(2, epochs / 5) * steps
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
+
+
+def test_decay_and_schedule_are_two_things() -> None:
+    values = Hyperparameters()
+    constant = replace(FOR_UNSEEN, warm_up=0).optimizer(values, 10, 7)
+    assert type(constant) is keras.optimizers.AdamW
+    assert float(constant.learning_rate) == pytest.approx(values.learning_rate)
+    plain = replace(FOR_UNSEEN, weight_decay=0.0).optimizer(values, 10, 7)
+    assert type(plain) is FusedAdam
+    assert isinstance(plain._learning_rate, keras.optimizers.schedules.CosineDecay)
+
+
+@pytest.mark.parametrize("name", get_args(Architecture))
+def test_what_is_searched_is_a_hyperparameter(name: str) -> None:
+    space = recipe_of(name).space
+    assert set(space) < {field.name for field in fields(Hyperparameters)}
+    assert "learning_rate" in space
+    assert all(len(set(choices)) == len(choices) > 1 for choices in space.values())

@@ -16,8 +16,9 @@ from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.hyperparameters import Hyperparameters
 from components.train.fit import DivergedError, Epoch, Fit
+from components.train.recipe import recipe_of
 from components.tune import search as searching
-from components.tune.search import SPACES, Algorithm, Trial, best_trial, search
+from components.tune.search import Algorithm, Trial, best_trial, search
 from components.tune.tuner import trials_csv, tune
 
 ALGORITHMS = get_args(Algorithm)
@@ -116,6 +117,22 @@ def test_grid_goes_through_everything(
     assert best == Hyperparameters("reference", 0.001, 0.2, 128, augmentation=True)
 
 
+def test_what_was_tried_is_not_trained_again(
+    dataset: ImageDataset,
+    split: Split,
+    tmp_path: Path,
+    trainings: Trainings,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    done = _search(dataset, split, "bayesian", tmp_path, ("compact",), trials=16)
+    repeats = len(done) - len({(t.values, t.epochs) for t in done})
+    assert repeats > 0
+    assert len(trainings.runs) == len(done) - repeats
+    told = capsys.readouterr().out
+    assert told.count("the same as trial") == repeats
+    assert "resumed" not in told
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_it_chooses_among_architectures(
     dataset: ImageDataset, split: Split, tmp_path: Path, trainings: Trainings, algorithm: str
@@ -128,7 +145,10 @@ def test_it_chooses_among_architectures(
     assert best.values.architecture == "compact"
     for trial in done:  # each searches what suits it, and keeps its own for the rest
         compact = trial.values.architecture == "compact"
-        assert trial.values.learning_rate in SPACES[trial.values.architecture]["learning_rate"]
+        assert (
+            trial.values.learning_rate
+            in recipe_of(trial.values.architecture).space["learning_rate"]
+        )
         assert not compact or (trial.values.augmentation and trial.values.dense == 128)
     if algorithm == "grid":
         assert len(done) == 4 * 4 * 3 * 2 + 4 * 3
