@@ -99,8 +99,9 @@ def predictor(dataset: ImageDataset, split: Split, done: Course) -> Predictor:
     """Returns calibrated scores of the held-out part and the threshold, both by validation."""
     rows = split.part("validation")
     labels = dataset.labels[rows]
-    temperature = fit_temperature(labels, done.validation, dataset.groups[rows])
-    threshold = choose_threshold(labels, calibrate(done.validation, temperature))
+    groups = dataset.groups[rows]
+    temperature = fit_temperature(labels, done.validation, groups)
+    threshold = choose_threshold(labels, calibrate(done.validation, temperature), groups)
     return Predictor(calibrate(done.held_out, temperature), threshold)
 
 

@@ -87,7 +87,9 @@ def cross_validate(
 
     def answers(scores: np.ndarray) -> Answers:
         return Answers(
-            threshold=choose_threshold(labels, scores[validates], target_sensitivity),
+            threshold=choose_threshold(
+                labels, scores[validates], dataset.groups[validation], target_sensitivity
+            ),
             scores=tuple(scores[~validates].tolist()),
         )
 

@@ -5,6 +5,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit, logit
 
 from components.dataset import TUMOR
+from components.groups import group_weights
 
 COLDEST, HOTTEST = 0.05, 20.0
 _DOUBT = np.finfo(np.float64).eps  # the least; a probability of exactly 1 has no logit
@@ -25,8 +26,7 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) 
     Returns:
         The temperature, 0.05 to 20; above 1 where the scores are too sure.
     """
-    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    weights = 1 / np.sqrt(sizes[group_of])
+    weights = group_weights(groups)
     tumor = labels == TUMOR
     share = np.where(tumor, *_drawn_in(weights[tumor].sum(), weights[~tumor].sum()))
     logits = _logits(scores)

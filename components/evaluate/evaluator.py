@@ -94,9 +94,8 @@ def evaluate(
         model, track(batches, -(-images // BATCH), f"batches of {BATCH} images predicted"), images
     )
     train, validation = split.part("train"), split.part("validation")
-    temperature = fit_temperature(
-        dataset.labels[validation], uncalibrated[validation], dataset.groups[validation]
-    )
+    labels, groups = dataset.labels[validation], dataset.groups[validation]
+    temperature = fit_temperature(labels, uncalibrated[validation], groups)
     scores = calibrate(uncalibrated, temperature)
     apply_temperature(model, temperature)
     print("fitting the metadata floor on the training part", flush=True)
@@ -104,9 +103,7 @@ def evaluate(
     print("finding each image's nearest neighbour in the training part", flush=True)
     neighbour = floors.nearest_neighbour_scores(dataset, train, everything)
     predictors = [
-        Predictor(
-            s, choose_threshold(dataset.labels[validation], s[validation], target_sensitivity)
-        )
+        Predictor(s, choose_threshold(labels, s[validation], groups, target_sensitivity))
         for s in (scores, metadata, neighbour)
     ]
 

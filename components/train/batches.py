@@ -34,21 +34,6 @@ def training_batches(
     return _batches(dataset, indices[order], weights[order])
 
 
-def group_weights(groups: np.ndarray, power: float) -> np.ndarray:
-    """Returns what images count for, so that many near-duplicates do not outweigh the rest.
-
-    Args:
-        groups: Duplicate group of each image, int [n].
-        power: An image counts 1 / (size of its group) to this power; 0 all alike.
-
-    Returns:
-        float32 [n], 1 in the mean.
-    """
-    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    weights = 1 / sizes[group_of] ** power
-    return (weights / weights.mean()).astype(np.float32)
-
-
 def validation_batches(dataset: ImageDataset, indices: np.ndarray) -> tf.data.Dataset:
     """Returns the same as `training_batches`, in the given order, all images counting alike."""
     return _batches(dataset, indices, np.ones(len(indices), np.float32))

@@ -15,15 +15,11 @@ import tensorflow as tf
 
 from components.dataset import ImageDataset, Split
 from components.fold import fold_batch_norm
+from components.groups import group_weights
 from components.hyperparameters import Hyperparameters
 from components.model import build
 from components.train.augment import with_augmentation
-from components.train.batches import (
-    BATCH_SIZE,
-    group_weights,
-    training_batches,
-    validation_batches,
-)
+from components.train.batches import BATCH_SIZE, training_batches, validation_batches
 from components.train.hardware import precision
 from components.train.recipe import Recipe, recipe_of
 
@@ -40,9 +36,10 @@ class Epoch:
 
     Attributes:
         epoch: From 1.
-        loss: Binary cross-entropy on the training part.
+        loss: What was trained on, on the training part: binary cross-entropy, of smoothed labels
+            where the recipe smooths them.
         accuracy: On the training part, while it trained.
-        val_loss: On the validation part.
+        val_loss: The same on the validation part.
         val_accuracy: On the validation part, at a threshold of 0.5.
         seconds: Wall time.
     """
@@ -117,6 +114,7 @@ def fit(
     recipe = recipe or recipe_of(values.architecture)
     train, validation = split.part("train"), split.part("validation")
     weights = group_weights(dataset.groups[train], recipe.group_power)
+    weights = (weights / weights.mean()).astype(np.float32)
     keras.utils.set_random_seed(seed)
     policy = precision(recipe.bfloat16_on_cpu)
     if not tf.config.list_physical_devices("GPU"):

@@ -68,7 +68,7 @@ def test_what_it_says_is_of_the_held_out_images(
     assert result.temperature == pytest.approx(temperature, rel=1e-3)
     calibrated = calibrate(scores, result.temperature)
     np.testing.assert_allclose(result.model.scores, calibrated[held_out], atol=1e-4)
-    threshold = choose_threshold(labels, calibrated[validation])
+    threshold = choose_threshold(labels, calibrated[validation], dataset.groups[validation])
     assert result.model.threshold == pytest.approx(threshold, abs=1e-4)
     called = np.array(result.model.scores) >= result.model.threshold
     truth = dataset.labels[held_out] == TUMOR

@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluate.threshold import choose_threshold, threshold_rule
+from components.evaluate import threshold
+from components.evaluate.threshold import threshold_rule
+
+
+def choose_threshold(labels, scores, target=0.0):
+    """Chooses among images that stand alone."""
+    return threshold.choose_threshold(labels, scores, np.arange(len(labels)), target)
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
@@ -12,14 +18,14 @@ def test_no_threshold_has_a_greater_youden_j(cases):
     labels = np.array([0, 1, *(label for label, _ in cases)])
     scores = np.array([0.6, 0.4, *(score for _, score in cases)])
 
-    def youden(threshold):
-        called = scores >= threshold
+    def youden(cut):
+        called = scores >= cut
         return np.mean(called[labels == 0]) - np.mean(called[labels == 1])
 
     chosen = choose_threshold(labels, scores)
     assert 0 <= chosen <= 1
     every = [0.0, *scores, *np.nextafter(scores, 2)]
-    assert youden(chosen) >= max(youden(threshold) for threshold in every) - 1e-12
+    assert youden(chosen) >= max(youden(cut) for cut in every) - 1e-12
 
 
 def test_lies_halfway_between_neighbours():
@@ -74,3 +80,18 @@ def test_a_target_is_met_exactly_where_it_can_be():
 def test_the_rule_says_what_was_asked_for():
     assert "Youden" in threshold_rule()
     assert "at least 97.5% of the tumours" in threshold_rule(0.975)
+    assert all("1 / sqrt(near-duplicates)" in threshold_rule(target) for target in (0, 0.9))
+
+
+def test_a_large_group_weighs_as_the_root_of_its_size():
+    # One group of nine tumours at 0.4 against four lone healthy images at 0.45 and six at 0.1,
+    # beside ten lone tumours at 0.9: alike, the nine would decide.
+    labels = np.repeat([0, 1, 1, 0], [9, 4, 6, 10])
+    scores = np.repeat([0.4, 0.45, 0.1, 0.9], [9, 4, 6, 10])
+    alone = np.arange(len(labels))
+    grouped = np.where(alone < 9, 0, alone)
+    assert threshold.choose_threshold(labels, scores, alone) == pytest.approx(0.25)
+    assert threshold.choose_threshold(labels, scores, grouped) == pytest.approx(0.675)
+    # They are 9 of 19 tumours, but 3 of 13 by weight.
+    assert threshold.choose_threshold(labels, scores, alone, 0.75) == pytest.approx(0.25)
+    assert threshold.choose_threshold(labels, scores, grouped, 0.75) == pytest.approx(0.675)

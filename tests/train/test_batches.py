@@ -5,7 +5,6 @@ import tensorflow as tf
 from components.dataset import ImageDataset, Split
 from components.train.batches import (
     BATCH_SIZE,
-    group_weights,
     training_batches,
     validation_batches,
 )
@@ -75,14 +74,3 @@ def test_weights_stand_with_their_images(dataset: ImageDataset, train: np.ndarra
     for pixels, _, counted in training_batches(dataset, train, weights, seed=3, epoch=0):
         positions = [train.tolist().index(i) for i in _order(dataset, pixels.numpy())]
         assert counted.numpy().tolist() == positions
-
-
-def test_near_duplicates_share_a_weight() -> None:
-    groups = np.array([7, 7, 7, 7, 2, 9, 9])
-    np.testing.assert_allclose(group_weights(groups, 0.0), 1)
-    weights = group_weights(groups, 0.5)
-    assert weights.dtype == np.float32
-    assert weights.mean() == pytest.approx(1)
-    np.testing.assert_allclose(weights / weights[4], [0.5] * 4 + [1] + [2**-0.5] * 2, rtol=1e-6)
-    whole = group_weights(groups, 1.0)
-    assert whole[:4].sum() == pytest.approx(whole[4])

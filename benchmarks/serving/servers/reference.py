@@ -10,6 +10,7 @@ beside the label so that answers can be compared.
 import io
 import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -29,6 +30,11 @@ def load(folder: str) -> keras.Model:
     loaded = tf.saved_model.load(folder)
     variables = loaded.signatures["serving_default"].variables
     stored = _by_role((variable.name, variable) for variable in variables)
+    if len(stored["conv", "kernel"]) != 2 or len(stored["dense", "kernel"]) != 2:
+        sys.exit(
+            f"{folder}: not the reference CNN, which this server serves; "
+            "make one with brain-tumor run --architectures reference"
+        )
     model = reference_cnn(dense=stored["dense", "kernel"][0].shape[1])
     for role, weights in _by_role((weight.path, weight) for weight in model.weights).items():
         for weight, variable in zip(weights, stored[role], strict=True):
