@@ -58,6 +58,7 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
         augmentation=functools.partial(StrongAugmentation, any_angle=1.0)
     ),
     "constant rate": lambda: _without(warm_up=0),
+    "no clipping": lambda: _without(clip_norm=0.0),
     "no weight decay": lambda: _without(weight_decay=0.0),
     "no label smoothing": lambda: _without(label_smoothing=0.0),
     "images count alike": lambda: _without(group_power=0.0),

@@ -1,6 +1,9 @@
 """This predictor beside the reference implementation's service and the peers that PyPI has.
 
-    python -m benchmarks.serving --model runs/demo/registry/brain-tumor/1 --output runs/serving
+    python -m benchmarks.serving --model runs/reference/registry/brain-tumor/1 --output runs/serving
+
+The model is the reference's CNN, as `brain-tumor run --architectures reference` makes it: its own
+service can serve no other.
 
 Every server runs alone, in processes of its own, on the same cores as the load generator, in turn:
 A B C A B C. All serve the same SavedModel, and all but the reference and this predictor run the

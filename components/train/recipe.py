@@ -20,6 +20,8 @@ class Recipe:
         space: Values to search among, by hyperparameter. A grid varies the last one fastest, so
             that a short one tries every learning rate.
         weight_decay: Of AdamW, each step in shares of the learning rate; 0 trains with Adam.
+        clip_norm: Greatest length of the gradient of all weights together; 0 sets none. One odd
+            batch can else undo epochs.
         warm_up: Epochs in which the learning rate rises; it then falls along a cosine. 0 keeps it
             as it is.
         label_smoothing: How far labels are drawn to 0.5, 0..1.
@@ -33,6 +35,7 @@ class Recipe:
     augmentation: Callable[[int], keras.layers.Layer]
     space: Mapping[str, Sequence[Any]]
     weight_decay: float = 0.0
+    clip_norm: float = 0.0
     warm_up: int = 0
     label_smoothing: float = 0.0
     group_power: float = 0.0
@@ -50,9 +53,12 @@ class Recipe:
             steps: Batches an epoch.
         """
         rate = self._learning_rate(values.learning_rate, epochs, steps)
+        clip = self.clip_norm or None
         if not self.weight_decay:
-            return FusedAdam(rate)
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=self.weight_decay)
+            return FusedAdam(rate, global_clipnorm=clip)
+        optimizer = keras.optimizers.AdamW(
+            rate, weight_decay=self.weight_decay, global_clipnorm=clip
+        )
         # Biases and the scales of normalization are no reason for a large network.
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         return optimizer
@@ -86,6 +92,7 @@ FOR_UNSEEN = Recipe(
     # Augmentation stays on: it does its work in more epochs than a trial has.
     space={"dropout": [0.1, 0.2, 0.3, 0.4], "learning_rate": [0.004, 0.002, 0.001]},
     weight_decay=0.005,
+    clip_norm=1.0,
     warm_up=2,
     label_smoothing=0.05,
     group_power=0.5,

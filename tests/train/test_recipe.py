@@ -47,6 +47,8 @@ def test_decay_and_schedule_are_two_things() -> None:
     plain = replace(FOR_UNSEEN, weight_decay=0.0).optimizer(values, 10, 7)
     assert type(plain) is FusedAdam
     assert isinstance(plain._learning_rate, keras.optimizers.schedules.CosineDecay)
+    assert constant.global_clipnorm == plain.global_clipnorm == FOR_UNSEEN.clip_norm > 0
+    assert AS_PUBLISHED.optimizer(REFERENCE, 10, 7).global_clipnorm is None
 
 
 @pytest.mark.parametrize("name", get_args(Architecture))
