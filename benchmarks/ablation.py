@@ -18,7 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
+from keras import layers
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +33,7 @@ from components.hyperparameters import REFERENCE, Hyperparameters
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import MEASURES, Predictor, bootstrap, point_estimate
+from components.model import ARCHITECTURES, build
 from components.split.splitter import make_folds
 from components.train.augment import StrongAugmentation
 from components.train.fit import fit
@@ -50,6 +53,18 @@ def _without(**changed: Any) -> Variant:
     return Variant(Hyperparameters(), replace(FOR_UNSEEN, **changed))
 
 
+def _one_sided(values: Hyperparameters) -> keras.Model:
+    """Builds the compact network without its look at the mirror image."""
+    whole = build(replace(values, architecture="compact"))
+    maps = [layer for layer in whole.layers if isinstance(layer, layers.ReLU)][-1].output
+    pooled = [layers.GlobalAveragePooling2D()(maps), layers.GlobalMaxPooling2D()(maps)]
+    features = layers.Dropout(values.dropout)(layers.Concatenate()(pooled))
+    answer = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability_healthy")
+    return keras.Model(whole.inputs, answer(features), name="one-sided")
+
+
+ARCHITECTURES["one-sided"] = _one_sided
+
 VARIANTS: dict[str, Callable[[], Variant]] = {
     "as it is": _without,
     "no augmentation": lambda: Variant(Hyperparameters(augmentation=False), FOR_UNSEEN),
@@ -57,13 +72,16 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     "rotation by any angle": lambda: _without(
         augmentation=functools.partial(StrongAugmentation, any_angle=1.0)
     ),
+    "no look at the mirror image": lambda: Variant(Hyperparameters("one-sided"), FOR_UNSEEN),
     "constant rate": lambda: _without(warm_up=0),
     "no clipping": lambda: _without(clip_norm=0.0),
     "no weight decay": lambda: _without(weight_decay=0.0),
     "no label smoothing": lambda: _without(label_smoothing=0.0),
     "images count alike": lambda: _without(group_power=0.0),
+    "groups count alike": lambda: _without(group_power=1.0),
     "best epoch, no average": lambda: _without(averaged_epochs=0.0),
     "no dropout": lambda: Variant(Hyperparameters(dropout=0.0), FOR_UNSEEN),
+    "dropout 0.4": lambda: Variant(Hyperparameters(dropout=0.4), FOR_UNSEEN),
     "reference network": lambda: Variant(
         replace(REFERENCE, learning_rate=0.001, augmentation=True), FOR_UNSEEN
     ),
@@ -126,6 +144,7 @@ def main() -> None:
     parser.add_argument("--source", default="sample://?images=400", help="as for brain-tumor run")
     parser.add_argument("--epochs", type=int, default=2, help="of each training (2)")
     parser.add_argument("--folds", default="1", help="which of five, with commas between (1)")
+    parser.add_argument("--validation-share", type=float, default=0.2, help="of the rest (0.2)")
     parser.add_argument("--rows", type=int, default=len(VARIANTS), help="only the first rows")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--state", type=Path, help="folder that outlives a killed run")
@@ -136,7 +155,7 @@ def main() -> None:
         with open_source(options.source) as opened:
             ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))
         dataset = ImageDataset(Path(scratch, "dataset"))
-        every = make_folds(dataset, 5, seed=options.seed)
+        every = make_folds(dataset, 5, options.validation_share, options.seed)
         splits = [every[int(fold) - 1] for fold in options.folds.split(",")]
         courses: list[list[Course]] = []
         for name in names:
