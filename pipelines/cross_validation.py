@@ -48,7 +48,7 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
         dropout: float = 0.2,
         dense: int = 128,
         augmentation: bool = True,
-        epochs: int = 60,
+        epochs: int = 40,
         patience: int = 0,
         ensemble: int = 1,
         mirror: bool = False,

@@ -56,7 +56,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         max_trials: int = 8,
         tune_epochs: int = 8,
         executions_per_trial: int = 1,
-        epochs: int = 60,
+        epochs: int = 40,
         patience: int = 0,
         ensemble: int = 1,
         mirror: bool = False,
