@@ -83,7 +83,7 @@ Which = Annotated[Pipeline, typer.Option(help="Which pipeline.")]
 def main() -> None:
     """Entry point: a `UserError` becomes one line on standard error and exit status 2."""
     try:
-        app()
+        app(prog_name="brain-tumor")  # also for `python -m pipelines.cli`
     except UserError as error:
         errors.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
