@@ -81,15 +81,13 @@ def cross_validate(
     train_part, validation = split.part("train"), split.part("validation")
     wanted = np.concatenate([validation, split.part("held_out")])
     validates = np.arange(len(wanted)) < len(validation)
-    labels = dataset.labels[validation]
+    labels, groups = dataset.labels[validation], dataset.groups[validation]
     uncalibrated = predict_rows(fitted.model, dataset, wanted)
-    temperature = fit_temperature(labels, uncalibrated[validates], dataset.groups[validation])
+    temperature = fit_temperature(labels, uncalibrated[validates], groups)
 
     def answers(scores: np.ndarray) -> Answers:
         return Answers(
-            threshold=choose_threshold(
-                labels, scores[validates], dataset.groups[validation], target_sensitivity
-            ),
+            threshold=choose_threshold(labels, scores[validates], groups, target_sensitivity),
             scores=tuple(scores[~validates].tolist()),
         )
 

@@ -30,7 +30,7 @@ def load(folder: str) -> keras.Model:
     loaded = tf.saved_model.load(folder)
     variables = loaded.signatures["serving_default"].variables
     stored = _by_role((variable.name, variable) for variable in variables)
-    if len(stored["conv", "kernel"]) != 2 or len(stored["dense", "kernel"]) != 2:
+    if any(len(stored.get((layer, "kernel"), [])) != 2 for layer in ("conv", "dense")):
         sys.exit(
             f"{folder}: not the reference CNN, which this server serves; "
             "make one with brain-tumor run --architectures reference"
