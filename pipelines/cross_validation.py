@@ -48,7 +48,7 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
         dropout: float = 0.2,
         dense: int = 128,
         augmentation: bool = True,
-        epochs: int = 40,
+        epochs: int = 30,
         patience: int = 0,
         ensemble: int = 1,
         mirror: bool = False,
@@ -78,9 +78,9 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
             dropout: Share of units dropped, 0 to 1.
             dense: Units of the first dense layer. compact has none.
             augmentation: Vary the training images.
-            epochs: Most epochs of each fold.
+            epochs: Most epochs of each fold, and of each teacher's where the network has some.
             patience: Stop after so many epochs without a better one. 0 trains them all.
-            ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training and in serving.
+            ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training (its teachers are shared) and in serving.
             mirror: Average each answer with that to the mirror image, at twice the time in serving.
             target_sensitivity: Share of validation's tumours that the threshold has to find, 0 to 1. 0 weighs sensitivity and specificity alike.
             bootstrap_samples: Resamples of the duplicate groups behind each interval.

@@ -56,7 +56,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         max_trials: int = 8,
         tune_epochs: int = 8,
         executions_per_trial: int = 1,
-        epochs: int = 40,
+        epochs: int = 30,
         patience: int = 0,
         ensemble: int = 1,
         mirror: bool = False,
@@ -102,9 +102,9 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             max_trials: Trials of the search. hyperband decides that itself.
             tune_epochs: Epochs of each trial. For hyperband, of the longest.
             executions_per_trial: Trainings of each trial, with different seeds. Their mean counts.
-            epochs: Most epochs of the final training.
+            epochs: Most epochs of the final training, and of each teacher's where the network has some.
             patience: Stop after so many epochs without a better one. 0 trains them all.
-            ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training and in serving.
+            ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training (its teachers are shared) and in serving.
             mirror: Average each answer with that to the mirror image, at twice the time in serving.
             bootstrap_samples: Resamples of the duplicate groups behind each interval.
             target_sensitivity: Share of the validation part's tumours that the threshold has to find, 0 to 1. 0 for the best sum of sensitivity and specificity.

@@ -14,6 +14,7 @@ from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters
 from components.metrics import require_both_classes
+from components.train.recipe import recipe_of
 from components.train.trainer import train
 
 
@@ -98,6 +99,7 @@ def cross_validate(
         settings={
             "architecture": fitted.model.name,
             **asdict(values),
+            "teachers": recipe_of(values.architecture).teachers,
             "ensemble": ensemble,
             "mirror": mirror,
             "epochs": epochs,

@@ -29,6 +29,8 @@ class Recipe:
             alike.
         averaged_epochs: Share of the epochs, the last ones, whose weights are averaged; 0 keeps
             the epoch that validated best.
+        teachers: Networks that are trained first, in the same way from other seeds, and whose
+            answers the final network learns beside the labels; a search does without.
         bfloat16_on_cpu: Whether CPUs that have bfloat16 train this kind of network faster in it.
     """
 
@@ -40,6 +42,7 @@ class Recipe:
     label_smoothing: float = 0.0
     group_power: float = 0.0
     averaged_epochs: float = 0.0
+    teachers: int = 0
     bfloat16_on_cpu: bool = True
 
     def optimizer(
@@ -97,6 +100,7 @@ FOR_UNSEEN = Recipe(
     label_smoothing=0.05,
     group_power=0.5,
     averaged_epochs=0.15,
+    teachers=2,
     bfloat16_on_cpu=False,
 )
 

@@ -19,8 +19,9 @@ from components.errors import UserError
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters
 from components.report import plot, write_report
-from components.train.fit import DivergedError, Epoch, Fit, fit, forget
+from components.train.fit import DivergedError, Epoch, Fit, fit, fit_teachers, forget
 from components.train.hardware import device_name
+from components.train.recipe import recipe_of
 
 MODEL = "model.keras"
 HISTORY = "history.csv"
@@ -39,6 +40,7 @@ class TrainingRecord(BaseModel):
     dropout: float
     dense: int
     augmentation: bool
+    teachers: int = 0
     ensemble: int = 1
     mirror: bool = False
     epochs: int
@@ -91,10 +93,13 @@ def train(
     """
     work = Path(state) / _fingerprint(dataset, split, values, epochs, patience, seed)
     try:
-        fits = [
-            fit(dataset, split, values, epochs, patience, seed + number, work / f"{number}")
-            for number in range(ensemble)
-        ]
+        teachers = fit_teachers(dataset, split, values, epochs, patience, seed, work)
+        fits = []
+        for number in range(ensemble):
+            if teachers or ensemble > 1:
+                print(f"network {number + 1} of {ensemble}", flush=True)
+            how = (dataset, split, values, epochs, patience, seed + number, work / f"{number}")
+            fits.append(fit(*how, teachers=teachers))
     except DivergedError as error:
         raise UserError(f"{error}; give a smaller learning rate") from error
     fitted = replace(fits[0], model=averaged([each.model for each in fits], mirror))
@@ -137,6 +142,7 @@ def training_record(
         dropout=values.dropout,
         dense=values.dense,
         augmentation=values.augmentation,
+        teachers=recipe_of(values.architecture).teachers,
         ensemble=ensemble,
         mirror=mirror,
         epochs=len(fitted.history),

@@ -18,7 +18,7 @@ from components.errors import UserError
 from components.hyperparameters import REFERENCE, Hyperparameters
 from components.model import REFERENCE_PARAMETERS
 from components.train.component import train as train_component
-from components.train.fit import Epoch
+from components.train.fit import Epoch, _Progress
 from components.train.trainer import TrainingRecord, draw_curves, history_csv, train
 
 VALUES = Hyperparameters("reference", 0.01, 0.2, 64, augmentation=False)
@@ -115,6 +115,37 @@ def test_other_work_is_not_resumed(
     fitted = run(**changed)
     assert "resumed" not in capsys.readouterr().out
     assert len(fitted.history) <= changed.get("epochs", 3)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_run_killed_among_its_teachers_goes_on_there(
+    tmp_path: Path, run: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    values = Hyperparameters("compact", 0.01, 0.2)
+    unbroken = run(values=values)
+    assert "teacher 2 of 2" in capsys.readouterr().out
+    record = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert record["teachers"] == 2
+    assert "2 teachers were trained before it" in (tmp_path / "report.html").read_text()
+
+    add, added = _Progress.add, []
+
+    def dying(self: _Progress, epoch: Epoch) -> None:
+        add(self, epoch)
+        added.append(epoch)
+        if len(added) == 4:  # the first of the second teacher
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Progress, "add", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(values=values)
+    capsys.readouterr()
+    resumed = run(values=values)
+    out = capsys.readouterr().out
+    assert "resumed after epoch 3" in out
+    assert "resumed after epoch 1" in out
+    pairs = zip(unbroken.model.get_weights(), resumed.model.get_weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
 
 
 @pytest.mark.parametrize(
