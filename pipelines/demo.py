@@ -19,7 +19,7 @@ PARAMETERS = {
     "max_trials": 2,
     "tune_epochs": 6,
     "seed": 15,
-    "epochs": 20,
+    "epochs": 12,
     "min_accuracy": 0.7,
     "min_sensitivity": 0.7,
     "min_specificity": 0.6,
