@@ -82,7 +82,7 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
             patience: Stop after so many epochs without a better one. 0 trains them all.
             ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training (its teachers are shared) and in serving.
             mirror: Average each answer with that to the mirror image, at twice the time in serving.
-            target_sensitivity: Share of validation's tumours that the threshold has to find, 0 to 1. 0 weighs sensitivity and specificity alike.
+            target_sensitivity: Share of validation's tumours that the threshold has to find, 0 to 1. 0 for the nearest to 0.5 that validation does not speak against.
             bootstrap_samples: Resamples of the duplicate groups behind each interval.
             state_root: Folder that outlives a killed step, which then goes on where it was. Empty starts it again.
             seed: Of everything random.

@@ -107,7 +107,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training (its teachers are shared) and in serving.
             mirror: Average each answer with that to the mirror image, at twice the time in serving.
             bootstrap_samples: Resamples of the duplicate groups behind each interval.
-            target_sensitivity: Share of the validation part's tumours that the threshold has to find, 0 to 1. 0 for the best sum of sensitivity and specificity.
+            target_sensitivity: Share of the validation part's tumours that the threshold has to find, 0 to 1. 0 for the nearest to 0.5 that validation does not speak against.
             min_accuracy: Least held-out accuracy of a registered model, 0 to 1.
             min_sensitivity: Least held-out sensitivity of a registered model, 0 to 1.
             min_specificity: Least held-out specificity of a registered model, 0 to 1.

@@ -48,7 +48,7 @@ def cross_validate(
         mirror: Whether answers are averaged with those to the mirror image.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
-        target_sensitivity: Share of validation's tumours to find; 0 weighs both classes alike.
+        target_sensitivity: Share of validation's tumours to find; 0 for a threshold near 0.5.
         seed: Of everything random.
         state_root: Folder that outlives a killed step; empty for none.
     """

@@ -47,7 +47,7 @@ def cross_validate(
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never stops early.
         target_sensitivity: Share of validation's tumours that each threshold has to find, 0..1; 0
-            weighs sensitivity and specificity alike.
+            for the nearest to 0.5 that validation does not speak against.
         seed: Of everything random; each fold has the same.
         model_folder: Takes what the train step writes.
         report: HTML file with the curves.

@@ -5,6 +5,8 @@ import numpy as np
 from components.dataset import TUMOR
 from components.groups import group_weights
 
+# The greatest J of a few hundred images lies anywhere by chance.
+STANDARD_ERRORS = 2.0
 _ROUNDING = 1e-9  # of sums of weights; 1 - 0.9 is a little less than 0.1 in binary
 
 
@@ -17,9 +19,9 @@ def threshold_rule(target_sensitivity: float = 0.0) -> str:
             "1 / sqrt(near-duplicates)"
         )
     return (
-        "greatest sensitivity + specificity - 1 (Youden's J) on validation, halfway between "
-        "neighbouring scores; of equals the one nearest to 0.5; an image counts "
-        "1 / sqrt(near-duplicates)"
+        f"the nearest to 0.5 within {STANDARD_ERRORS:g} standard errors of the greatest "
+        "sensitivity + specificity - 1 (Youden's J) on validation, halfway between neighbouring "
+        "scores; an image counts 1 / sqrt(near-duplicates)"
     )
 
 
@@ -36,12 +38,15 @@ def choose_threshold(
     weighs as much as the square root of its size, as where the temperature is fitted: else the
     few largest groups would choose.
 
+    Without a target it is 0.5, where a calibrated probability changes sides, unless validation says
+    otherwise by more than chance: the nearest to 0.5 within two standard errors of the greatest
+    Youden's J.
+
     Args:
         labels: int [n], 0 Brain Tumor, 1 Healthy; both present. Of the validation part.
         scores: P(Brain Tumor), float [n] within 0..1.
         groups: Duplicate group of each image, int [n].
-        target_sensitivity: Share of the tumours that has to be found, 0..1; 0 weighs sensitivity
-            and specificity alike.
+        target_sensitivity: Share of the tumours that has to be found, 0..1; 0 for none.
 
     Returns:
         A number within 0..1; Brain Tumor is said where the score reaches it.
@@ -56,9 +61,15 @@ def choose_threshold(
     if target_sensitivity:
         may_miss = 1 - target_sensitivity + _ROUNDING
         return float(thresholds[missed <= may_miss].max(initial=0.0))
-    youden = _share_below(thresholds, scores[~tumor], weights[~tumor]) - missed
-    best = thresholds[youden >= youden.max() - _ROUNDING]
-    return float(best[np.argmin(np.abs(best - 0.5))])
+    rejected = _share_below(thresholds, scores[~tumor], weights[~tumor])
+    youden = rejected - missed
+    best = int(np.argmax(youden))
+    error = np.hypot(
+        _standard_error(missed[best], weights[tumor]),
+        _standard_error(rejected[best], weights[~tumor]),
+    )
+    as_good = thresholds[youden >= youden[best] - STANDARD_ERRORS * error - _ROUNDING]
+    return float(as_good[np.argmin(np.abs(as_good - 0.5))])
 
 
 def _share_below(thresholds: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -66,3 +77,9 @@ def _share_below(thresholds: np.ndarray, scores: np.ndarray, weights: np.ndarray
     order = np.argsort(scores)
     below = np.concatenate([[0.0], np.cumsum(weights[order])])
     return below[np.searchsorted(scores[order], thresholds)] / below[-1]
+
+
+def _standard_error(share: float, weights: np.ndarray) -> float:
+    """Returns the standard error of a weighted share; unequal weights tell less."""
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    return float(np.sqrt(share * (1 - share) / effective))

@@ -14,18 +14,36 @@ def choose_threshold(labels, scores, target=0.0):
 
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), max_size=30))
-def test_no_threshold_has_a_greater_youden_j(cases):
+def test_none_is_better_by_more_than_two_standard_errors(cases):
     labels = np.array([0, 1, *(label for label, _ in cases)])
     scores = np.array([0.6, 0.4, *(score for _, score in cases)])
 
-    def youden(cut):
+    def shares(cut):
         called = scores >= cut
-        return np.mean(called[labels == 0]) - np.mean(called[labels == 1])
+        return np.array([np.mean(called[labels == 0]), np.mean(~called[labels == 1])])
+
+    def error(cut):
+        return np.sqrt(np.sum(shares(cut) * (1 - shares(cut)) / np.bincount(labels)))
 
     chosen = choose_threshold(labels, scores)
     assert 0 <= chosen <= 1
-    every = [0.0, *scores, *np.nextafter(scores, 2)]
-    assert youden(chosen) >= max(youden(cut) for cut in every) - 1e-12
+    cuts = [0.0, 0.5, *scores, *np.nextafter(scores, 2)]
+    greatest = max(shares(cut).sum() for cut in cuts)
+    best = [cut for cut in cuts if shares(cut).sum() >= greatest - 1e-12]
+    assert shares(chosen).sum() >= greatest - 2 * max(map(error, best)) - 1e-9
+
+
+def test_moves_from_one_half_only_where_chance_does_not_explain_it():
+    # Between 0.6 and 0.9 nothing is missed and nothing called wrongly; below 0.6 a tenth is.
+    labels = np.repeat([0, 0, 1, 1], [18, 2, 18, 2])
+    scores = np.repeat([0.9, 0.2, 0.1, 0.6], [18, 2, 18, 2])
+    assert choose_threshold(labels, scores) == pytest.approx(0.4)
+    assert choose_threshold(np.tile(labels, 20), np.tile(scores, 20)) == pytest.approx(0.75)
+
+
+def test_a_model_off_its_centre_moves_the_threshold():
+    labels, scores = np.repeat([0, 1], 20), np.repeat([0.9, 0.6], 20)
+    assert choose_threshold(labels, scores) == pytest.approx(0.75)
 
 
 def test_lies_halfway_between_neighbours():
@@ -35,9 +53,9 @@ def test_lies_halfway_between_neighbours():
 
 
 def test_of_equals_takes_the_one_nearest_to_one_half():
-    # Tumour 0.9; healthy 0.1; a tumour below a healthy one makes two equally good cuts.
+    # A tumour below a healthy image: as good as any above 0.3, but 0.7 and 0.3 are as far.
     labels, scores = np.array([0, 1, 0, 1]), np.array([0.9, 0.7, 0.3, 0.1])
-    assert choose_threshold(labels, scores) in (pytest.approx(0.2), pytest.approx(0.8))
+    assert choose_threshold(labels, scores) == pytest.approx(0.5)
     labels, scores = np.array([0, 1, 0, 1]), np.array([0.95, 0.9, 0.4, 0.3])
     assert choose_threshold(labels, scores) == pytest.approx(0.35)
 
@@ -84,14 +102,15 @@ def test_the_rule_says_what_was_asked_for():
 
 
 def test_a_large_group_weighs_as_the_root_of_its_size():
-    # One group of nine tumours at 0.4 against four lone healthy images at 0.45 and six at 0.1,
-    # beside ten lone tumours at 0.9: alike, the nine would decide.
+    # One group of nine tumours at 0.4 beside ten that stand alone at 0.9: they are 9 of 19 tumours,
+    # but 3 of 13 by weight.
     labels = np.repeat([0, 1, 1, 0], [9, 4, 6, 10])
     scores = np.repeat([0.4, 0.45, 0.1, 0.9], [9, 4, 6, 10])
     alone = np.arange(len(labels))
     grouped = np.where(alone < 9, 0, alone)
-    assert threshold.choose_threshold(labels, scores, alone) == pytest.approx(0.25)
-    assert threshold.choose_threshold(labels, scores, grouped) == pytest.approx(0.675)
-    # They are 9 of 19 tumours, but 3 of 13 by weight.
     assert threshold.choose_threshold(labels, scores, alone, 0.75) == pytest.approx(0.25)
     assert threshold.choose_threshold(labels, scores, grouped, 0.75) == pytest.approx(0.675)
+    # Without a target nine of 19 are reason enough to leave 0.5, three of 13 are none.
+    scores = np.repeat([0.4, 0.45, 0.1, 0.9], [9, 1, 9, 10])
+    assert threshold.choose_threshold(labels, scores, alone) == pytest.approx(0.25)
+    assert threshold.choose_threshold(labels, scores, grouped) == pytest.approx(0.675)
