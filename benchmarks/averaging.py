@@ -1,0 +1,127 @@
+"""What averaging brings on images it has not seen, and what it costs in latency.
+
+    python -m benchmarks.averaging --source ZIP --epochs 30 --state FOLDER
+
+Networks of the default's kind are trained on one grouped fold from different seeds, of the same
+teachers, as `brain-tumor run --ensemble N` does. Then one alone, one with the mirror image, and the
+averages of several predict what is held out; temperature and threshold are chosen on validation.
+The gain in accuracy is beside the first row, with a 95% interval by duplicate group; milliseconds
+are of a call on the two cores at hand, the rows measured in turn. Trained networks stay in the
+state folder, so a killed run goes on.
+"""
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.ablation import Course, figures
+from benchmarks.inference import milliseconds
+from components.average import averaged
+from components.dataset import ImageDataset, Split
+from components.evaluate.predictor import predict_rows
+from components.hyperparameters import Hyperparameters
+from components.images import SHAPE
+from components.ingest.ingest import ingest
+from components.ingest.sources import open_source
+from components.metrics import MEASURES
+from components.split.splitter import make_folds
+from components.train.fit import fit, fit_teachers
+
+BATCHES = (1, 8)
+SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
+
+
+def trained(
+    dataset: ImageDataset, split: Split, epochs: int, seed: int, networks: int, state: Path
+) -> list[keras.Model]:
+    """Trains networks of the same teachers, or reads those that are on disk."""
+    state.mkdir(parents=True, exist_ok=True)
+    files = [state / f"{split.digest()[:12]}-{epochs}-{seed + n}.keras" for n in range(networks)]
+    if not all(file.exists() for file in files):
+        how = (dataset, split, Hyperparameters(), epochs, 0)
+        teachers = fit_teachers(*how, seed, state / "unfinished")
+        for number, file in enumerate(files):
+            print(f"network {number + 1} of {networks}", flush=True)
+            own_state = state / "unfinished" / f"{number}"
+            fit(*how, seed + number, own_state, teachers=teachers).model.save(file)
+    return [keras.models.load_model(file) for file in files]
+
+
+def latencies(models: list[keras.Model], size: int, rounds: int, seconds: float) -> np.ndarray:
+    """Returns the milliseconds that each model takes for a batch, the median of the rounds."""
+    signature = [tf.TensorSpec((None, *SHAPE), tf.uint8)]
+
+    def compiled(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+        return tf.function(lambda images: model(images, training=False), signature)
+
+    answers = [compiled(model) for model in models]
+    random = np.random.default_rng(0)
+    images = tf.constant(random.integers(0, 256, (size, *SHAPE), dtype=np.uint8))
+    for answer in answers:
+        answer(images)  # warm
+    taken = [[milliseconds(each, images, seconds) for each in answers] for _ in range(rounds)]
+    return np.median(taken, axis=0)
+
+
+def main() -> None:
+    """Trains what is not trained yet and prints a row for each way to average."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    parser.add_argument("--source", default="sample://?images=400", help="as for brain-tumor run")
+    parser.add_argument("--epochs", type=int, default=2, help="of each training (2)")
+    parser.add_argument("--fold", type=int, default=1, help="which of five (1)")
+    parser.add_argument("--validation-share", type=float, default=0.15, help="of the rest (0.15)")
+    parser.add_argument("--networks", type=int, default=3, help="most to average (3)")
+    parser.add_argument("--rounds", type=int, default=5, help="times each is timed (5)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one timing (1)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--state", type=Path, help="folder that outlives a killed run")
+    options = parser.parse_args()
+    with TemporaryDirectory() as scratch:
+        with open_source(options.source) as opened:
+            ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))
+        dataset = ImageDataset(Path(scratch, "dataset"))
+        split = make_folds(dataset, 5, options.validation_share, options.seed)[options.fold - 1]
+        state = options.state or Path(scratch, "state")
+        members = trained(dataset, split, options.epochs, options.seed, options.networks, state)
+        ways = {"one network": members[0], "with --mirror": averaged(members[:1], mirrored=True)}
+        for count in range(2, len(members) + 1):
+            ways[f"with --ensemble {count}"] = averaged(members[:count])
+        ways["with both"] = averaged(members, mirrored=True)
+        wanted = np.concatenate([split.part("validation"), split.part("held_out")])
+        courses = []
+        for model in ways.values():
+            scores = predict_rows(model, dataset, wanted)
+            cut = len(split.validation)
+            courses.append([Course(scores[:cut], scores[cut:], 0.0)])
+        values, samples = figures(dataset, [split], courses, options.seed)
+    models = list(ways.values())
+    timed = [latencies(models, size, options.rounds, options.seconds) for size in BATCHES]
+
+    table = Table(box=None, pad_edge=False)
+    latency = [f"ms a batch of {size}" for size in BATCHES]
+    for heading in ("", *SHOWN, "accuracy gained (95%)", *latency):
+        table.add_column(heading, justify="right" if heading else "left")
+    accuracy = MEASURES.index("accuracy")
+    for row, name in enumerate(ways):
+        gains = 100 * (samples[row, :, accuracy] - samples[0, :, accuracy])
+        low, high = np.percentile(gains, [2.5, 97.5])
+        gain = 100 * (values[row, accuracy] - values[0, accuracy])
+        table.add_row(
+            name,
+            *(f"{100 * values[row, MEASURES.index(measure)]:.1f}%" for measure in SHOWN),
+            f"{gain:+.1f} ({low:+.1f} to {high:+.1f})" if row else "",
+            *(f"{each[row]:.1f} (x{each[row] / each[0]:.2f})" for each in timed),
+        )
+    held_out = f"{len(split.held_out):,} held-out images of fold {options.fold} of 5"
+    print(f"\n{held_out}, {options.epochs} epochs each")
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
