@@ -8,6 +8,7 @@ from components.dataset import TUMOR
 from components.groups import group_weights
 
 COLDEST, HOTTEST = 0.05, 20.0
+PRIOR_DEVIATION = 0.5  # of the temperature's logarithm
 _DOUBT = np.finfo(np.float64).eps  # the least; a probability of exactly 1 has no logit
 
 
@@ -15,8 +16,9 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) 
     """Finds by which number to divide the logits.
 
     It is the one of least log loss. A group of near-duplicates weighs as much as the square root
-    of its size: less than so many images tell, more than one. As in Platt scaling the labels are
-    drawn in by as much as so many can be known, so that a few right answers make no certainty.
+    of its size: less than so many images tell, more than one. A normal prior on the temperature's
+    logarithm holds it near 1 while there is little to go by, so that a few right answers make no
+    certainty.
 
     Args:
         labels: int [n], 0 Brain Tumor, 1 Healthy. Of the validation part.
@@ -27,13 +29,11 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) 
         The temperature, 0.05 to 20; above 1 where the scores are too sure.
     """
     weights = group_weights(groups)
-    tumor = labels == TUMOR
-    share = np.where(tumor, *_drawn_in(weights[tumor].sum(), weights[~tumor].sum()))
-    logits = _logits(scores)
+    right = np.where(labels == TUMOR, 1.0, -1.0) * _logits(scores)
 
     def loss(log_temperature: float) -> float:
-        cooled = logits / np.exp(log_temperature)
-        return -float(weights @ (share * log_expit(cooled) + (1 - share) * log_expit(-cooled)))
+        unlikely = -float(weights @ log_expit(right / np.exp(log_temperature)))
+        return unlikely + (log_temperature / PRIOR_DEVIATION) ** 2 / 2
 
     found = minimize_scalar(loss, bounds=np.log([COLDEST, HOTTEST]), method="bounded")
     return float(np.exp(found.x))
@@ -54,8 +54,3 @@ def calibrate(scores: np.ndarray, temperature: float) -> np.ndarray:
 
 def _logits(scores: np.ndarray) -> np.ndarray:
     return logit(np.clip(np.asarray(scores, np.float64), _DOUBT, 1 - _DOUBT))
-
-
-def _drawn_in(tumors: float, healthy: float) -> tuple[float, float]:
-    """Returns P(Brain Tumor) of a tumour and of a healthy image, as so many can tell (Platt)."""
-    return (tumors + 1) / (tumors + 2), 1 / (healthy + 2)

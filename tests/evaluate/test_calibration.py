@@ -49,9 +49,16 @@ def test_a_few_right_answers_are_no_certainty():
     assert 0.7 < calibrate(scores, fit_apart(labels, scores)).max() < 0.95
 
 
-def test_a_predictor_worse_than_chance_is_made_as_unsure_as_can_be():
-    labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])
-    assert fit_apart(labels, scores) == pytest.approx(20, rel=0.01)
+def test_a_predictor_worse_than_chance_is_made_unsure():
+    labels, scores = np.repeat([0, 0, 1, 1], 100), np.repeat([0.1, 0.2, 0.8, 0.9], 100)
+    assert np.all(np.abs(calibrate(scores, fit_apart(labels, scores)) - 0.5) < 0.05)
+
+
+def test_where_there_is_little_to_go_by_the_temperature_stays_near_one():
+    labels, scores = drawn(3.0, images=2000)
+    few, more = (fit_apart(labels[:count], scores[:count]) for count in (4, 40))
+    assert 0.5 < few < 2
+    assert abs(np.log(few)) < abs(np.log(more)) < abs(np.log(fit_apart(labels, scores)))
 
 
 @settings(deadline=None, derandomize=True)
