@@ -2,8 +2,8 @@
 
     python -m benchmarks.ablation --source ZIP --epochs 30 --folds 1 --state FOLDER
 
-The first row is the default's network and recipe without teachers, which would more than double
-the time of every row; the next two add them. Each further row changes one thing of the first. All
+The first row is the default's network and recipe without a teacher, which would more than double
+the time of every row; the next two add some. Each further row changes one thing of the first. All
 train on the same grouped folds; temperature and threshold are chosen on validation, the figures are
 of the held-out images. The last column is the accuracy that the change costs or brings, with a 95%
 interval by duplicate group: both rows are measured on the same resamples. What is finished stays in
@@ -35,11 +35,11 @@ from components.hyperparameters import REFERENCE, Hyperparameters
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import MEASURES, Predictor, bootstrap, point_estimate
-from components.model import ARCHITECTURES, build
+from components.model import ARCHITECTURES, compact_cnn
 from components.split.splitter import make_folds
 from components.train.augment import StrongAugmentation
 from components.train.fit import fit, fit_teachers
-from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
+from components.train.recipe import AS_PUBLISHED, TAUGHT, Recipe
 
 SAMPLES = 1000
 
@@ -51,35 +51,60 @@ class Variant(NamedTuple):
     recipe: Recipe
 
 
-_ALONE = replace(FOR_UNSEEN, teachers=0)
+_ALONE = replace(TAUGHT, teachers=())
 
 
 def _with(**changed: Any) -> Variant:
     return Variant(Hyperparameters(), replace(_ALONE, **changed))
 
 
+def _network(name: str, build_network: Callable[[Hyperparameters], keras.Model]) -> Variant:
+    """Puts another network beside those of the project."""
+    ARCHITECTURES[name] = build_network
+    return Variant(Hyperparameters(name), _ALONE)
+
+
+def _random(values: Hyperparameters) -> keras.Model:
+    """Builds the compact network with random weights instead of ImageNet's."""
+    network = compact_cnn(values.dropout)
+    return keras.models.clone_model(network)  # which draws every weight anew
+
+
 def _one_sided(values: Hyperparameters) -> keras.Model:
     """Builds the compact network without its look at the mirror image."""
-    whole = build(replace(values, architecture="compact"))
-    maps = [layer for layer in whole.layers if isinstance(layer, layers.ReLU)][-1].output
+    whole = compact_cnn(values.dropout)
+    maps = next(layer.input[0] for layer in whole.layers if isinstance(layer, layers.Concatenate))
     pooled = [layers.GlobalAveragePooling2D()(maps), layers.GlobalMaxPooling2D()(maps)]
     features = layers.Dropout(values.dropout)(layers.Concatenate()(pooled))
-    answer = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability_healthy")
-    return keras.Model(whole.inputs, answer(features), name="one-sided")
+    answer = layers.Dense(1, "sigmoid", dtype="float32", kernel_initializer="zeros")
+    return keras.Model(whole.inputs, answer(features))
 
 
-ARCHITECTURES["one-sided"] = _one_sided
+def _frozen(values: Hyperparameters) -> keras.Model:
+    """Builds the compact network with its stem and first two blocks kept as they are."""
+    network = compact_cnn(values.dropout)
+    convolutions = [layer for layer in network.layers if isinstance(layer, layers.Conv2D)]
+    within = [layer for layer in network.layers if isinstance(layer, layers.DepthwiseConv2D)]
+    for layer in (*convolutions[:4], *within[:2]):
+        layer.trainable = False
+    return network
+
 
 VARIANTS: dict[str, Callable[[], Variant]] = {
-    "no teachers": _with,
-    "one teacher": lambda: _with(teachers=1),
-    "two teachers, the default": lambda: _with(teachers=2),
+    "no teacher": _with,
+    "taught by efficientnet, the default": lambda: _with(teachers=TAUGHT.teachers),
+    "taught by two of its own kind": lambda: _with(teachers=(Hyperparameters("compact"),) * 2),
+    "random weights": lambda: _network("random", _random),
+    "first blocks frozen": lambda: _network("frozen", _frozen),
+    "all eleven blocks": lambda: _network(
+        "all-blocks", lambda values: compact_cnn(values.dropout, range(11))
+    ),
     "no augmentation": lambda: Variant(Hyperparameters(augmentation=False), _ALONE),
     "the reference's augmentation": lambda: _with(augmentation=AS_PUBLISHED.augmentation),
     "rotation by any angle": lambda: _with(
         augmentation=functools.partial(StrongAugmentation, any_angle=1.0)
     ),
-    "no look at the mirror image": lambda: Variant(Hyperparameters("one-sided"), _ALONE),
+    "no look at the mirror image": lambda: _network("one-sided", _one_sided),
     "constant rate": lambda: _with(warm_up=0),
     "no clipping": lambda: _with(clip_norm=0.0),
     "no weight decay": lambda: _with(weight_decay=0.0),
@@ -88,7 +113,7 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     "groups count alike": lambda: _with(group_power=1.0),
     "best epoch, no average": lambda: _with(averaged_epochs=0.0),
     "no dropout": lambda: Variant(Hyperparameters(dropout=0.0), _ALONE),
-    "dropout 0.4": lambda: Variant(Hyperparameters(dropout=0.4), _ALONE),
+    "efficientnet": lambda: Variant(Hyperparameters("efficientnet"), _ALONE),
     "reference network": lambda: Variant(
         replace(REFERENCE, learning_rate=0.001, augmentation=True), _ALONE
     ),

@@ -2,9 +2,9 @@
 
     python -m benchmarks.inference
 
-The networks are untrained, which changes no operation, and folded as trained ones are. They answer
-in turn and in one process, as a compiled function does when served. Exits with status 1 where the
-compact network takes more than the share of the reference's time that was asked for.
+The networks are untrained, which changes no operation. They answer in turn and in one process, as a
+compiled function does when served. Exits with status 1 where the compact network takes more than
+the share of the reference's time that was asked for.
 """
 
 import argparse
@@ -18,7 +18,6 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from components.fold import fold_batch_norm
 from components.hyperparameters import REFERENCE, Hyperparameters
 from components.images import SHAPE
 from components.model import build
@@ -29,7 +28,7 @@ Answer = Callable[[tf.Tensor], tf.Tensor]
 def compiled(values: Hyperparameters) -> tuple[keras.Model, Answer]:
     """Returns a network and the function that answers with it."""
     keras.utils.set_random_seed(0)
-    model = fold_batch_norm(build(values))
+    model = build(values)
     signature = [tf.TensorSpec((None, *SHAPE), tf.uint8)]
     answer = tf.function(lambda images: model(images, training=False), input_signature=signature)
     return model, answer

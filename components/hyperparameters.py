@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Architecture = Literal["compact", "reference", "xception"]
+Architecture = Literal["compact", "efficientnet", "reference", "xception"]
 
 
 @dataclass(frozen=True)
@@ -14,15 +14,15 @@ class Hyperparameters:
         architecture: Name of the network, see `components.model`.
         learning_rate: Of the optimizer; where its recipe has a schedule, the greatest.
         dropout: Share of units dropped, 0..1.
-        dense: Units of the first dense layer; `compact` has none.
+        dense: Units of the first dense layer, where a network has some.
         augmentation: Whether training images are varied.
         pretrained_weights: File of a pretrained backbone's weights; empty to download them. Never
             searched.
     """
 
     architecture: str = "compact"
-    learning_rate: float = 0.002
-    dropout: float = 0.2
+    learning_rate: float = 0.0005
+    dropout: float = 0.3
     dense: int = 128
     augmentation: bool = True
     pretrained_weights: str = ""

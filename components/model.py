@@ -1,15 +1,17 @@
 """The networks. One function an architecture, and the table that names them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import keras
 from keras import layers, ops
 
+from components.efficientnet import EVERY_BLOCK, lite0
 from components.errors import UserError
 from components.hyperparameters import Hyperparameters
 from components.images import SHAPE
 
 REFERENCE_PARAMETERS = 11_243_457
+COMPACT_BLOCKS = (0, 1, 3, 5, 6, 8, 9)
 
 
 def build(values: Hyperparameters) -> keras.Model:
@@ -64,50 +66,51 @@ def reference_cnn(dropout: float = 0.3, dense: int = 128) -> keras.Model:
     )
 
 
-def compact_cnn(dropout: float = 0.2) -> keras.Model:
-    """Builds a residual CNN of 0.2 M parameters for images it has not seen.
+def compact_cnn(dropout: float = 0.3, blocks: Collection[int] = COMPACT_BLOCKS) -> keras.Model:
+    """Builds a CNN of 0.4 M parameters for images it has not seen.
 
-    It looks at grey: colour is of the file and not of the brain. A stem of stride 4 leaves 38x38
-    places, so that most of the work is done on small maps of many channels. Of each stage the
-    first convolution halves the map, the second adds to it; from 128 channels on they are
-    separable, with a ninth of the multiplications. The mean and the greatest activation of each
-    channel decide, and how unlike they are to those mirrored: a healthy brain's halves are much
-    alike.
+    Its trunk is seven of the first eleven blocks of EfficientNet-Lite0 with ImageNet's weights,
+    down to maps of 7x7 places. It looks at grey: colour is of the file and not of the brain. The
+    mean and the greatest activation of each channel decide, and how unlike they are to those
+    mirrored: a healthy brain's halves are much alike.
+
+    Args:
+        dropout: Share of the pooled channels dropped, 0..1.
+        blocks: Of EfficientNet-Lite0's, by number from 0.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: The package that carries ImageNet's weights is missing or changed.
+    """
+    images = _images()
+    maps = lite0(_grey(images), blocks, reduced=True)
+    unlike = ops.absolute(ops.subtract(maps, ops.flip(maps, axis=2)))
+    both = layers.Concatenate()([maps, unlike])
+    pooled = [layers.GlobalAveragePooling2D()(both), layers.GlobalMaxPooling2D()(both)]
+    features = layers.Dropout(dropout)(layers.Concatenate()(pooled))
+    return keras.Model(images, _unsure_answer()(features), name="compact")
+
+
+def efficientnet(dropout: float = 0.3) -> keras.Model:
+    """Builds the whole EfficientNet-Lite0 with ImageNet's weights, for grey images in full size.
+
+    Its first five blocks keep their weights.
 
     Args:
         dropout: Share of the pooled channels dropped, 0..1.
 
     Returns:
-        The model.
+        The model, of 3.4 M parameters.
+
+    Raises:
+        UserError: The package that carries ImageNet's weights is missing or changed.
     """
     images = _images()
-    # By slices: a 1x1 convolution of three channels takes longer.
-    colours = [ops.cast(colour, "float32") for colour in ops.split(images, 3, axis=-1)]
-    maps = layers.Rescaling(1 / 255)(layers.Average()(colours))
-    maps = layers.ReLU()(_normalized(layers.Conv2D(32, 8, 4, "same", use_bias=False), maps))
-    for channels, separable in ((64, False), (128, True), (256, True)):
-        maps = layers.ReLU()(_convolution(maps, channels, 2, separable))
-        maps = layers.ReLU()(layers.Add()([maps, _convolution(maps, channels, 1, separable)]))
-    unlike = ops.absolute(ops.subtract(maps, ops.flip(maps, axis=2)))
-    both = layers.Concatenate()([maps, unlike])
-    pooled = [layers.GlobalAveragePooling2D()(both), layers.GlobalMaxPooling2D()(both)]
-    features = layers.Dropout(dropout)(layers.Concatenate()(pooled))
-    return keras.Model(images, _answer()(features), name="compact")
-
-
-def _convolution(
-    maps: keras.KerasTensor, channels: int, stride: int, separable: bool
-) -> keras.KerasTensor:
-    """3x3 with batch normalization; separable: first within each channel, then across them."""
-    if not separable:
-        full = layers.Conv2D(channels, 3, stride, "same", use_bias=False)
-        return _normalized(full, maps)
-    maps = layers.DepthwiseConv2D(3, stride, "same", use_bias=False)(maps)
-    return _normalized(layers.Conv2D(channels, 1, use_bias=False), maps)
-
-
-def _normalized(convolution: layers.Layer, maps: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.BatchNormalization(momentum=0.9)(convolution(maps))
+    maps = lite0(_grey(images), EVERY_BLOCK, frozen=5)
+    features = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(maps))
+    return keras.Model(images, _unsure_answer()(features), name="efficientnet")
 
 
 def xception(dropout: float, dense: int, pretrained_weights: str) -> keras.Model:
@@ -153,6 +156,7 @@ def xception(dropout: float, dense: int, pretrained_weights: str) -> keras.Model
 
 ARCHITECTURES: dict[str, Callable[[Hyperparameters], keras.Model]] = {
     "compact": lambda values: compact_cnn(values.dropout),
+    "efficientnet": lambda values: efficientnet(values.dropout),
     "reference": lambda values: reference_cnn(values.dropout, values.dense),
     "xception": lambda values: xception(values.dropout, values.dense, values.pretrained_weights),
 }
@@ -160,6 +164,13 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters], keras.Model]] = {
 
 def _images() -> keras.KerasTensor:
     return keras.Input(SHAPE, dtype="uint8", name="images")
+
+
+def _grey(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Makes float32 [n, 150, 150, 1] within -1..1 of images."""
+    # By slices: a 1x1 convolution of three channels takes longer.
+    colours = [ops.cast(colour, "float32") for colour in ops.split(images, 3, axis=-1)]
+    return layers.Rescaling(1 / 127.5, offset=-1)(layers.Average()(colours))
 
 
 def _reference_head(dropout: float, dense: int) -> list[layers.Layer]:
@@ -174,6 +185,13 @@ def _reference_head(dropout: float, dense: int) -> list[layers.Layer]:
     ]
 
 
-def _answer() -> layers.Layer:
+def _unsure_answer() -> layers.Layer:
+    # Pretrained features are large; a head that is sure from the start would undo them.
+    return _answer(keras.initializers.RandomNormal(stddev=0.001))
+
+
+def _answer(initial: str | keras.Initializer = "glorot_uniform") -> layers.Layer:
     # float32 whatever the policy: a probability rounded to 8 bits is no probability.
-    return layers.Dense(1, activation="sigmoid", dtype="float32", name="probability_healthy")
+    return layers.Dense(
+        1, "sigmoid", dtype="float32", kernel_initializer=initial, name="probability_healthy"
+    )

@@ -44,11 +44,11 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
         validation_share: float = 0.2,
         architecture: str = "compact",
         pretrained_weights: str = "",
-        learning_rate: float = 0.002,
-        dropout: float = 0.2,
+        learning_rate: float = 0.0005,
+        dropout: float = 0.3,
         dense: int = 128,
         augmentation: bool = True,
-        epochs: int = 30,
+        epochs: int = 16,
         patience: int = 0,
         ensemble: int = 1,
         mirror: bool = False,
@@ -72,13 +72,13 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
             max_bad_share: Greatest share of unusable files, 0 to 1. Above it the run fails.
             folds: Parts that are held out in turn, near-duplicates kept together. Each trains a network of its own.
             validation_share: Share of the rest, 0 to 1, on which epoch, temperature and threshold are chosen.
-            architecture: Network: compact, reference or xception. The values below suit compact.
+            architecture: Network: compact, efficientnet, reference or xception. The values below suit compact.
             pretrained_weights: File of Xception's ImageNet weights without top. Empty to get them from keras.applications.
             learning_rate: Of the optimizer.
             dropout: Share of units dropped, 0 to 1.
-            dense: Units of the first dense layer. compact has none.
+            dense: Units of the first dense layer, where a network has some.
             augmentation: Vary the training images.
-            epochs: Most epochs of each fold, and of each teacher's where the network has some.
+            epochs: Most epochs of each fold's training.
             patience: Stop after so many epochs without a better one. 0 trains them all.
             ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training (its teachers are shared) and in serving.
             mirror: Average each answer with that to the mirror image, at twice the time in serving.

@@ -56,7 +56,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         max_trials: int = 8,
         tune_epochs: int = 8,
         executions_per_trial: int = 1,
-        epochs: int = 30,
+        epochs: int = 16,
         patience: int = 0,
         ensemble: int = 1,
         mirror: bool = False,
@@ -96,13 +96,13 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             split_strategy: grouped keeps near-duplicates in one part. by-name is the reference's leaky split, for comparison.
             held_out_share: Share of the images, 0 to 1, on which nothing is ever chosen.
             validation_share: Share of the rest, 0 to 1, on which values, epoch and threshold are chosen.
-            architectures: Networks, with commas between, that the search chooses among: compact, reference, xception.
+            architectures: Networks, with commas between, that the search chooses among: compact, efficientnet, reference, xception.
             pretrained_weights: File of Xception's ImageNet weights without top. Empty to get them from keras.applications.
             tuner: KerasTuner's algorithm: random, bayesian, hyperband or grid.
             max_trials: Trials of the search. hyperband decides that itself.
             tune_epochs: Epochs of each trial. For hyperband, of the longest.
             executions_per_trial: Trainings of each trial, with different seeds. Their mean counts.
-            epochs: Most epochs of the final training, and of each teacher's where the network has some.
+            epochs: Most epochs of the final training.
             patience: Stop after so many epochs without a better one. 0 trains them all.
             ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training (its teachers are shared) and in serving.
             mirror: Average each answer with that to the mirror image, at twice the time in serving.

@@ -38,11 +38,11 @@ def cross_validate(
         metrics: The fold's own figures.
         result: Predictions of the held-out images, temperature and thresholds.
         fold: From 1.
-        architecture: compact, reference or xception.
+        architecture: compact, efficientnet, reference or xception.
         pretrained_weights: File of a pretrained backbone's weights; empty to download them.
         learning_rate: Of the optimizer.
         dropout: Share of units dropped.
-        dense: Units of the first dense layer; compact has none.
+        dense: Units of the first dense layer, where a network has some.
         augmentation: Whether training images are varied.
         ensemble: How many networks to train and average.
         mirror: Whether answers are averaged with those to the mirror image.

@@ -92,6 +92,7 @@ def cross_validate(
             scores=tuple(scores[~validates].tolist()),
         )
 
+    recipe = recipe_of(values.architecture)
     result = FoldResult(
         fold=fold,
         dataset_digest=dataset.digest,
@@ -99,7 +100,7 @@ def cross_validate(
         settings={
             "architecture": fitted.model.name,
             **asdict(values),
-            "teachers": recipe_of(values.architecture).teachers,
+            "teachers": ", ".join(t.architecture for t in recipe.teachers) or "none",
             "ensemble": ensemble,
             "mirror": mirror,
             "epochs": epochs,

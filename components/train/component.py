@@ -35,11 +35,11 @@ def train(
         model: Keras model, history, record and TensorBoard logs.
         report: Curves and a table of epochs.
         metrics: The best epoch's figures.
-        architecture: compact, reference or xception.
+        architecture: compact, efficientnet, reference or xception.
         pretrained_weights: File of a pretrained backbone's weights; empty to download them.
         learning_rate: Of the optimizer.
         dropout: Share of units dropped.
-        dense: Units of the first dense layer; compact has none.
+        dense: Units of the first dense layer, where a network has some.
         augmentation: Whether training images are varied.
         ensemble: How many networks to train and average.
         mirror: Whether answers are averaged with those to the mirror image.

@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from components.dataset import ImageDataset, Split
-from components.fold import fold_batch_norm
 from components.groups import group_weights
 from components.hyperparameters import Hyperparameters
 from components.model import build
@@ -63,8 +62,7 @@ class Fit:
     """A fitted network.
 
     Attributes:
-        model: With the weights that were kept, computing in float32; normalizations are folded
-            into the convolutions before them.
+        model: With the weights that were kept, computing in float32.
         history: All epochs.
         best: The epoch that validated best; where weights were averaged, the last one, with the
             average's figures on the validation part.
@@ -171,7 +169,7 @@ def fit(
         final = build(values)
     final.set_weights(progress.kept)
     averaged = max(0, best.epoch - plain_epochs)
-    return Fit(fold_batch_norm(final), tuple(progress.history), best, policy, averaged)
+    return Fit(final, tuple(progress.history), best, policy, averaged)
 
 
 def fit_teachers(
@@ -195,11 +193,12 @@ def fit_teachers(
     """
     recipe = recipe or recipe_of(values.architecture)
     teachers = []
-    for number in range(1, recipe.teachers + 1):
-        print(f"teacher {number} of {recipe.teachers}", flush=True)
+    for number, teacher in enumerate(recipe.teachers, 1):
+        print(f"teacher {number} of {len(recipe.teachers)}: {teacher.architecture}", flush=True)
         own_state = state / f"teacher-{number}" if state else None
         own_seed = seed + 1000 * number  # far from the next networks of an ensemble
-        fitted = fit(dataset, split, values, epochs, patience, own_seed, own_state, recipe)
+        own_epochs = max(1, round(epochs * recipe_of(teacher.architecture).teaching_epochs))
+        fitted = fit(dataset, split, teacher, own_epochs, patience, own_seed, own_state)
         teachers.append(fitted.model)
     return teachers
 

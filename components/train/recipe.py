@@ -1,7 +1,7 @@
 """How a network is trained: the reference's way, and the one that does well on unseen images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -29,8 +29,10 @@ class Recipe:
             alike.
         averaged_epochs: Share of the epochs, the last ones, whose weights are averaged; 0 keeps
             the epoch that validated best.
-        teachers: Networks that are trained first, in the same way from other seeds, and whose
-            answers the final network learns beside the labels; a search does without.
+        teachers: Networks that are trained first, each in its own way but without teachers, and
+            whose answers the final network learns beside the labels; a search does without.
+        teaching_epochs: As many epochs as the network it teaches has, times this, does a teacher
+            that is trained in this way need.
         bfloat16_on_cpu: Whether CPUs that have bfloat16 train this kind of network faster in it.
     """
 
@@ -42,7 +44,8 @@ class Recipe:
     label_smoothing: float = 0.0
     group_power: float = 0.0
     averaged_epochs: float = 0.0
-    teachers: int = 0
+    teachers: tuple[Hyperparameters, ...] = ()
+    teaching_epochs: float = 1.0
     bfloat16_on_cpu: bool = True
 
     def optimizer(
@@ -93,18 +96,20 @@ AS_PUBLISHED = Recipe(
 FOR_UNSEEN = Recipe(
     StrongAugmentation,
     # Augmentation stays on: it does its work in more epochs than a trial has.
-    space={"dropout": [0.1, 0.2, 0.3, 0.4], "learning_rate": [0.004, 0.002, 0.001]},
-    weight_decay=0.005,
+    space={"dropout": [0.2, 0.3, 0.4], "learning_rate": [0.001, 0.0005, 0.00025]},
+    weight_decay=0.01,
     clip_norm=1.0,
-    warm_up=2,
+    warm_up=1,
     label_smoothing=0.05,
     group_power=0.5,
     averaged_epochs=0.15,
-    teachers=2,
+    teaching_epochs=0.4,
     bfloat16_on_cpu=False,
 )
+TAUGHT = replace(FOR_UNSEEN, teachers=(Hyperparameters("efficientnet"),))
 
 
 def recipe_of(architecture: str) -> Recipe:
     """Returns how an architecture is trained: the reference's two as it trained them."""
-    return AS_PUBLISHED if architecture in ("reference", "xception") else FOR_UNSEEN
+    published = dict.fromkeys(("reference", "xception"), AS_PUBLISHED)
+    return {**published, "compact": TAUGHT}.get(architecture, FOR_UNSEEN)

@@ -40,7 +40,7 @@ class TrainingRecord(BaseModel):
     dropout: float
     dense: int
     augmentation: bool
-    teachers: int = 0
+    teachers: tuple[str, ...] = ()
     ensemble: int = 1
     mirror: bool = False
     epochs: int
@@ -142,7 +142,7 @@ def training_record(
         dropout=values.dropout,
         dense=values.dense,
         augmentation=values.augmentation,
-        teachers=recipe_of(values.architecture).teachers,
+        teachers=tuple(each.architecture for each in recipe_of(values.architecture).teachers),
         ensemble=ensemble,
         mirror=mirror,
         epochs=len(fitted.history),

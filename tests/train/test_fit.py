@@ -147,7 +147,7 @@ def test_the_last_epochs_are_averaged(
 def test_teachers_differ_and_what_they_answer_is_learned(
     dataset: ImageDataset, split: Split
 ) -> None:
-    recipe = replace(FOR_UNSEEN, teachers=2)
+    recipe = replace(FOR_UNSEEN, teachers=(UNSEEN, UNSEEN))
     teachers = fit_teachers(dataset, split, UNSEEN, 2, recipe=recipe)
     first, second = (teacher.get_weights()[0] for teacher in teachers)
     assert not np.array_equal(first, second)

@@ -155,7 +155,7 @@ def test_it_chooses_among_architectures(
 
 
 def test_an_unknown_architecture(dataset: ImageDataset, split: Split, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'vgg' is no architecture; give compact, reference"):
+    with pytest.raises(UserError, match="'vgg' is no architecture; give compact, efficientnet"):
         _search(dataset, split, "random", tmp_path, ("compact", "vgg"))
 
 
