@@ -1,6 +1,6 @@
 """What each part of the training brings on images it has not seen.
 
-    python -m benchmarks.ablation --source ZIP --epochs 30 --folds 1 --state FOLDER
+    python -m benchmarks.ablation --source ZIP --epochs 16 --folds 1 --state FOLDER
 
 The first row is the default's network and recipe without a teacher, which would more than double
 the time of every row; the next two add some. Each further row changes one thing of the first. All

@@ -1,9 +1,9 @@
 """What averaging brings on images it has not seen, and what it costs in latency.
 
-    python -m benchmarks.averaging --source ZIP --epochs 30 --state FOLDER
+    python -m benchmarks.averaging --source ZIP --epochs 16 --state FOLDER
 
 Networks of the default's kind are trained on one grouped fold from different seeds, of the same
-teachers, as `brain-tumor run --ensemble N` does. Then one alone, one with the mirror image, and the
+teacher, as `brain-tumor run --ensemble N` does. Then one alone, one with the mirror image, and the
 averages of several predict what is held out; temperature and threshold are chosen on validation.
 The gain in accuracy is beside the first row, with a 95% interval by duplicate group; milliseconds
 are of a call on the two cores at hand, the rows measured in turn. Trained networks stay in the

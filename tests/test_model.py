@@ -107,7 +107,9 @@ def test_each_is_of_the_kind_that_the_steps_expect(values: Hyperparameters) -> N
 
 
 def test_an_architecture_that_is_none() -> None:
-    with pytest.raises(UserError, match="'vgg' is no architecture; give one of compact, efficientnet"):
+    with pytest.raises(
+        UserError, match="'vgg' is no architecture; give one of compact, efficientnet"
+    ):
         build(Hyperparameters("vgg"))
 
 

@@ -13,15 +13,15 @@ TAUGHT = 0.7  # of what is learned, how much are the teachers' answers; the rest
 class Lesson(keras.Model):
     """A network with what acts in training only; called, it is the network alone.
 
-    One network's errors on unseen images are mostly chance: another seed errs elsewhere, and the
-    mean of several is better than each. Asked about every varied image, teachers hand that mean on
-    to one network, which then takes no longer to answer than before. Their answers are also softer
-    than labels: an odd image, or a wrong label, is not learned by heart.
+    A larger network judges unseen images better and takes too long to be served. Asked about every
+    varied image, it hands its judgement on to a smaller one, which takes no longer to answer than
+    before. Answers are also softer than labels: an odd image, or a wrong label, is not learned by
+    heart.
 
     Args:
         network: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1].
         augmentation: From such images to varied ones; None leaves them as they are.
-        teachers: Networks of the same kind; none learns from labels alone.
+        teachers: Other networks, whose mean counts; none learns from labels alone.
     """
 
     def __init__(  # noqa: D107
