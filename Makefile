@@ -13,7 +13,7 @@ TENSORFLOW ?= cuda
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test benchmark compile image serve-image lock sbom audit
+.PHONY: help demo test benchmark results compile image serve-image lock sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,18 @@ test: $(VENV)/.installed ## Lint, check types and the compiled pipeline, run eve
 benchmark: $(VENV)/.installed ## Measure again the figures that docs/results.md shows
 	@for script in benchmarks/[a-z]*.py; do module=benchmarks.$$(basename $$script .py); \
 		echo "== $$module"; $(BIN)/python -m $$module || exit 1; done
+
+# Half a day on two cores. A second call goes on where a killed one was.
+ON_IMAGES = --source $(SOURCE) --validation-share 0.15
+results: $(VENV)/.installed ## Measure what is said of unseen images: make results SOURCE=path/to/archive.zip
+	@test -n "$(SOURCE)" || { echo "Name the images: make results SOURCE=path/to/archive.zip"; exit 1; }
+	$(BIN)/brain-tumor cross-validate $(ON_IMAGES)
+	$(BIN)/brain-tumor cross-validate $(ON_IMAGES) --architecture reference --learning-rate 0.0001 \
+		--dropout 0.2 --no-augmentation --epochs 20
+	$(BIN)/python -m benchmarks.ablation $(ON_IMAGES) --epochs 16 --folds 1,4 --state runs/ablation
+	$(BIN)/python -m benchmarks.averaging $(ON_IMAGES) --epochs 16 --fold 1 --state runs/averaging
+	$(BIN)/python -m benchmarks.inference
+	$(BIN)/brain-tumor run $(ON_IMAGES)
 
 compile: $(VENV)/.installed ## Write the compiled pipelines anew
 	$(BIN)/brain-tumor compile

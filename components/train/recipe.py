@@ -107,9 +107,9 @@ FOR_UNSEEN = Recipe(
     bfloat16_on_cpu=False,
 )
 TAUGHT = replace(FOR_UNSEEN, teachers=(Hyperparameters("efficientnet"),))
+_RECIPES = {"compact": TAUGHT, "reference": AS_PUBLISHED, "xception": AS_PUBLISHED}
 
 
 def recipe_of(architecture: str) -> Recipe:
     """Returns how an architecture is trained: the reference's two as it trained them."""
-    published = dict.fromkeys(("reference", "xception"), AS_PUBLISHED)
-    return {**published, "compact": TAUGHT}.get(architecture, FOR_UNSEEN)
+    return _RECIPES.get(architecture, FOR_UNSEEN)
