@@ -2,8 +2,7 @@
 
     python -m benchmarks.ablation --source ZIP --epochs 16 --folds 1 --state FOLDER
 
-The first row is the default's network and recipe without a teacher, which would more than double
-the time of every row; the next two add some. Each further row changes one thing of the first. All
+The first row is the default's network and recipe. Each further row changes one thing of it. All
 train on the same grouped folds; temperature and threshold are chosen on validation, the figures are
 of the held-out images. The last column is the accuracy that the change costs or brings, with a 95%
 interval by duplicate group: both rows are measured on the same resamples. What is finished stays in
@@ -38,8 +37,8 @@ from components.metrics import MEASURES, Predictor, bootstrap, point_estimate
 from components.model import ARCHITECTURES, compact_cnn
 from components.split.splitter import make_folds
 from components.train.augment import StrongAugmentation
-from components.train.fit import fit, fit_teachers
-from components.train.recipe import AS_PUBLISHED, TAUGHT, Recipe
+from components.train.fit import fit
+from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
 
 SAMPLES = 1000
 
@@ -51,17 +50,14 @@ class Variant(NamedTuple):
     recipe: Recipe
 
 
-_ALONE = replace(TAUGHT, teachers=())
-
-
 def _with(**changed: Any) -> Variant:
-    return Variant(Hyperparameters(), replace(_ALONE, **changed))
+    return Variant(Hyperparameters(), replace(FOR_UNSEEN, **changed))
 
 
 def _network(name: str, build_network: Callable[[Hyperparameters], keras.Model]) -> Variant:
     """Puts another network beside those of the project."""
     ARCHITECTURES[name] = build_network
-    return Variant(Hyperparameters(name), _ALONE)
+    return Variant(Hyperparameters(name), FOR_UNSEEN)
 
 
 def _random(values: Hyperparameters) -> keras.Model:
@@ -91,15 +87,13 @@ def _frozen(values: Hyperparameters) -> keras.Model:
 
 
 VARIANTS: dict[str, Callable[[], Variant]] = {
-    "no teacher": _with,
-    "taught by efficientnet, the default": lambda: _with(teachers=TAUGHT.teachers),
-    "taught by two of its own kind": lambda: _with(teachers=(Hyperparameters("compact"),) * 2),
+    "the default": _with,
     "random weights": lambda: _network("random", _random),
     "first blocks frozen": lambda: _network("frozen", _frozen),
     "all eleven blocks": lambda: _network(
         "all-blocks", lambda values: compact_cnn(values.dropout, range(11))
     ),
-    "no augmentation": lambda: Variant(Hyperparameters(augmentation=False), _ALONE),
+    "no augmentation": lambda: Variant(Hyperparameters(augmentation=False), FOR_UNSEEN),
     "the reference's augmentation": lambda: _with(augmentation=AS_PUBLISHED.augmentation),
     "rotation by any angle": lambda: _with(
         augmentation=functools.partial(StrongAugmentation, any_angle=1.0)
@@ -112,10 +106,10 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     "images count alike": lambda: _with(group_power=0.0),
     "groups count alike": lambda: _with(group_power=1.0),
     "best epoch, no average": lambda: _with(averaged_epochs=0.0),
-    "no dropout": lambda: Variant(Hyperparameters(dropout=0.0), _ALONE),
-    "efficientnet": lambda: Variant(Hyperparameters("efficientnet"), _ALONE),
+    "no dropout": lambda: Variant(Hyperparameters(dropout=0.0), FOR_UNSEEN),
+    "efficientnet": lambda: Variant(Hyperparameters("efficientnet"), FOR_UNSEEN),
     "reference network": lambda: Variant(
-        replace(REFERENCE, learning_rate=0.001, augmentation=True), _ALONE
+        replace(REFERENCE, learning_rate=0.001, augmentation=True), FOR_UNSEEN
     ),
     "reference network and recipe": lambda: Variant(REFERENCE, AS_PUBLISHED),
 }
@@ -137,7 +131,7 @@ def course(
     if not record.exists():
         started = time.perf_counter()
         how = (dataset, split, variant.values, epochs, 0, seed, None, variant.recipe)
-        fitted = fit(*how, teachers=fit_teachers(*how))
+        fitted = fit(*how)
         seconds = time.perf_counter() - started
         scores = predict_rows(fitted.model, dataset, wanted)
         write_atomically(record, json.dumps({"scores": scores.tolist(), "seconds": seconds}))

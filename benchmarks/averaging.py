@@ -2,12 +2,12 @@
 
     python -m benchmarks.averaging --source ZIP --epochs 16 --state FOLDER
 
-Networks of the default's kind are trained on one grouped fold from different seeds, of the same
-teacher, as `brain-tumor run --ensemble N` does. Then one alone, one with the mirror image, and the
-averages of several predict what is held out; temperature and threshold are chosen on validation.
-The gain in accuracy is beside the first row, with a 95% interval by duplicate group; milliseconds
-are of a call on the two cores at hand, the rows measured in turn. Trained networks stay in the
-state folder, so a killed run goes on.
+Networks of the default's kind are trained on one grouped fold from different seeds, as
+`brain-tumor run --ensemble N` does. Then one alone, one with the mirror image, and the averages of
+several predict what is held out; temperature and threshold are chosen on validation. The gain in
+accuracy is beside the first row, with a 95% interval by duplicate group; milliseconds are of a call
+on the two cores at hand, the rows measured in turn. Trained networks stay in the state folder, so a
+killed run goes on.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import MEASURES
 from components.split.splitter import make_folds
-from components.train.fit import fit, fit_teachers
+from components.train.fit import fit
 
 BATCHES = (1, 8)
 SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
@@ -40,16 +40,15 @@ SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
 def trained(
     dataset: ImageDataset, split: Split, epochs: int, seed: int, networks: int, state: Path
 ) -> list[keras.Model]:
-    """Trains networks of the same teachers, or reads those that are on disk."""
+    """Trains networks, or reads those that are on disk."""
     state.mkdir(parents=True, exist_ok=True)
     files = [state / f"{split.digest()[:12]}-{epochs}-{seed + n}.keras" for n in range(networks)]
     if not all(file.exists() for file in files):
         how = (dataset, split, Hyperparameters(), epochs, 0)
-        teachers = fit_teachers(*how, seed, state / "unfinished")
         for number, file in enumerate(files):
             print(f"network {number + 1} of {networks}", flush=True)
             own_state = state / "unfinished" / f"{number}"
-            fit(*how, seed + number, own_state, teachers=teachers).model.save(file)
+            fit(*how, seed + number, own_state).model.save(file)
     return [keras.models.load_model(file) for file in files]
 
 

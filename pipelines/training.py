@@ -104,7 +104,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             executions_per_trial: Trainings of each trial, with different seeds. Their mean counts.
             epochs: Most epochs of the final training.
             patience: Stop after so many epochs without a better one. 0 trains them all.
-            ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training (its teachers are shared) and in serving.
+            ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training and in serving.
             mirror: Average each answer with that to the mirror image, at twice the time in serving.
             bootstrap_samples: Resamples of the duplicate groups behind each interval.
             target_sensitivity: Share of the validation part's tumours that the threshold has to find, 0 to 1. 0 for the nearest to 0.5 that validation does not speak against.

@@ -14,7 +14,6 @@ from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters
 from components.metrics import require_both_classes
-from components.train.recipe import recipe_of
 from components.train.trainer import train
 
 
@@ -92,7 +91,6 @@ def cross_validate(
             scores=tuple(scores[~validates].tolist()),
         )
 
-    recipe = recipe_of(values.architecture)
     result = FoldResult(
         fold=fold,
         dataset_digest=dataset.digest,
@@ -100,7 +98,6 @@ def cross_validate(
         settings={
             "architecture": fitted.model.name,
             **asdict(values),
-            "teachers": ", ".join(t.architecture for t in recipe.teachers) or "none",
             "ensemble": ensemble,
             "mirror": mirror,
             "epochs": epochs,

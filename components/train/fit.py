@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,9 +17,9 @@ from components.dataset import ImageDataset, Split
 from components.groups import group_weights
 from components.hyperparameters import Hyperparameters
 from components.model import build
+from components.train.augment import with_augmentation
 from components.train.batches import BATCH_SIZE, training_batches, validation_batches
 from components.train.hardware import precision
-from components.train.lesson import Lesson
 from components.train.recipe import Recipe, recipe_of
 
 _CHECKPOINT = "checkpoint.npz"
@@ -87,7 +87,6 @@ def fit(
     seed: int = 0,
     state: Path | None = None,
     recipe: Recipe | None = None,
-    teachers: Sequence[keras.Model] = (),
 ) -> Fit:
     """Trains a network and keeps its best epoch by validation, or the mean of its last ones.
 
@@ -102,7 +101,6 @@ def fit(
         seed: Of initial weights, order, dropout and augmentation.
         state: Folder to resume from and to keep every epoch in; None keeps nothing.
         recipe: How to train; None for the architecture's own way.
-        teachers: From `fit_teachers`; none learns from labels alone.
 
     Returns:
         The fitted network.
@@ -121,8 +119,8 @@ def fit(
         tf.config.experimental.enable_op_determinism()
     with _policy(policy):
         model = build(values)
-        augmentation = recipe.augmentation(seed) if values.augmentation else None
-        trained = Lesson(model, augmentation, teachers)
+        augmented = values.augmentation
+        trained = with_augmentation(model, recipe.augmentation(seed)) if augmented else model
         trained.compile(
             recipe.optimizer(values, epochs, steps=-(-len(train) // BATCH_SIZE)),
             keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing),
@@ -170,37 +168,6 @@ def fit(
     final.set_weights(progress.kept)
     averaged = max(0, best.epoch - plain_epochs)
     return Fit(final, tuple(progress.history), best, policy, averaged)
-
-
-def fit_teachers(
-    dataset: ImageDataset,
-    split: Split,
-    values: Hyperparameters,
-    epochs: int,
-    patience: int = 0,
-    seed: int = 0,
-    state: Path | None = None,
-    recipe: Recipe | None = None,
-) -> list[keras.Model]:
-    """Trains as many networks as the recipe wants teachers; arguments are those of `fit`.
-
-    Returns:
-        The networks; none where the recipe wants none.
-
-    Raises:
-        DivergedError: The loss became NaN or infinite.
-        UserError: The architecture is unknown, or its pretrained weights cannot be had.
-    """
-    recipe = recipe or recipe_of(values.architecture)
-    teachers = []
-    for number, teacher in enumerate(recipe.teachers, 1):
-        print(f"teacher {number} of {len(recipe.teachers)}: {teacher.architecture}", flush=True)
-        own_state = state / f"teacher-{number}" if state else None
-        own_seed = seed + 1000 * number  # far from the next networks of an ensemble
-        own_epochs = max(1, round(epochs * recipe_of(teacher.architecture).teaching_epochs))
-        fitted = fit(dataset, split, teacher, own_epochs, patience, own_seed, own_state)
-        teachers.append(fitted.model)
-    return teachers
 
 
 class _Progress:

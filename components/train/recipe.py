@@ -1,7 +1,7 @@
 """How a network is trained: the reference's way, and the one that does well on unseen images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -29,10 +29,6 @@ class Recipe:
             alike.
         averaged_epochs: Share of the epochs, the last ones, whose weights are averaged; 0 keeps
             the epoch that validated best.
-        teachers: Networks that are trained first, each in its own way but without teachers, and
-            whose answers the final network learns beside the labels; a search does without.
-        teaching_epochs: As many epochs as the network it teaches has, times this, does a teacher
-            that is trained in this way need.
         bfloat16_on_cpu: Whether CPUs that have bfloat16 train this kind of network faster in it.
     """
 
@@ -44,8 +40,6 @@ class Recipe:
     label_smoothing: float = 0.0
     group_power: float = 0.0
     averaged_epochs: float = 0.0
-    teachers: tuple[Hyperparameters, ...] = ()
-    teaching_epochs: float = 1.0
     bfloat16_on_cpu: bool = True
 
     def optimizer(
@@ -102,14 +96,11 @@ FOR_UNSEEN = Recipe(
     warm_up=1,
     label_smoothing=0.05,
     group_power=0.5,
-    averaged_epochs=0.15,
-    teaching_epochs=0.4,
+    averaged_epochs=0.25,
     bfloat16_on_cpu=False,
 )
-TAUGHT = replace(FOR_UNSEEN, teachers=(Hyperparameters("efficientnet"),))
-_RECIPES = {"compact": TAUGHT, "reference": AS_PUBLISHED, "xception": AS_PUBLISHED}
 
 
 def recipe_of(architecture: str) -> Recipe:
     """Returns how an architecture is trained: the reference's two as it trained them."""
-    return _RECIPES.get(architecture, FOR_UNSEEN)
+    return AS_PUBLISHED if architecture in ("reference", "xception") else FOR_UNSEEN

@@ -19,9 +19,8 @@ from components.errors import UserError
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters
 from components.report import plot, write_report
-from components.train.fit import DivergedError, Epoch, Fit, fit, fit_teachers, forget
+from components.train.fit import DivergedError, Epoch, Fit, fit, forget
 from components.train.hardware import device_name
-from components.train.recipe import recipe_of
 
 MODEL = "model.keras"
 HISTORY = "history.csv"
@@ -40,7 +39,6 @@ class TrainingRecord(BaseModel):
     dropout: float
     dense: int
     augmentation: bool
-    teachers: tuple[str, ...] = ()
     ensemble: int = 1
     mirror: bool = False
     epochs: int
@@ -93,13 +91,12 @@ def train(
     """
     work = Path(state) / _fingerprint(dataset, split, values, epochs, patience, seed)
     try:
-        teachers = fit_teachers(dataset, split, values, epochs, patience, seed, work)
         fits = []
         for number in range(ensemble):
-            if teachers or ensemble > 1:
+            if ensemble > 1:
                 print(f"network {number + 1} of {ensemble}", flush=True)
-            how = (dataset, split, values, epochs, patience, seed + number, work / f"{number}")
-            fits.append(fit(*how, teachers=teachers))
+            own_state = work / f"{number}"
+            fits.append(fit(dataset, split, values, epochs, patience, seed + number, own_state))
     except DivergedError as error:
         raise UserError(f"{error}; give a smaller learning rate") from error
     fitted = replace(fits[0], model=averaged([each.model for each in fits], mirror))
@@ -142,7 +139,6 @@ def training_record(
         dropout=values.dropout,
         dense=values.dense,
         augmentation=values.augmentation,
-        teachers=tuple(each.architecture for each in recipe_of(values.architecture).teachers),
         ensemble=ensemble,
         mirror=mirror,
         epochs=len(fitted.history),

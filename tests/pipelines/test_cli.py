@@ -54,7 +54,7 @@ def test_help_describes_every_parameter(invoke: Invoke, command: str, pipeline: 
         assert f"--{parameter.name.replace('_', '-')} " in text
         assert parameter.description.split(".")[0][:30] in text
     assert ("grouped|by-name" in text) is (pipeline is Pipeline.training)
-    assert "[default: 30]" in text
+    assert "[default: 16]" in text
     assert '[default: [{"key": "nvidia.com/gpu"' in text
 
 

@@ -1,9 +1,11 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
 from components.images import SHAPE
-from components.train.augment import StrongAugmentation, reference_augmentation
+from components.train.augment import StrongAugmentation, reference_augmentation, with_augmentation
 
 KINDS = pytest.mark.parametrize("make", [StrongAugmentation, reference_augmentation])
 RNG = np.random.default_rng(3)
@@ -16,6 +18,18 @@ def _scan(count: int = 1) -> np.ndarray:
     scan = 120 * ((rows - 75) ** 2 + (columns - 75) ** 2 < 40**2)
     scan[65:85, 45:60] = 220
     return np.repeat(np.repeat(scan.astype(np.uint8)[None, ..., None], 3, -1), count, 0)
+
+
+@KINDS
+def test_it_acts_in_training_alone(make) -> None:
+    identity = keras.Sequential([keras.Input(SHAPE, dtype="uint8"), layers.Rescaling(1.0)])
+    augmented = with_augmentation(identity, make(2))
+    assert np.array_equal(augmented(IMAGES, training=False), IMAGES)
+    varied = tf.convert_to_tensor(augmented(IMAGES, training=True)).numpy()
+    assert varied.shape == IMAGES.shape
+    assert not np.array_equal(varied, IMAGES)
+    assert varied.min() >= 0
+    assert varied.max() <= 255
 
 
 @KINDS

@@ -13,7 +13,7 @@ import pytest
 from components.dataset import ImageDataset, Split
 from components.hyperparameters import Hyperparameters
 from components.train import fit as fitting
-from components.train.fit import DivergedError, Epoch, Fit, fit, fit_teachers
+from components.train.fit import DivergedError, Epoch, Fit, fit
 from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -142,22 +142,6 @@ def test_the_last_epochs_are_averaged(
     probability = fitted.model.predict(dataset.read(indices), verbose=0)[:, 0]
     accuracy = np.mean((probability > 0.5) == dataset.labels[indices])
     assert fitted.best.val_accuracy == pytest.approx(accuracy)
-
-
-def test_teachers_differ_and_what_they_answer_is_learned(
-    dataset: ImageDataset, split: Split
-) -> None:
-    recipe = replace(FOR_UNSEEN, teachers=(UNSEEN, UNSEEN))
-    teachers = fit_teachers(dataset, split, UNSEEN, 2, recipe=recipe)
-    first, second = (teacher.get_weights()[0] for teacher in teachers)
-    assert not np.array_equal(first, second)
-    alone, taught = (
-        fit(dataset, split, UNSEEN, 2),
-        fit(dataset, split, UNSEEN, 2, teachers=teachers),
-    )
-    assert not _same(alone, taught)
-    # Networks without that: the reference's, and those of a search.
-    assert fit_teachers(dataset, split, PLAIN, 2) == []
 
 
 def test_a_run_stopped_before_the_average_keeps_its_best(

@@ -18,7 +18,7 @@ from components.errors import UserError
 from components.hyperparameters import REFERENCE, Hyperparameters
 from components.model import REFERENCE_PARAMETERS
 from components.train.component import train as train_component
-from components.train.fit import Epoch, _Progress
+from components.train.fit import Epoch
 from components.train.trainer import TrainingRecord, draw_curves, history_csv, train
 
 VALUES = Hyperparameters("reference", 0.01, 0.2, 64, augmentation=False)
@@ -115,39 +115,6 @@ def test_other_work_is_not_resumed(
     fitted = run(**changed)
     assert "resumed" not in capsys.readouterr().out
     assert len(fitted.history) <= changed.get("epochs", 3)
-
-
-@pytest.mark.usefixtures("tiny")
-def test_a_run_killed_among_its_teachers_goes_on_there(
-    tmp_path: Path, run: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    values = Hyperparameters("compact", 0.01, 0.2)
-    unbroken = run(values=values)
-    out = capsys.readouterr().out
-    assert "teacher 1 of 1: efficientnet" in out
-    assert (out.count("epoch  1/1  "), out.count("/3  ")) == (1, 3)  # it takes 0.4 as many
-    record = json.loads((tmp_path / "model" / "training.json").read_text())
-    assert record["teachers"] == ["efficientnet"]
-    assert "Trained before it: efficientnet" in (tmp_path / "report.html").read_text()
-
-    add, added = _Progress.add, []
-
-    def dying(self: _Progress, epoch: Epoch) -> None:
-        add(self, epoch)
-        added.append(epoch)
-        if len(added) == 3:  # one of the teacher, two of the network it teaches
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(_Progress, "add", dying)
-    with pytest.raises(KeyboardInterrupt):
-        run(values=values)
-    capsys.readouterr()
-    resumed = run(values=values)
-    out = capsys.readouterr().out
-    assert "resumed after epoch 1" in out
-    assert "resumed after epoch 2" in out
-    pairs = zip(unbroken.model.get_weights(), resumed.model.get_weights(), strict=True)
-    assert all(np.array_equal(one, other) for one, other in pairs)
 
 
 @pytest.mark.parametrize(
