@@ -14,7 +14,7 @@ from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN, recipe_of
 def test_which_architecture_is_trained_how() -> None:
     published = {name for name in get_args(Architecture) if recipe_of(name) is AS_PUBLISHED}
     assert published == {"reference", "xception"}
-    assert {recipe_of(name) for name in ("compact", "efficientnet", "a fifth")} == {FOR_UNSEEN}
+    assert all(recipe_of(name) is FOR_UNSEEN for name in ("compact", "efficientnet", "a fifth"))
 
 
 def test_the_reference_keeps_its_learning_rate() -> None:
