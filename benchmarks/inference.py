@@ -53,7 +53,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement (1)")
     parser.add_argument("--at-most", type=float, default=0.5, help="share to stay below (0.5)")
     options = parser.parse_args()
-    networks = {"reference": compiled(REFERENCE), "compact": compiled(Hyperparameters("compact"))}
+    networks = {
+        "reference": compiled(REFERENCE),
+        "compact": compiled(Hyperparameters("compact")),
+        "efficientnet": compiled(Hyperparameters("efficientnet")),
+    }
 
     table = Table(box=None, pad_edge=False)
     for heading in ("batch", "network", "parameters", "ms a batch", "images/s", "of reference"):

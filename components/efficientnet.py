@@ -69,8 +69,8 @@ def lite0(
         blocks: Which, by number from 0. The first of each stage is needed, up to the last stage
             wanted; the others add to their input, and what remains works without them.
         frozen: Blocks below this number, and with them the stem, are not trained on.
-        reduced: Whether to look at the images in two thirds of their size, in less than half the
-            time: the stem, of stride 2, is joined with that reduction to one of stride 3.
+        reduced: Whether to look at the images in two thirds of their size: the stem, of stride 2,
+            is joined with that reduction to one of stride 3.
 
     Returns:
         The last block's maps; of the very last one, those of the head's convolution.
