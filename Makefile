@@ -42,8 +42,9 @@ results: $(VENV)/.installed ## Measure what is said of unseen images: make resul
 		--dropout 0.2 --no-augmentation --epochs 20
 	$(BIN)/python -m benchmarks.ablation $(ON_IMAGES) --epochs 16 --folds 1,4 --state runs/ablation
 	$(BIN)/python -m benchmarks.averaging $(ON_IMAGES) --epochs 16 --fold 1 --state runs/averaging
-	$(BIN)/python -m benchmarks.inference
 	$(BIN)/brain-tumor run $(ON_IMAGES)
+	$(BIN)/python -m benchmarks.inference --cpus 1
+	$(BIN)/python -m benchmarks.inference
 
 compile: $(VENV)/.installed ## Write the compiled pipelines anew
 	$(BIN)/brain-tumor compile

@@ -1,10 +1,11 @@
 """How long each architecture takes for a batch, beside the reference CNN.
 
-    python -m benchmarks.inference
+    python -m benchmarks.inference --cpus 1
+    python -m benchmarks.inference --cpus 2
 
-The networks are untrained, which changes no operation. They answer in turn and in one process, as a
-compiled function does when served. Exits with status 1 where the compact network takes more than
-the share of the reference's time that was asked for.
+The networks are untrained, which changes no operation. They answer in turn and in one process, as
+compiled functions, with TensorFlow set up as the predictor does. Exits with status 1 where the
+compact network takes more than the share of the reference's time that was asked for.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from rich.table import Table
 from components.hyperparameters import REFERENCE, Hyperparameters
 from components.images import SHAPE
 from components.model import build
+from serving.classifier import use_cpus
 
 Answer = Callable[[tf.Tensor], tf.Tensor]
 
@@ -52,7 +54,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="times each is measured (5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement (1)")
     parser.add_argument("--at-most", type=float, default=0.5, help="share to stay below (0.5)")
+    parser.add_argument("--cpus", type=int, default=2, help="to compute on (2)")
     options = parser.parse_args()
+    use_cpus(options.cpus)
     networks = {
         "reference": compiled(REFERENCE),
         "compact": compiled(Hyperparameters("compact")),

@@ -70,7 +70,9 @@ class Classifier:
                 SavedModel cannot be loaded or has another signature.
         """
         self.model = open_model_folder(folder)
-        self._serving, self._explain = _load(self.model.path, cpus)
+        if cpus is not None:
+            use_cpus(cpus)
+        self._serving, self._explain = _load(self.model.path)
         self.knows_its_own = (
             self.model.score_limit is not None and SCORE in self._serving.structured_outputs
         )
@@ -226,15 +228,27 @@ class _Function:
         return {name: output.numpy() for name, output in outputs.items()}
 
 
-def _load(folder: Path, cpus: int | None) -> tuple[_Function, _Function]:
-    """Returns the two signatures, from uint8 [n, 150, 150, 3] to arrays by name."""
+def use_cpus(count: int) -> None:
+    """Sets TensorFlow up for one batch at a time; to be called before it computes anything.
+
+    Args:
+        count: CPUs that one operation is spread over.
+    """
+    # The calling thread takes its share of an operation. To wake another one for it, and to wait
+    # idly, takes longer than many an operation of a small network on one image.
+    os.environ.setdefault("TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD", "true")
     import tensorflow as tf  # here, so that who only asks for the class does not wait seconds
 
-    if cpus is not None:
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)  # not all of it at once
-        tf.config.threading.set_intra_op_parallelism_threads(cpus)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)  # not all of it at once
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _load(folder: Path) -> tuple[_Function, _Function]:
+    """Returns the two signatures, from uint8 [n, 150, 150, 3] to arrays by name."""
+    import tensorflow as tf
+
     try:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
