@@ -89,29 +89,30 @@ def _frozen(values: Hyperparameters) -> keras.Model:
 VARIANTS: dict[str, Callable[[], Variant]] = {
     "the default": _with,
     "random weights": lambda: _network("random", _random),
-    "first blocks frozen": lambda: _network("frozen", _frozen),
+    "no augmentation": lambda: Variant(Hyperparameters(augmentation=False), FOR_UNSEEN),
+    "the reference's augmentation": lambda: _with(augmentation=AS_PUBLISHED.augmentation),
+    "no blur": lambda: _with(augmentation=functools.partial(StrongAugmentation, blur=0.0)),
+    "no look at the mirror image": lambda: _network("one-sided", _one_sided),
+    "best epoch, no average": lambda: _with(averaged_epochs=0.0),
+    "images count alike": lambda: _with(group_power=0.0),
+    "no label smoothing": lambda: _with(label_smoothing=0.0),
+    "no weight decay": lambda: _with(weight_decay=0.0),
     "all eleven blocks": lambda: _network(
         "all-blocks", lambda values: compact_cnn(values.dropout, range(11))
     ),
-    "no augmentation": lambda: Variant(Hyperparameters(augmentation=False), FOR_UNSEEN),
-    "the reference's augmentation": lambda: _with(augmentation=AS_PUBLISHED.augmentation),
-    "rotation by any angle": lambda: _with(
-        augmentation=functools.partial(StrongAugmentation, any_angle=1.0)
-    ),
-    "no look at the mirror image": lambda: _network("one-sided", _one_sided),
-    "constant rate": lambda: _with(warm_up=0),
-    "no clipping": lambda: _with(clip_norm=0.0),
-    "no weight decay": lambda: _with(weight_decay=0.0),
-    "no label smoothing": lambda: _with(label_smoothing=0.0),
-    "images count alike": lambda: _with(group_power=0.0),
-    "groups count alike": lambda: _with(group_power=1.0),
-    "best epoch, no average": lambda: _with(averaged_epochs=0.0),
-    "no dropout": lambda: Variant(Hyperparameters(dropout=0.0), FOR_UNSEEN),
-    "efficientnet": lambda: Variant(Hyperparameters("efficientnet"), FOR_UNSEEN),
     "reference network": lambda: Variant(
         replace(REFERENCE, learning_rate=0.001, augmentation=True), FOR_UNSEEN
     ),
     "reference network and recipe": lambda: Variant(REFERENCE, AS_PUBLISHED),
+    "first blocks frozen": lambda: _network("frozen", _frozen),
+    "rotation by any angle": lambda: _with(
+        augmentation=functools.partial(StrongAugmentation, any_angle=1.0)
+    ),
+    "groups count alike": lambda: _with(group_power=1.0),
+    "constant rate": lambda: _with(warm_up=0),
+    "no clipping": lambda: _with(clip_norm=0.0),
+    "no dropout": lambda: Variant(Hyperparameters(dropout=0.0), FOR_UNSEEN),
+    "efficientnet": lambda: Variant(Hyperparameters("efficientnet"), FOR_UNSEEN),
 }
 
 
