@@ -80,6 +80,10 @@ def _share_below(thresholds: np.ndarray, scores: np.ndarray, weights: np.ndarray
 
 
 def _standard_error(share: float, weights: np.ndarray) -> float:
-    """Returns the standard error of a weighted share; unequal weights tell less."""
+    """Returns the standard error of a weighted share; unequal weights tell less.
+
+    One more is counted on either side: that none of a few was missed does not say that none is.
+    """
     effective = weights.sum() ** 2 / (weights**2).sum()
+    share = (share * effective + 1) / (effective + 2)
     return float(np.sqrt(share * (1 - share) / effective))

@@ -23,7 +23,9 @@ def test_none_is_better_by_more_than_two_standard_errors(cases):
         return np.array([np.mean(called[labels == 0]), np.mean(~called[labels == 1])])
 
     def error(cut):
-        return np.sqrt(np.sum(shares(cut) * (1 - shares(cut)) / np.bincount(labels)))
+        count = np.bincount(labels)
+        smoothed = (shares(cut) * count + 1) / (count + 2)
+        return np.sqrt(np.sum(smoothed * (1 - smoothed) / count))
 
     chosen = choose_threshold(labels, scores)
     assert 0 <= chosen <= 1
@@ -39,6 +41,15 @@ def test_moves_from_one_half_only_where_chance_does_not_explain_it():
     scores = np.repeat([0.9, 0.2, 0.1, 0.6], [18, 2, 18, 2])
     assert choose_threshold(labels, scores) == pytest.approx(0.4)
     assert choose_threshold(np.tile(labels, 20), np.tile(scores, 20)) == pytest.approx(0.75)
+
+
+def test_a_few_images_told_apart_without_a_fault_are_not_certainty():
+    # Every threshold above 0.8 is right everywhere, one half wrong about one healthy image of 40.
+    labels = np.repeat([0, 1, 1], [40, 39, 1])
+    scores = np.repeat([0.95, 0.1, 0.8], [40, 39, 1])
+    assert choose_threshold(labels, scores) == pytest.approx(0.45)
+    many = (np.tile(labels, 50), np.tile(scores, 50))
+    assert choose_threshold(*many) == pytest.approx(0.875)
 
 
 def test_a_model_off_its_centre_moves_the_threshold():
@@ -65,7 +76,7 @@ def test_scores_of_a_floor_give_one_half():
 
 
 def test_a_predictor_worse_than_chance_is_not_turned_round():
-    labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])
+    labels, scores = np.repeat([0, 1], 20), np.repeat([0.1, 0.2, 0.8, 0.9], 10)
     chosen = choose_threshold(labels, scores)
     called = scores >= chosen
     assert called.all() or not called.any()
@@ -110,7 +121,10 @@ def test_a_large_group_weighs_as_the_root_of_its_size():
     grouped = np.where(alone < 9, 0, alone)
     assert threshold.choose_threshold(labels, scores, alone, 0.75) == pytest.approx(0.25)
     assert threshold.choose_threshold(labels, scores, grouped, 0.75) == pytest.approx(0.675)
-    # Without a target nine of 19 are reason enough to leave 0.5, three of 13 are none.
-    scores = np.repeat([0.4, 0.45, 0.1, 0.9], [9, 1, 9, 10])
+    # Without a target 36 of 76 are reason enough to leave 0.5, six of 46 are none.
+    labels = np.repeat([0, 1, 1, 0], [36, 4, 36, 40])
+    scores = np.repeat([0.4, 0.45, 0.1, 0.9], [36, 4, 36, 40])
+    alone = np.arange(len(labels))
+    grouped = np.where(alone < 36, 0, alone)
     assert threshold.choose_threshold(labels, scores, alone) == pytest.approx(0.25)
     assert threshold.choose_threshold(labels, scores, grouped) == pytest.approx(0.675)
