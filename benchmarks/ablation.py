@@ -42,6 +42,7 @@ from components.train.fit import fit
 from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
 
 SAMPLES = 1000
+SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
 
 
 class Variant(NamedTuple):
@@ -189,6 +190,15 @@ def figures(
     return np.mean(values, axis=0), np.mean(samples, axis=0)
 
 
+def cells(measures: np.ndarray) -> list[str]:
+    """Returns what is shown of one row's measures [8]: AUROC as a number, the others in percent."""
+    values = [measures[MEASURES.index(name)] for name in SHOWN]
+    return [
+        f"{value:.3f}" if name == "auroc" else f"{100 * value:.1f}%"
+        for name, value in zip(SHOWN, values, strict=True)
+    ]
+
+
 def main() -> None:
     """Trains what is not trained yet and prints a row for each variant."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
@@ -229,8 +239,7 @@ def main() -> None:
         values, samples = figures(dataset, splits, courses, options.seed)
 
     table = Table(box=None, pad_edge=False)
-    shown = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
-    for heading in ("row", *shown, "minutes to train", "accuracy gained (95%)"):
+    for heading in ("row", *SHOWN, "minutes to train", "accuracy gained (95%)"):
         table.add_column(heading, justify="left" if heading == "row" else "right")
     first = MEASURES.index("accuracy")
     for row, name in enumerate(names):
@@ -241,7 +250,7 @@ def main() -> None:
         minutes = np.mean([done.seconds for done in courses[row]]) / 60
         table.add_row(
             name,
-            *(f"{100 * values[row, MEASURES.index(measure)]:.1f}%" for measure in shown),
+            *cells(values[row]),
             f"{minutes:.1f}",
             f"{gain:+.1f} ({low:+.1f} to {high:+.1f})" if row else "",
         )

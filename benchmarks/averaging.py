@@ -20,7 +20,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ablation import Course, figures
+from benchmarks.ablation import SHOWN, Course, cells, figures
 from benchmarks.inference import milliseconds
 from components.average import averaged
 from components.dataset import ImageDataset, Split
@@ -34,7 +34,6 @@ from components.split.splitter import make_folds
 from components.train.fit import fit
 
 BATCHES = (1, 8)
-SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
 
 
 def trained(
@@ -113,7 +112,7 @@ def main() -> None:
         gain = 100 * (values[row, accuracy] - values[0, accuracy])
         table.add_row(
             name,
-            *(f"{100 * values[row, MEASURES.index(measure)]:.1f}%" for measure in SHOWN),
+            *cells(values[row]),
             f"{gain:+.1f} ({low:+.1f} to {high:+.1f})" if row else "",
             *(f"{each[row]:.1f} (x{each[row] / each[0]:.2f})" for each in timed),
         )
