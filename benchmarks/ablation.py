@@ -2,11 +2,11 @@
 
     python -m benchmarks.ablation --source ZIP --epochs 16 --folds 1 --state FOLDER
 
-The first row is the default's network and recipe. Each further row changes one thing of it. All
+The first row is the default's network and recipe. Each further row changes what its name says. All
 train on the same grouped folds; temperature and threshold are chosen on validation, the figures are
 of the held-out images. The last column is the accuracy that the change costs or brings, with a 95%
 interval by duplicate group: both rows are measured on the same resamples. What is finished stays in
-the state folder, so a killed run goes on.
+the state folder, so a killed run goes on; after a change of the code it is trained anew.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from keras import layers
 from rich.console import Console
 from rich.table import Table
 
+from components.code import code_digest
 from components.dataset import ImageDataset, Split
 from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.predictor import predict_rows
@@ -190,6 +191,14 @@ def figures(
     return np.mean(values, axis=0), np.mean(samples, axis=0)
 
 
+def _folds(text: str) -> list[int]:
+    """Reads which folds are meant: 1,4."""
+    numbers = [int(number) for number in text.split(",")]
+    if not set(numbers) <= set(range(1, 6)):
+        raise argparse.ArgumentTypeError(f"{text}: there are folds 1 to 5")
+    return numbers
+
+
 def cells(measures: np.ndarray) -> list[str]:
     """Returns what is shown of one row's measures [8]: AUROC as a number, the others in percent."""
     values = [measures[MEASURES.index(name)] for name in SHOWN]
@@ -204,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--source", default="sample://?images=400", help="as for brain-tumor run")
     parser.add_argument("--epochs", type=int, default=2, help="of each training (2)")
-    parser.add_argument("--folds", default="1", help="which of five, with commas between (1)")
+    parser.add_argument("--folds", type=_folds, default=[1], help="of five, commas between (1)")
     parser.add_argument("--validation-share", type=float, default=0.2, help="of the rest (0.2)")
     parser.add_argument("--rows", type=int, default=len(VARIANTS), help="only the first rows")
     parser.add_argument("--seed", type=int, default=0)
@@ -217,12 +226,12 @@ def main() -> None:
             ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))
         dataset = ImageDataset(Path(scratch, "dataset"))
         every = make_folds(dataset, 5, options.validation_share, options.seed)
-        splits = [every[int(fold) - 1] for fold in options.folds.split(",")]
+        splits = [every[fold - 1] for fold in options.folds]
         courses: list[list[Course]] = []
         for name in names:
             variant = VARIANTS[name]()
             print(f"\n{name}: {asdict(variant.values)}", flush=True)
-            stem = f"{name.replace(' ', '-')}-{options.epochs}-{options.seed}"
+            stem = f"{name.replace(' ', '-')}-{options.epochs}-{options.seed}-{code_digest()}"
             courses.append(
                 [
                     course(
@@ -254,7 +263,8 @@ def main() -> None:
             f"{minutes:.1f}",
             f"{gain:+.1f} ({low:+.1f} to {high:+.1f})" if row else "",
         )
-    print(f"\n{len(dataset):,} images, folds {options.folds} of 5, {options.epochs} epochs each")
+    folds = ", ".join(map(str, options.folds))
+    print(f"\n{len(dataset):,} images, folds {folds} of 5, {options.epochs} epochs each")
     Console(width=140).print(table)
 
 

@@ -6,8 +6,8 @@ Networks of the default's kind are trained on one grouped fold from different se
 `brain-tumor run --ensemble N` does. Then one alone, one with the mirror image, and the averages of
 several predict what is held out; temperature and threshold are chosen on validation. The gain in
 accuracy is beside the first row, with a 95% interval by duplicate group; milliseconds are of a call
-on the two cores at hand, the rows measured in turn. Trained networks stay in the state folder, so a
-killed run goes on.
+on all cores, the rows measured in turn. Trained networks stay in the state folder, so a killed run
+goes on; after a change of the code they are trained anew.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks.ablation import SHOWN, Course, cells, figures
 from benchmarks.inference import milliseconds
 from components.average import averaged
+from components.code import code_digest
 from components.dataset import ImageDataset, Split
 from components.evaluate.predictor import predict_rows
 from components.hyperparameters import Hyperparameters
@@ -31,7 +32,7 @@ from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import MEASURES
 from components.split.splitter import make_folds
-from components.train.fit import fit
+from components.train.fit import fit, forget
 
 BATCHES = (1, 8)
 
@@ -41,14 +42,21 @@ def trained(
 ) -> list[keras.Model]:
     """Trains networks, or reads those that are on disk."""
     state.mkdir(parents=True, exist_ok=True)
-    files = [state / f"{split.digest()[:12]}-{epochs}-{seed + n}.keras" for n in range(networks)]
-    if not all(file.exists() for file in files):
-        how = (dataset, split, Hyperparameters(), epochs, 0)
-        for number, file in enumerate(files):
+    models = []
+    for number in range(networks):
+        facts = (split.digest()[:12], epochs, seed + number, code_digest())
+        name = "-".join(map(str, facts))
+        file = state / f"{name}.keras"
+        if not file.exists():
             print(f"network {number + 1} of {networks}", flush=True)
-            own_state = state / "unfinished" / f"{number}"
-            fit(*how, seed + number, own_state).model.save(file)
-    return [keras.models.load_model(file) for file in files]
+            unfinished = state / f"unfinished-{name}"
+            how = (dataset, split, Hyperparameters(), epochs, 0)
+            beside = state / f"unfinished-{name}.keras"
+            fit(*how, seed + number, unfinished).model.save(beside)
+            beside.replace(file)
+            forget(unfinished)
+        models.append(keras.models.load_model(file))
+    return models
 
 
 def latencies(models: list[keras.Model], size: int, rounds: int, seconds: float) -> np.ndarray:
@@ -72,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--source", default="sample://?images=400", help="as for brain-tumor run")
     parser.add_argument("--epochs", type=int, default=2, help="of each training (2)")
-    parser.add_argument("--fold", type=int, default=1, help="which of five (1)")
+    parser.add_argument("--fold", type=int, default=1, choices=range(1, 6), help="(1)")
     parser.add_argument("--validation-share", type=float, default=0.15, help="of the rest (0.15)")
     parser.add_argument("--networks", type=int, default=3, help="most to average (3)")
     parser.add_argument("--rounds", type=int, default=5, help="times each is timed (5)")

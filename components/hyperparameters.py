@@ -1,7 +1,10 @@
 """What the search decides and a run can set."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from components.errors import UserError, require_at_least
 
 Architecture = Literal["compact", "efficientnet", "reference", "xception"]
 
@@ -16,7 +19,7 @@ class Hyperparameters:
         dropout: Share of units dropped, 0..1.
         dense: Units of the first dense layer, where a network has some.
         augmentation: Whether training images are varied.
-        pretrained_weights: File of a pretrained backbone's weights; empty to download them. Never
+        pretrained_weights: File of Xception's weights without top; empty to download them. Never
             searched.
     """
 
@@ -26,6 +29,18 @@ class Hyperparameters:
     dense: int = 128
     augmentation: bool = True
     pretrained_weights: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            UserError: A number that no network can be built or trained with.
+        """
+        require_at_least(2, dense=self.dense)
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"learning_rate is {self.learning_rate}: give one above 0")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout is {self.dropout}: give a share from 0 to less than 1")
 
 
 # The values the reference implementation found for its own network.

@@ -1,6 +1,5 @@
 """The same pipelines on this machine, through kfp.local."""
 
-import hashlib
 import io
 import os
 import re
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from components.code import code_digest
 from components.collect.results import CROSS_VALIDATION, PREDICTIONS, CrossValidation
 from components.errors import UserError
 from components.evaluate.results import EVALUATION, Evaluation
@@ -116,7 +116,7 @@ def run_local(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=str(root),
         enable_caching=True,
-        cache_root=str(root / ".cache" / _code_digest()),
+        cache_root=str(root / ".cache" / code_digest()),
     )
     console.file = sys.stdout  # the real one, whatever stands in for it below
     with log.open("w", encoding="utf-8") as file, _environment(), warnings.catch_warnings():
@@ -202,6 +202,9 @@ def _figures(title: str, predictors: tuple[Scores, Scores, Scores]) -> Table:
         cells = []
         for scores in predictors:
             found = getattr(scores, measure)
+            if measure == "auroc":
+                cells.append(f"{found.value:.3f}  [dim]({found.low:.3f}–{found.high:.3f})[/]")
+                continue
             value, low, high = (100 * share for share in (found.value, found.low, found.high))
             cells.append(f"{value:.1f}% [dim]({low:.1f}–{high:.1f})[/]")
         table.add_row(measure if measure != "auroc" else "AUROC", *cells)
@@ -276,15 +279,6 @@ def _environment() -> Iterator[None]:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
-
-
-def _code_digest() -> str:
-    """Returns a digest of the steps' code: the cache must not outlive a change of it."""
-    digest = hashlib.sha256(sys.version.encode())
-    for path in sorted((PROJECT / "components").rglob("*")):
-        if path.suffix in (".py", ".j2"):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _revision_if_any() -> str:

@@ -168,7 +168,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             state_root=state_root,
         ).set_display_name("Tune hyperparameters")
 
-        # 4. The final CNN is trained with them; its best epoch is chosen on validation.
+        # 4. The final CNN is trained with them.
         train_task = train(
             dataset=dataset,
             split=parts,

@@ -21,12 +21,13 @@ from components.collect.results import (
 )
 from components.cross_validate.results import FoldResult
 from components.dataset import TUMOR, ImageDataset
-from components.errors import UserError
+from components.errors import UserError, require_at_least
 from components.evaluate.calibration import calibrate
 from components.evaluate.comparison import leads
 from components.files import write_atomically
 from components.metrics import (
     MEASURES,
+    MIN_SAMPLES,
     Predictor,
     bootstrap,
     confusion,
@@ -34,7 +35,6 @@ from components.metrics import (
     with_intervals,
 )
 
-MIN_SAMPLES = 100  # below, the ends of a 95% interval are a handful of resamples
 _OF_ANSWERS = [MEASURES.index(name) for name in ("accuracy", "sensitivity", "specificity", "mcc")]
 
 
@@ -89,10 +89,7 @@ def collect(
         UserError: A fold cannot be read, is of another dataset or training, or the folds do not
             hold out each image once; or there are too few resamples.
     """
-    if bootstrap_samples < MIN_SAMPLES:
-        raise UserError(
-            f"bootstrap_samples is {bootstrap_samples}: give at least {MIN_SAMPLES} (1000 is usual)"
-        )
+    require_at_least(MIN_SAMPLES, bootstrap_samples=bootstrap_samples)
     folds = sorted((FoldResult.open(folder) for folder in folders), key=lambda fold: fold.fold)
     _check(dataset, folds)
     pooled = _pool(len(dataset), folds)

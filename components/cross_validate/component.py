@@ -39,7 +39,7 @@ def cross_validate(
         result: Predictions of the held-out images, temperature and thresholds.
         fold: From 1.
         architecture: compact, efficientnet, reference or xception.
-        pretrained_weights: File of a pretrained backbone's weights; empty to download them.
+        pretrained_weights: File of Xception's weights without top; empty to download them.
         learning_rate: Of the optimizer.
         dropout: Share of units dropped.
         dense: Units of the first dense layer, where a network has some.

@@ -35,8 +35,8 @@ def cross_validate(
 ) -> FoldResult:
     """Trains a network and two floors on a fold and predicts its held-out part with each.
 
-    Epoch, temperature and thresholds are chosen on the fold's validation part; the held-out part
-    is only predicted.
+    Temperature, thresholds and, where weights are not averaged, the epoch are chosen on the fold's
+    validation part; the held-out part is only predicted.
 
     Args:
         dataset: The images.
@@ -96,7 +96,6 @@ def cross_validate(
         dataset_digest=dataset.digest,
         split_digest=split.digest(),
         settings={
-            "architecture": fitted.model.name,
             **asdict(values),
             "ensemble": ensemble,
             "mirror": mirror,

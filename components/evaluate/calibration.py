@@ -15,10 +15,10 @@ _DOUBT = np.finfo(np.float64).eps  # the least; a probability of exactly 1 has n
 def fit_temperature(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> float:
     """Finds by which number to divide the logits.
 
-    It is the one of least log loss. A group of near-duplicates weighs as much as the square root
-    of its size: less than so many images tell, more than one. A normal prior on the temperature's
-    logarithm holds it near 1 while there is little to go by, so that a few right answers make no
-    certainty.
+    It is the one of least log loss plus a normal prior on its logarithm, which holds it near 1
+    while there is little to go by: a few right answers make no certainty. A group of
+    near-duplicates weighs as much as the square root of its size: less than so many images tell,
+    more than one.
 
     Args:
         labels: int [n], 0 Brain Tumor, 1 Healthy. Of the validation part.

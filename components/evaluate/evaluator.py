@@ -9,7 +9,7 @@ import numpy as np
 
 from components import floors
 from components.dataset import PARTS, TUMOR, ImageDataset, Split, twins_in_training
-from components.errors import UserError
+from components.errors import UserError, require_at_least
 from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.comparison import leads
 from components.evaluate.predictor import BATCH, apply_temperature, open_model, predict_tumor
@@ -29,6 +29,7 @@ from components.evaluate.training import read_history, read_record
 from components.files import write_atomically
 from components.metrics import (
     MEASURES,
+    MIN_SAMPLES,
     Predictor,
     bootstrap,
     confusion,
@@ -38,8 +39,6 @@ from components.metrics import (
     with_intervals,
 )
 from components.progress import track
-
-MIN_SAMPLES = 100  # below, the ends of a 95% interval are a handful of resamples
 
 
 def evaluate(
@@ -74,10 +73,7 @@ def evaluate(
         UserError: A part lacks a class, the model cannot be used or was trained on another split,
             or a number is out of range.
     """
-    if bootstrap_samples < MIN_SAMPLES:
-        raise UserError(
-            f"bootstrap_samples is {bootstrap_samples}: give at least {MIN_SAMPLES} (1000 is usual)"
-        )
+    require_at_least(MIN_SAMPLES, bootstrap_samples=bootstrap_samples)
     if not 0 <= target_sensitivity <= 1:
         raise UserError(
             f"target_sensitivity is {target_sensitivity}: give a share from 0 to 1, 0 for none"

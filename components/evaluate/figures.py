@@ -17,8 +17,8 @@ FLOOR_COLORS = ("#8a929c", "#4f565e")
 GRID = "#dde3ea"
 
 
-def training_curves(history: dict[str, np.ndarray], best_epoch: int) -> str:
-    """Draws loss and accuracy by epoch; the best epoch is marked."""
+def training_curves(history: dict[str, np.ndarray], best_epoch: int, averaged_epochs: int) -> str:
+    """Draws loss and accuracy by epoch; the one kept, or those averaged, are marked."""
     figure, axes = _figure(2, width=9.4, height=3.3)
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
         marker = "o" if len(history["epoch"]) < 15 else None
@@ -33,7 +33,13 @@ def training_curves(history: dict[str, np.ndarray], best_epoch: int) -> str:
             ms=3,
             label="validation",
         )
-        axis.axvline(best_epoch, color="#5b6776", lw=1, ls=":", label="best epoch")
+        if averaged_epochs:
+            first = best_epoch - averaged_epochs + 1
+            axis.axvspan(
+                first - 0.5, best_epoch + 0.5, color="#5b6776", alpha=0.12, label="averaged"
+            )
+        else:
+            axis.axvline(best_epoch, color="#5b6776", lw=1, ls=":", label="best epoch")
         axis.set(xlabel="epoch", ylabel=name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend(frameon=False)

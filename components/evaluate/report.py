@@ -127,7 +127,9 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
         held_out=_part(findings, evaluation.held_out, held_out),
         full_dataset=_part(findings, evaluation.full_dataset, np.arange(len(findings.dataset))),
         trained_on=len(split.train),
-        training_curves=figures.training_curves(findings.history, findings.record.best_epoch),
+        training_curves=figures.training_curves(
+            findings.history, findings.record.best_epoch, findings.record.averaged_epochs
+        ),
         settings={
             name.replace("_", " "): _setting(value)
             for name, value in findings.record

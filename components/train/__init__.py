@@ -1,1 +1,1 @@
-"""Train: the final model, its best epoch chosen on the validation part."""
+"""Train: the final model, its best epoch or the mean of its last ones."""

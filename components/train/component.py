@@ -27,16 +27,16 @@ def train(
     seed: int,
     state_root: str,
 ) -> NamedTuple("Outputs", [("best_epoch", int), ("validation_accuracy", float)]):  # type: ignore[valid-type]
-    """Trains the final CNN and keeps the epoch that validates best.
+    """Trains the final CNN; keeps the epoch that validates best, or the mean of the last ones.
 
     Args:
         dataset: What ingest wrote.
         split: What split wrote.
         model: Keras model, history, record and TensorBoard logs.
         report: Curves and a table of epochs.
-        metrics: The best epoch's figures.
+        metrics: What was kept, measured on both parts.
         architecture: compact, efficientnet, reference or xception.
-        pretrained_weights: File of a pretrained backbone's weights; empty to download them.
+        pretrained_weights: File of Xception's weights without top; empty to download them.
         learning_rate: Of the optimizer.
         dropout: Share of units dropped.
         dense: Units of the first dense layer, where a network has some.
@@ -49,7 +49,8 @@ def train(
         state_root: Folder that outlives a killed step; empty for none.
 
     Returns:
-        The best epoch and its accuracy on the validation part.
+        The epoch kept, the last one where weights were averaged, and the accuracy on the validation
+        part of what was kept.
     """
     from components.dataset import ImageDataset, Split
     from components.step import state_folder, step

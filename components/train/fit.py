@@ -90,7 +90,8 @@ def fit(
 ) -> Fit:
     """Trains a network and keeps its best epoch by validation, or the mean of its last ones.
 
-    On a CPU the same seed gives the same weights, also where the run was killed and resumed.
+    On a CPU the same seed gives the same weights, also where the run was killed and resumed, as
+    long as the number of threads is the same.
 
     Args:
         dataset: The images.
@@ -168,6 +169,29 @@ def fit(
     final.set_weights(progress.kept)
     averaged = max(0, best.epoch - plain_epochs)
     return Fit(final, tuple(progress.history), best, policy, averaged)
+
+
+def validate(
+    model: keras.Model, dataset: ImageDataset, rows: np.ndarray, architecture: str
+) -> tuple[float, float]:
+    """Measures a model that was not trained as one, as `Epoch` measures.
+
+    Args:
+        model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1].
+        dataset: The images.
+        rows: Which of them.
+        architecture: Of its networks, for the loss they were trained on.
+
+    Returns:
+        Loss and accuracy.
+    """
+    measured = keras.Model(model.inputs, model.outputs)  # so that the model stays uncompiled
+    smoothing = recipe_of(architecture).label_smoothing
+    loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
+    measured.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
+    batches = validation_batches(dataset, rows)
+    found = measured.evaluate(batches, verbose=0, return_dict=True)
+    return found["loss"], found["accuracy"]
 
 
 class _Progress:

@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict
 
 from components.average import averaged
+from components.code import code_digest
 from components.dataset import ImageDataset, Split
-from components.errors import UserError
+from components.errors import UserError, require_at_least
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters
 from components.report import plot, write_report
-from components.train.fit import DivergedError, Epoch, Fit, fit, forget
+from components.train.fit import DivergedError, Epoch, Fit, fit, forget, validate
 from components.train.hardware import device_name
 
 MODEL = "model.keras"
@@ -72,7 +73,8 @@ def train(
 
     Args:
         dataset: The images.
-        split: Its train part is learned, its validation part chooses the epoch.
+        split: Its train part is learned; its validation part chooses the epoch, where weights are
+            not averaged.
         values: Hyperparameters, as the search found them.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never stops early.
@@ -84,11 +86,15 @@ def train(
         mirror: Whether the model averages its answers to an image and to its mirror image.
 
     Returns:
-        The fitted network; of an ensemble its first one's history, with the model of all.
+        The fitted network; of an ensemble its first one's history, with the model of all and that
+        one's figures on the validation part.
 
     Raises:
-        UserError: The loss stopped being a number, or the architecture cannot be built.
+        UserError: The loss stopped being a number, the architecture cannot be built, or a number is
+            out of range.
     """
+    require_at_least(1, epochs=epochs, ensemble=ensemble)
+    require_at_least(0, patience=patience)
     work = Path(state) / _fingerprint(dataset, split, values, epochs, patience, seed)
     try:
         fits = []
@@ -99,7 +105,12 @@ def train(
             fits.append(fit(dataset, split, values, epochs, patience, seed + number, own_state))
     except DivergedError as error:
         raise UserError(f"{error}; give a smaller learning rate") from error
-    fitted = replace(fits[0], model=averaged([each.model for each in fits], mirror))
+    fitted = fits[0]
+    if ensemble > 1 or mirror:
+        model = averaged([each.model for each in fits], mirror)
+        loss, accuracy = validate(model, dataset, split.part("validation"), values.architecture)
+        best = replace(fitted.best, val_loss=loss, val_accuracy=accuracy)
+        fitted = replace(fitted, model=model, best=best)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     beside = output / f"unfinished.{MODEL}"
@@ -115,7 +126,7 @@ def train(
         record=record,
         history=fitted.history,
         best=fitted.best,
-        curves=plot(draw_curves(fitted.history, fitted.best)),
+        curves=plot(draw_curves(fitted)),
     )
     forget(work)
     return fitted
@@ -170,8 +181,10 @@ def history_csv(history: tuple[Epoch, ...]) -> str:
     return text.getvalue()
 
 
-def draw_curves(history: tuple[Epoch, ...], best: Epoch) -> Figure:
-    """Draws loss and accuracy of both parts, and marks the best epoch."""
+def draw_curves(fitted: Fit) -> Figure:
+    """Draws loss and accuracy of both parts, and marks what the weights came to."""
+    history, best = fitted.history, fitted.best
+    kept = f"mean of the last {fitted.averaged_epochs}" if fitted.averaged_epochs else "best epoch"
     figure = Figure(figsize=(9.5, 3.4))
     epochs = [epoch.epoch for epoch in history]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -183,9 +196,7 @@ def draw_curves(history: tuple[Epoch, ...], best: Epoch) -> Figure:
             label="validation",
         )
         axes.axvline(best.epoch, color="#24527a", linewidth=0.8, linestyle=":")
-        axes.plot(
-            best.epoch, getattr(best, f"val_{name}"), "o", color="#24527a", label="best epoch"
-        )
+        axes.plot(best.epoch, getattr(best, f"val_{name}"), "o", color="#24527a", label=kept)
         axes.set(xlabel="epoch", title=name)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -217,5 +228,5 @@ def _fingerprint(
 ) -> str:
     """Returns a name for the work in progress that any other work does not have."""
     parts = [dataset.digest[:12], split.digest()[:12], str(epochs), str(patience), str(seed)]
-    chosen = hashlib.sha256(repr(values).encode()).hexdigest()[:12]
+    chosen = hashlib.sha256(f"{values} {code_digest()}".encode()).hexdigest()[:12]
     return "-".join([*parts, values.architecture, chosen])

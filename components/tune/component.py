@@ -41,7 +41,7 @@ def tune(
         report: Every trial as a table and a picture.
         metrics: The best trial's figures.
         architectures: Names, with commas between, to choose among.
-        pretrained_weights: File of a pretrained backbone's weights; empty to download them.
+        pretrained_weights: File of Xception's weights without top; empty to download them.
         tuner: random, bayesian, hyperband or grid.
         max_trials: How many trials; hyperband decides that itself.
         tune_epochs: Epochs of a trial.

@@ -15,8 +15,9 @@ import keras
 import keras_tuner
 from keras_tuner.engine import base_tuner
 
+from components.code import code_digest
 from components.dataset import ImageDataset, Split
-from components.errors import UserError
+from components.errors import UserError, require_at_least
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters
 from components.model import ARCHITECTURES
@@ -34,8 +35,8 @@ class Trial:
     Attributes:
         values: The hyperparameters.
         epochs: How many epochs each execution trained.
-        accuracies: Best validation accuracy of each execution; empty if the trial failed.
-        losses: Validation loss at those epochs.
+        accuracies: Validation accuracy that each execution came to; empty if the trial failed.
+        losses: Validation loss of the same weights.
         seconds: Wall time of all executions.
         failure: Why the trial failed, or empty.
     """
@@ -110,14 +111,16 @@ def search(
         executions: Trainings a trial, of different seeds; their mean counts.
         seed: Of oracle and trainings.
         state: Folder of finished trials.
-        pretrained_weights: File of a pretrained backbone's weights; empty to download them.
+        pretrained_weights: File of Xception's weights without top; empty to download them.
 
     Returns:
         All trials, in the order they were run.
 
     Raises:
-        UserError: An architecture is unknown or cannot be built, or every trial failed.
+        UserError: An architecture is unknown or cannot be built, every trial failed, or a number is
+            out of range.
     """
+    require_at_least(1, max_trials=trials, tune_epochs=epochs, executions_per_trial=executions)
     for architecture in architectures:
         if architecture not in ARCHITECTURES:
             raise UserError(
@@ -131,7 +134,12 @@ def search(
             dataset, split, fixed, oracle, epochs, executions, seed, Path(state), scratch
         )
         oracle.verbose = 0
-        tuner.search()
+        try:
+            tuner.search()
+        except keras_tuner.errors.FatalError as error:
+            if isinstance(error.__cause__, UserError):
+                raise error.__cause__ from None
+            raise
     if all(trial.failure for trial in tuner.finished):
         raise UserError(
             f"tune: all {len(tuner.finished)} trials failed, the last with: "
@@ -264,6 +272,7 @@ class _Search(base_tuner.BaseTuner):
     def _key(self, values: Hyperparameters, epochs: int) -> str:
         """Names everything that a result depends on."""
         facts = [
+            code_digest(),
             self.dataset.digest,
             self.split.digest(),
             json.dumps(asdict(values)),

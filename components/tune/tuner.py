@@ -47,7 +47,7 @@ def tune(
         output: Folder for the table.
         report: HTML file.
         state: Folder that a killed search is resumed from.
-        pretrained_weights: File of a pretrained backbone's weights; empty to download them.
+        pretrained_weights: File of Xception's weights without top; empty to download them.
 
     Returns:
         The best values, and all trials.

@@ -95,16 +95,3 @@ def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
         assert local.os.environ["PYTHONUNBUFFERED"] == "mine"
         assert local.os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
     assert dict(local.os.environ) == before
-
-
-def test_a_change_of_the_code_is_a_cache_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(local, "PROJECT", tmp_path)
-    module = tmp_path / "components" / "train" / "fit.py"
-    module.parent.mkdir(parents=True)
-    module.write_text("a = 1\n")
-    first = local._code_digest()
-    assert local._code_digest() == first
-    module.write_text("a = 2\n")
-    assert local._code_digest() != first

@@ -1,5 +1,4 @@
 import json
-import math
 import signal
 import subprocess
 import sys
@@ -185,7 +184,7 @@ def test_a_resumed_run_stops_where_the_unbroken_one_stops(
     assert again.history == fitted.history
 
 
-@pytest.mark.parametrize("rate", [1e30, math.nan])
+@pytest.mark.parametrize("rate", [1e30, 1e38])
 def test_a_loss_that_is_no_number_is_told(
     dataset: ImageDataset, split: Split, tmp_path: Path, rate: float
 ) -> None:

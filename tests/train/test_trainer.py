@@ -18,7 +18,7 @@ from components.errors import UserError
 from components.hyperparameters import REFERENCE, Hyperparameters
 from components.model import REFERENCE_PARAMETERS
 from components.train.component import train as train_component
-from components.train.fit import Epoch
+from components.train.fit import Epoch, Fit
 from components.train.trainer import TrainingRecord, draw_curves, history_csv, train
 
 VALUES = Hyperparameters("reference", 0.01, 0.2, 64, augmentation=False)
@@ -89,6 +89,55 @@ def test_what_is_written(dataset: ImageDataset, split: Split, tmp_path: Path, ru
     assert len(html) < 2_000_000
 
     assert not list((tmp_path / "state").iterdir())  # a finished run leaves nothing to resume
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("how", [{"ensemble": 2}, {"mirror": True}], ids=str)
+def test_an_average_is_measured_as_one(
+    dataset: ImageDataset, split: Split, tmp_path: Path, run: Train, how: dict[str, Any]
+) -> None:
+    fitted = run(epochs=1, **how)
+    rows = split.part("validation")
+    healthy = fitted.model.predict(dataset.read(rows), verbose=0)[:, 0]
+    labels = dataset.labels[rows]
+    assert fitted.best.val_accuracy == pytest.approx(np.mean((healthy > 0.5) == labels))
+    likelihood = np.where(labels, healthy, 1 - healthy)
+    assert fitted.best.val_loss == pytest.approx(-np.mean(np.log(likelihood)), rel=1e-4)
+    assert fitted.best != fitted.history[0]
+    (said,) = how
+    html = (tmp_path / "report.html").read_text()
+    assert {"ensemble": "mean of 2 networks", "mirror": "with mirror images"}[said] in html
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"epochs": 0}, "epochs is 0: give at least 1"),
+        ({"ensemble": 0}, "ensemble is 0: give at least 1"),
+        ({"patience": -1}, "patience is -1: give at least 0"),
+    ],
+    ids=str,
+)
+def test_numbers_out_of_range(run: Train, changed: dict[str, int], said: str) -> None:
+    with pytest.raises(UserError, match=f"^{said}$"):
+        run(**changed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dense": 1},
+        {"dropout": 1.0},
+        {"dropout": -0.1},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.nan},
+    ],
+    ids=str,
+)
+def test_values_that_train_nothing(changed: dict[str, float]) -> None:
+    (name,) = changed
+    with pytest.raises(UserError, match=f"^{name} is .*: give "):
+        replace(VALUES, **changed)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -181,7 +230,7 @@ def test_history_keeps_every_digit() -> None:
 @pytest.mark.parametrize("losses", [[0.7], [80.0, 0.2], [0.0, 0.0]], ids=str)
 def test_curves_of_odd_histories(losses: list[float]) -> None:
     history = _history(losses)
-    figure = draw_curves(history, history[0])
+    figure = draw_curves(Fit(keras.Model(), history, history[0], "float32"))
     low, high = figure.axes[0].get_ylim()
     assert low == 0
     assert 0 < high <= 3

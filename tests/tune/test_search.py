@@ -191,7 +191,7 @@ def test_a_diverging_trial_is_recorded_and_the_search_goes_on(
     algorithm: str,
 ) -> None:
     trainings.diverging = (0.1, 0.01)
-    trials = 96 if algorithm == "grid" else 20  # the grid changes the learning rate last
+    trials = 96 if algorithm == "grid" else 20  # the grid varies dropout and dense slowest
     done = _search(dataset, split, algorithm, tmp_path, trials=trials)
     failed = [trial for trial in done if trial.failure]
     assert {trial.values.learning_rate for trial in failed} == {0.1, 0.01}
@@ -242,6 +242,28 @@ def test_what_was_not_expected_is_not_taken_for_a_failed_trial(
         _search(dataset, split, "random", tmp_path)
     assert isinstance(error.value.__cause__, RuntimeError)
     assert not list(tmp_path.glob("trial-*"))
+
+
+def test_a_network_that_cannot_be_built_is_told_in_a_line(
+    dataset: ImageDataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unbuildable(*_: object, **__: object) -> Fit:
+        raise UserError("xception: cannot get ImageNet weights")
+
+    monkeypatch.setattr(searching, "fit", unbuildable)
+    with pytest.raises(UserError, match=r"^xception: cannot get ImageNet weights$"):
+        _search(dataset, split, "random", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [("max_trials", "trials"), ("tune_epochs", "epochs"), ("executions_per_trial", "executions")],
+)
+def test_numbers_below_one(
+    dataset: ImageDataset, split: Split, tmp_path: Path, name: str, changed: str
+) -> None:
+    with pytest.raises(UserError, match=f"^{name} is 0: give at least 1$"):
+        _search(dataset, split, "random", tmp_path, **{changed: 0})
 
 
 def test_an_unknown_algorithm(dataset: ImageDataset, split: Split, tmp_path: Path) -> None:
