@@ -96,7 +96,11 @@ def test_one_table_names_them_all() -> None:
     assert Hyperparameters().architecture in ARCHITECTURES
 
 
-@pytest.mark.parametrize("values", [Hyperparameters(), REFERENCE], ids=lambda v: v.architecture)
+@pytest.mark.parametrize(
+    "values",
+    [Hyperparameters(), Hyperparameters("efficientnet"), REFERENCE],
+    ids=lambda v: v.architecture,
+)
 def test_each_is_of_the_kind_that_the_steps_expect(values: Hyperparameters) -> None:
     model = build(values)
     assert model.name == values.architecture
@@ -104,6 +108,16 @@ def test_each_is_of_the_kind_that_the_steps_expect(values: Hyperparameters) -> N
     assert model.inputs[0].dtype == "uint8"
     assert model.layers[-1].activation is keras.activations.sigmoid
     assert model.predict(IMAGES, verbose=0).shape == (3, 1)
+    told = (Path(__file__).parents[1] / "docs/model.md").read_text(encoding="utf-8")
+    assert f"| `{values.architecture}` | {model.count_params():,} |" in told
+
+
+def test_efficientnet_keeps_its_first_blocks() -> None:
+    model = build(Hyperparameters("efficientnet"))
+    kept = [layer for layer in model.layers if layer.weights and not layer.trainable]
+    # The stem, two convolutions of the first block and three of each of the next four.
+    assert len(kept) == 1 + 2 + 4 * 3
+    assert kept == [layer for layer in model.layers if layer.weights][: len(kept)]
 
 
 def test_an_architecture_that_is_none() -> None:

@@ -247,10 +247,7 @@ def describe(
             held_out=evaluation.held_out,
             full_dataset=evaluation.full_dataset,
         ),
-        weaknesses=(
-            *shortcut_sentences(evaluation.shortcuts)[0],
-            *stability_sentences(evaluation.stability)[0],
-        ),
+        weaknesses=_weaknesses(evaluation),
         gate=gate,
         training=training,
         libraries=_library_versions(),
@@ -258,6 +255,15 @@ def describe(
         git_revision=git_revision,
         pipeline_run=pipeline_run,
     )
+
+
+def _weaknesses(evaluation: Evaluation) -> tuple[str, ...]:
+    found: list[str] = []
+    if evaluation.shortcuts is not None:
+        found += shortcut_sentences(evaluation.shortcuts)[0]
+    if evaluation.stability is not None:
+        found += stability_sentences(evaluation.stability)[0]
+    return tuple(found)
 
 
 def write_description(folder: str | Path, metadata: ModelMetadata) -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from components.dataset import ImageDataset, Split
-from components.evaluate.results import Evaluation
+from components.evaluate.results import Change, Evaluation, Stability
+from components.evaluate.stability import BORDER_ALONE, FAMILIES
+from components.metrics import Interval
 from components.register.card import (
     SCHEMA,
     Data,
@@ -102,6 +104,52 @@ def test_the_text_says_what_the_numbers_mean(tmp_path: Path, metadata: ModelMeta
     ):
         assert part in text
     assert "None" not in text
+
+
+def test_the_card_names_what_the_model_bears_badly(
+    tmp_path: Path, dataset: ImageDataset, split: Split, evaluation: Evaluation, metadata
+) -> None:
+    def interval(value: float) -> Interval:
+        return Interval(value=value, low=value, high=value)
+
+    def change(family: str) -> Change:
+        flips = interval(0.12 if family == "detail" else 0.01)
+        auroc = interval(0.5 if family == BORDER_ALONE else 0.9)
+        return Change(
+            name=f"some {family}",
+            family=family,
+            flips=flips,
+            mean_change=0,
+            mean_absolute_change=0,
+            accuracy=interval(0.9),
+            auroc=auroc,
+        )
+
+    stability = Stability(
+        images=10,
+        accuracy=interval(0.9),
+        auroc=interval(0.9),
+        changes=tuple(map(change, (*FAMILIES, BORDER_ALONE))),
+    )
+    described = describe(
+        version=1,
+        data=Data.of(dataset, split),
+        evaluation=evaluation.model_copy(update={"stability": stability}),
+        gate=metadata.gate,
+        in_distribution=metadata.in_distribution,
+        training={},
+        git_revision="",
+        pipeline_run="",
+    )
+    assert [said for said in described.weaknesses if "some detail" in said] == [
+        "Its answers hang on the finest detail: the model flips 12.0% of them when images are "
+        "blurred or noised (some detail; AUROC 0.900 before, 0.900 after)."
+    ]
+    assert not any("some light" in said for said in described.weaknesses)
+    write_description(tmp_path, described)
+    text = (tmp_path / "model_card.md").read_text()
+    assert "## Where it is weak" in text
+    assert "- Its answers hang on the finest detail" in text
 
 
 def test_the_card_of_a_version_without_check_and_calibration_says_nothing_of_them(
