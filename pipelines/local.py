@@ -203,7 +203,9 @@ def _figures(title: str, predictors: tuple[Scores, Scores, Scores]) -> Table:
         for scores in predictors:
             found = getattr(scores, measure)
             if measure == "auroc":
-                cells.append(f"{found.value:.3f}  [dim]({found.low:.3f}–{found.high:.3f})[/]")
+                # Without leading zeros, so that the table fits 80 columns.
+                ends = "–".join(f"{end:.3f}".removeprefix("0") for end in (found.low, found.high))
+                cells.append(f"{found.value:.3f} [dim]({ends})[/]")
                 continue
             value, low, high = (100 * share for share in (found.value, found.low, found.high))
             cells.append(f"{value:.1f}% [dim]({low:.1f}–{high:.1f})[/]")
