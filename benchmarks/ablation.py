@@ -6,7 +6,7 @@ The first row is the default's network and recipe. Each further row changes what
 train on the same grouped folds; temperature and threshold are chosen on validation, the figures are
 of the held-out images. The last column is the accuracy that the change costs or brings, with a 95%
 interval by duplicate group: both rows are measured on the same resamples. What is finished stays in
-the state folder, so a killed run goes on; after a change of the code it is trained anew.
+the state folder, so a killed run goes on; after a change in components/ it is trained anew.
 """
 
 import argparse

@@ -79,6 +79,13 @@ def _search(
     return search(dataset, split, architectures, algorithm, state=state, **settings)
 
 
+def _break_training(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def broken(*_: object, **__: object) -> Fit:
+        raise error
+
+    monkeypatch.setattr(searching, "fit", broken)
+
+
 def _walk(trials: list[Trial]) -> list[tuple[Hyperparameters, int, float | None]]:
     return [(trial.values, trial.epochs, trial.score) for trial in trials]
 
@@ -234,10 +241,7 @@ def test_all_failed(
 def test_what_was_not_expected_is_not_taken_for_a_failed_trial(
     dataset: ImageDataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object, **__: object) -> Fit:
-        raise RuntimeError("out of memory")
-
-    monkeypatch.setattr(searching, "fit", broken)
+    _break_training(monkeypatch, RuntimeError("out of memory"))
     with pytest.raises(keras_tuner.errors.FatalError, match="out of memory") as error:
         _search(dataset, split, "random", tmp_path)
     assert isinstance(error.value.__cause__, RuntimeError)
@@ -247,10 +251,7 @@ def test_what_was_not_expected_is_not_taken_for_a_failed_trial(
 def test_a_network_that_cannot_be_built_is_told_in_a_line(
     dataset: ImageDataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unbuildable(*_: object, **__: object) -> Fit:
-        raise UserError("xception: cannot get ImageNet weights")
-
-    monkeypatch.setattr(searching, "fit", unbuildable)
+    _break_training(monkeypatch, UserError("xception: cannot get ImageNet weights"))
     with pytest.raises(UserError, match=r"^xception: cannot get ImageNet weights$"):
         _search(dataset, split, "random", tmp_path)
 
