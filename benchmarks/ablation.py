@@ -109,32 +109,35 @@ class _Blurred(StrongAugmentation):
 
 VARIANTS: dict[str, Callable[[], Variant]] = {
     "the default": _with,
-    "random weights": lambda: _network("random", _random),
     "no augmentation": lambda: Variant(Hyperparameters(augmentation=False), FOR_UNSEEN),
     "the reference's augmentation": lambda: _with(augmentation=AS_PUBLISHED.augmentation),
-    "blur too": lambda: _with(augmentation=_Blurred),
     "no look at the mirror image": lambda: _network("one-sided", _one_sided),
     "best epoch, no average": lambda: _with(averaged_epochs=0.0),
-    "constant rate, half averaged": lambda: _with(warm_up=0, averaged_epochs=0.5),
+    "twice the rate": lambda: Variant(Hyperparameters(learning_rate=0.0005), FOR_UNSEEN),
+    "falling from twice the rate, a quarter averaged": lambda: Variant(
+        Hyperparameters(learning_rate=0.0005),
+        replace(FOR_UNSEEN, warm_up=1, averaged_epochs=0.25),
+    ),
+    "no label smoothing": lambda: _with(label_smoothing=0.0),
+    "all eleven blocks": lambda: _network(
+        "all-blocks", lambda values: compact_cnn(values.dropout, range(11))
+    ),
     "without block 6": lambda: _network(
         "six-blocks", lambda values: compact_cnn(values.dropout, (0, 1, 3, 5, 8, 9))
     ),
     "images count alike": lambda: _with(group_power=0.0),
-    "no label smoothing": lambda: _with(label_smoothing=0.0),
+    "random weights": lambda: _network("random", _random),
+    "blur too": lambda: _with(augmentation=_Blurred),
     "reference network": lambda: Variant(
         replace(REFERENCE, learning_rate=0.001, augmentation=True), FOR_UNSEEN
     ),
     "reference network and recipe": lambda: Variant(REFERENCE, AS_PUBLISHED),
-    "all eleven blocks": lambda: _network(
-        "all-blocks", lambda values: compact_cnn(values.dropout, range(11))
-    ),
     "no weight decay": lambda: _with(weight_decay=0.0),
     "first blocks frozen": lambda: _network("frozen", _frozen),
     "rotation by any angle": lambda: _with(
         augmentation=functools.partial(StrongAugmentation, any_angle=1.0)
     ),
     "groups count alike": lambda: _with(group_power=1.0),
-    "constant rate": lambda: _with(warm_up=0),
     "no clipping": lambda: _with(clip_norm=0.0),
     "no dropout": lambda: Variant(Hyperparameters(dropout=0.0), FOR_UNSEEN),
     "efficientnet": lambda: Variant(Hyperparameters("efficientnet"), FOR_UNSEEN),

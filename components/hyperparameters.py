@@ -24,7 +24,7 @@ class Hyperparameters:
     """
 
     architecture: str = "compact"
-    learning_rate: float = 0.0005
+    learning_rate: float = 0.00025
     dropout: float = 0.3
     dense: int = 128
     augmentation: bool = True

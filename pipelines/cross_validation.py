@@ -44,7 +44,7 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
         validation_share: float = 0.2,
         architecture: str = "compact",
         pretrained_weights: str = "",
-        learning_rate: float = 0.0005,
+        learning_rate: float = 0.00025,
         dropout: float = 0.3,
         dense: int = 128,
         augmentation: bool = True,

@@ -40,14 +40,16 @@ def validation_batches(dataset: ImageDataset, indices: np.ndarray) -> tf.data.Da
 
 
 def _batches(dataset: ImageDataset, indices: np.ndarray, weights: np.ndarray) -> tf.data.Dataset:
-    def read() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        start = 0
-        for positions, pixels in dataset.batches(indices, BATCH_SIZE):
-            labels = dataset.labels[positions, None].astype(np.float32)
-            yield pixels, labels, weights[start : start + len(labels)]
-            start += len(labels)
-
     count = -(-len(indices) // BATCH_SIZE)
+
+    def read() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        # Of equal size, or one image less: a last batch of what is left, of one image maybe, would
+        # pull as hard as any other, and last before the weights are kept.
+        for batch in np.array_split(np.arange(len(indices)), count):
+            positions = indices[batch]
+            labels = dataset.labels[positions, None].astype(np.float32)
+            yield dataset.read(positions), labels, weights[batch]
+
     signature = (
         tf.TensorSpec((None, *SHAPE), tf.uint8),
         tf.TensorSpec((None, 1), tf.float32),

@@ -90,13 +90,12 @@ AS_PUBLISHED = Recipe(
 FOR_UNSEEN = Recipe(
     StrongAugmentation,
     # Augmentation stays on: it does its work in more epochs than a trial has.
-    space={"dropout": [0.2, 0.3, 0.4], "learning_rate": [0.001, 0.0005, 0.00025]},
+    space={"dropout": [0.2, 0.3, 0.4], "learning_rate": [0.0005, 0.00025, 0.000125]},
     weight_decay=0.01,
     clip_norm=1.0,
-    warm_up=1,
     label_smoothing=0.05,
     group_power=0.5,
-    averaged_epochs=0.25,
+    averaged_epochs=0.5,
     bfloat16_on_cpu=False,
 )
 

@@ -54,12 +54,21 @@ def test_the_order_depends_on_seed_and_epoch_alone(
 
 def test_labels_stand_with_their_images(dataset: ImageDataset, train: np.ndarray) -> None:
     batches = list(training_batches(dataset, train, _alike(train), seed=3, epoch=0))
-    assert [len(labels) for _, labels, _ in batches] == [BATCH_SIZE, len(train) - BATCH_SIZE]
     for pixels, labels, _ in batches:
         expected = dataset.labels[_order(dataset, pixels.numpy())]
         assert labels.shape == (len(pixels), 1)
         assert labels.dtype == "float32"
         assert labels.numpy()[:, 0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("images", [1, 32, 33, 50, 65])
+def test_no_batch_is_smaller_than_another_by_two(dataset: ImageDataset, images: int) -> None:
+    indices = np.arange(images) % len(dataset)
+    batches = training_batches(dataset, indices, _alike(indices), seed=0, epoch=0)
+    sizes = [len(labels) for _, labels, _ in batches]
+    assert sum(sizes) == images
+    assert len(sizes) == batches.cardinality() == -(-images // BATCH_SIZE)
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_validation_keeps_the_order(dataset: ImageDataset, split: Split) -> None:

@@ -34,12 +34,11 @@ from components.train import fit as fitting
 class Dying(ImageDataset):
     reads = 0
 
-    def batches(self, *arguments):
-        for batch in super().batches(*arguments):
-            Dying.reads += 1
-            if Dying.reads == 8:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield batch
+    def read(self, *arguments):
+        Dying.reads += 1
+        if Dying.reads == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(*arguments)
 
 data, split, state, conftest, architecture = sys.argv[1:]
 fitting.build = runpy.run_path(conftest)["build_tiny"]

@@ -27,7 +27,8 @@ def test_the_reference_keeps_its_learning_rate() -> None:
 def test_the_rate_rises_and_falls_whatever_the_length(epochs: int) -> None:
     steps = 11
     values = Hyperparameters(learning_rate=0.002)
-    schedule = FOR_UNSEEN.optimizer(values, epochs, steps)._learning_rate
+    falling = replace(FOR_UNSEEN, warm_up=1)
+    schedule = falling.optimizer(values, epochs, steps)._learning_rate
     rates = [float(schedule(step)) for step in range(epochs * steps + 1)]
     peak = max(rates)
     assert peak == pytest.approx(0.002, rel=0.05)
@@ -41,10 +42,10 @@ def test_the_rate_rises_and_falls_whatever_the_length(epochs: int) -> None:
 
 def test_decay_and_schedule_are_two_things() -> None:
     values = Hyperparameters()
-    constant = replace(FOR_UNSEEN, warm_up=0).optimizer(values, 10, 7)
+    constant = FOR_UNSEEN.optimizer(values, 10, 7)
     assert type(constant) is keras.optimizers.AdamW
     assert float(constant.learning_rate) == pytest.approx(values.learning_rate)
-    plain = replace(FOR_UNSEEN, weight_decay=0.0).optimizer(values, 10, 7)
+    plain = replace(FOR_UNSEEN, weight_decay=0.0, warm_up=1).optimizer(values, 10, 7)
     assert type(plain) is FusedAdam
     assert isinstance(plain._learning_rate, keras.optimizers.schedules.CosineDecay)
     assert constant.global_clipnorm == plain.global_clipnorm == FOR_UNSEEN.clip_norm > 0
