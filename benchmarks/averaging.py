@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--state", type=Path, help="folder that outlives a killed run")
     options = parser.parse_args()
+    tf.get_logger().setLevel("ERROR")  # it takes several models, each compiled once, for one
     with TemporaryDirectory() as scratch:
         with open_source(options.source) as opened:
             ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))
