@@ -40,8 +40,8 @@ ONE_THREAD = TF_NUM_INTRAOP_THREADS=1
 results: $(VENV)/.installed ## Measure what is said of unseen images: make results SOURCE=path/to/archive.zip
 	@test -n "$(SOURCE)" || { echo "Name the images: make results SOURCE=path/to/archive.zip"; exit 1; }
 	$(ONE_THREAD) $(BIN)/brain-tumor cross-validate $(ON_IMAGES)
-	$(BIN)/brain-tumor cross-validate $(ON_IMAGES) --architecture reference --learning-rate 0.0001 \
-		--dropout 0.2 --no-augmentation --epochs 20
+	$(ONE_THREAD) $(BIN)/brain-tumor cross-validate $(ON_IMAGES) --architecture reference \
+		--learning-rate 0.0001 --dropout 0.2 --no-augmentation --epochs 20
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.ablation $(ON_IMAGES) --epochs 16 --folds 1,4 \
 		--state runs/ablation
 	$(BIN)/python -m benchmarks.averaging $(ON_IMAGES) --epochs 16 --fold 1 --state runs/averaging
