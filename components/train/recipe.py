@@ -23,7 +23,7 @@ class Recipe:
         clip_norm: Greatest length of the gradient of all weights together; 0 sets none. One odd
             batch can else undo epochs.
         warm_up: Epochs in which the learning rate rises; it then falls along a cosine. 0 keeps it
-            as it is.
+            as it is, as both recipes do; the ablation has one that falls.
         label_smoothing: How far labels are drawn to 0.5, 0..1.
         group_power: An image weighs 1 / (size of its duplicate group) to this power; 0 weighs all
             alike.
