@@ -13,7 +13,7 @@ TENSORFLOW ?= cuda
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test benchmark results compile image serve-image lock sbom audit
+.PHONY: help demo test cluster-test benchmark results compile image serve-image lock sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test: $(VENV)/.installed ## Lint, check types and the compiled pipeline, run eve
 	$(BIN)/brain-tumor compile --check
 	$(BIN)/brain-tumor compile --check --pipeline cross-validation
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# On the cluster that KUBECONFIG names, with both images where its nodes find them.
+cluster-test: $(VENV)/.installed ## Try it on a real cluster with KServe, and KFP where KFP_ENDPOINT names one
+	IMAGE=$(IMAGE) SERVE_IMAGE=$(SERVE_IMAGE) $(BIN)/pytest -m cluster tests/cluster
 
 benchmark: demo ## Run every short benchmark, on sample images; docs/results.md names the long runs
 	@for script in benchmarks/[a-z]*.py; do module=benchmarks.$$(basename $$script .py); \

@@ -1,0 +1,254 @@
+"""A cluster through kubectl, as its users have it, and a namespace that serves."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.models import BROKEN, damage
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+NAME = "brain-tumor"
+CLAIM = "brain-tumor-registry"
+MOUNT = "/registry"
+ACCOUNT = "brain-tumor-pipeline"
+
+Object = dict[str, Any]
+
+
+class Cluster:
+    """The cluster that KUBECONFIG names.
+
+    Attributes:
+        serve_image: The predictor's image.
+        image: The image of the pipeline's steps.
+    """
+
+    def __init__(self) -> None:
+        self.serve_image = os.environ["SERVE_IMAGE"]
+        self.image = os.environ["IMAGE"]
+        beside = Path(sys.executable).with_name("kubectl")
+        self._kubectl = str(beside if beside.exists() else "kubectl")
+
+    def kubectl(self, *arguments: str, given: str | None = None, check: bool = True) -> str:
+        """Runs kubectl and returns what it prints; with `check` off, also what it complains of."""
+        done = subprocess.run(
+            [self._kubectl, *arguments], input=given, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0 or not check, f"kubectl {arguments}: {done.stderr}"
+        return done.stdout if check else done.stdout + done.stderr
+
+    def apply(self, *documents: Object, **options: Any) -> str:
+        """Applies documents on the server's side."""
+        given = yaml.safe_dump_all(documents)
+        return self.kubectl("apply", "--server-side", "-f", "-", given=given, **options)
+
+    def get(self, kind: str, name: str, namespace: str) -> Object:
+        """Returns an object."""
+        found = self.kubectl("get", kind, name, "--namespace", namespace, "--output", "json")
+        return dict(json.loads(found))
+
+    def list(self, kind: str, namespace: str, selector: str = "") -> list[Object]:
+        """Returns the objects of a kind."""
+        wanted = ("--selector", selector) if selector else ()
+        found = self.kubectl("get", kind, "--namespace", namespace, "--output", "json", *wanted)
+        return list(json.loads(found)["items"])
+
+    def kustomize(self, folder: Path, namespace: str, *resources: Path, **fields: Any) -> Path:
+        """Writes a user's own kustomization and returns its folder.
+
+        Args:
+            folder: Where to write it.
+            namespace: Of everything in it.
+            resources: Folders of manifests/.
+            fields: More of the kustomization, such as `namePrefix` and `patches`.
+        """
+        name, _, tag = self.serve_image.rpartition(":")
+        here = Path("../" * (len(folder.resolve().parts) - 1))  # absolute paths are not taken
+        content = {
+            "namespace": namespace,
+            "resources": [str(here / path.resolve().relative_to("/")) for path in resources],
+            "images": [{"name": "brain-tumor-serve", "newName": name, "newTag": tag}],
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(content | fields))
+        return folder
+
+
+def until(true: Callable[[], Any], what: str, seconds: float = 300) -> Any:
+    """Asks once a second until something is so, and returns it."""
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
+        time.sleep(1)
+    return found
+
+
+@dataclass
+class ServedNamespace:
+    """A namespace with everything of manifests/overlays/local and manifests/pipeline in it.
+
+    Attributes:
+        cluster: Where it is.
+        name: Of the namespace.
+        overlay: The kustomization that was applied.
+    """
+
+    cluster: Cluster
+    name: str
+    overlay: Path
+
+    @classmethod
+    def made(
+        cls,
+        cluster: Cluster,
+        name: str,
+        registry: Path,
+        folder: Path,
+        patches: list[Object] | None = None,
+    ) -> "ServedNamespace":
+        """Applies the overlay, copies the registry to the volume and waits for version 1.
+
+        Args:
+            cluster: Where.
+            name: Of the namespace.
+            registry: What to copy.
+            folder: For files of this function's own.
+            patches: Of a user's own overlay.
+        """
+        resources = (MANIFESTS / "overlays" / "local", MANIFESTS / "pipeline")
+        overlay = cluster.kustomize(folder / "overlay", name, *resources, patches=patches or [])
+        cluster.kubectl("apply", "--server-side", "-k", str(overlay))
+        served = cls(cluster, name, overlay)
+        copy = folder / "copy"
+        shutil.copytree(registry, copy)
+        damage(copy / NAME / str(BROKEN))
+        served.load(copy)
+        served.wait_for(1)
+        return served
+
+    def load(self, registry: Path) -> None:
+        """Copies a registry to the volume, through the loader as docs/deploy.md says."""
+        (loader,) = yaml.safe_load_all((MANIFESTS / "overlays/local/loader.yaml").read_text())
+        loader["metadata"]["namespace"] = self.name
+        loader["spec"]["containers"][0]["image"] = self.cluster.serve_image
+        self.cluster.apply(loader)
+        pod = loader["metadata"]["name"]
+        self.kubectl("wait", "--for", "condition=Ready", f"pod/{pod}", "--timeout", "120s")
+        for entry in sorted(registry.iterdir()):
+            self.kubectl("cp", str(entry), f"{self.name}/{pod}:{MOUNT}/{entry.name}")
+        self.kubectl("delete", "pod", pod)
+
+    def kubectl(self, *arguments: str, **options: Any) -> str:
+        """Runs kubectl in this namespace."""
+        return self.cluster.kubectl(
+            arguments[0], "--namespace", self.name, *arguments[1:], **options
+        )
+
+    @property
+    def deployment(self) -> Object:
+        """The Deployment that KServe made."""
+        return self.cluster.get("deployment", f"{NAME}-predictor", self.name)
+
+    def pods(self, component: str = "predictor") -> list[Object]:
+        """The pods of the InferenceService, of a canary too."""
+        selector = f"serving.kserve.io/inferenceservice={NAME},component={component}"
+        return self.cluster.list("pods", self.name, selector)
+
+    def serves(self, version: int) -> bool:
+        """Whether a version is rolled out, as the Deployment has it, and no other pod is left."""
+        uri = f"pvc://{CLAIM}/{NAME}/{version}"
+        ready = [
+            pod
+            for pod in self.pods()
+            if pod["metadata"]["annotations"].get(SOURCE) == uri
+            and any(c["type"] == "Ready" and c["status"] == "True" for c in _conditions(pod))
+        ]
+        return bool(ready) and len(ready) == len(self.pods())
+
+    def wait_for(self, version: int) -> None:
+        """Waits until a version serves, alone."""
+        until(lambda: self.serves(version), f"version {version} serves in {self.name}")
+
+    def run(self, *command: str, timeout: float = 900) -> tuple[int, str]:
+        """Runs a command in the image of the steps, under the account of the deploy step.
+
+        Returns:
+            Its exit status, and what it printed.
+        """
+        pod = f"command-{time.time_ns():x}"
+        self.cluster.apply(self._pod(pod, command))
+
+        def status() -> Object | None:
+            found = self.cluster.get("pod", pod, self.name)["status"]
+            told = found.get("containerStatuses") or [{"state": {}}]
+            ended: Object | None = told[0]["state"].get("terminated")
+            return ended
+
+        try:
+            ended = until(status, f"{command} ends", timeout)
+            return int(ended["exitCode"]), self.kubectl("logs", pod)
+        finally:
+            self.kubectl("delete", "pod", pod, "--wait=false")
+
+    def deploy(self, version: int | str, *options: str, **run: Any) -> tuple[int, str]:
+        """Runs `brain-tumor deploy` in the cluster."""
+        served_from = f"pvc://{CLAIM}"
+        command = ("brain-tumor", "deploy", str(version), "--registry", MOUNT)
+        return self.run(*command, "--served-from", served_from, *options, **run)
+
+    def _pod(self, name: str, command: tuple[str, ...]) -> Object:
+        secure = {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": self.name},
+            "spec": {
+                "restartPolicy": "Never",
+                "serviceAccountName": ACCOUNT,
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": 65532,
+                    "fsGroup": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": self.cluster.image,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": list(command),
+                        "securityContext": secure,
+                        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
+                        "volumeMounts": [
+                            {"name": "tmp", "mountPath": "/tmp"},
+                            {"name": "registry", "mountPath": MOUNT},
+                        ],
+                    }
+                ],
+                "volumes": [
+                    {"name": "tmp", "emptyDir": {}},
+                    {"name": "registry", "persistentVolumeClaim": {"claimName": CLAIM}},
+                ],
+            },
+        }
+
+
+SOURCE = "internal.serving.kserve.io/storage-initializer-sourceuri"
+
+
+def _conditions(pod: Object) -> list[Object]:
+    found: list[Object] = pod["status"].get("conditions", [])
+    return found

@@ -1,0 +1,44 @@
+"""A registry of small versions that the real predictor serves."""
+
+from pathlib import Path
+
+import numpy as np
+
+from components.files import write_atomically
+from components.register.smoke import write_smoke
+from components.registry import Registry
+from tests.registry.versions import metadata
+from tests.serving.conftest import write_model
+
+GOOD, BROKEN = (1, 2, 3), 4
+
+
+def write_registry(folder: Path) -> Path:
+    """Registers versions 1 to 4, and changes a byte of the last one's model.
+
+    Returns:
+        The registry's folder.
+    """
+    registry = Registry.open(str(folder / "registry"))
+    brightness = np.uint8([20, 240, 60, 200])
+    pixels = np.broadcast_to(brightness[:, None, None, None], (4, 150, 150, 3))
+    for number in (*GOOD, BROKEN):
+        model = folder / "new" / str(number)
+        write_model(model)
+        (model / "SHA256SUMS").unlink()
+        write_smoke(model, pixels, brightness / np.float32(255), threshold=0.25)
+
+        def describe(version: int, model: Path = model) -> None:
+            content = metadata(version).model_dump_json()
+            write_atomically(model / "metadata.json", content)
+
+        assert registry.publish(model, describe) == number
+    return folder / "registry"
+
+
+def damage(version: Path) -> None:
+    """Changes one byte of a version's graph."""
+    graph = version / "saved_model.pb"
+    content = bytearray(graph.read_bytes())
+    content[0] ^= 1
+    graph.write_bytes(content)
