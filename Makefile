@@ -70,9 +70,11 @@ COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-
 	--no-emit-find-links $(UPGRADE)
 # One version of a package for every Python and platform.
 EVERYWHERE = --universal --python-version 3.11 --fork-strategy fewest
-# The image: what the tests ran with, but for KFP, of which a step needs only its own files.
-IN_IMAGE = --extra train --extra stores --extra deploy --constraints locks/dev.txt --excludes locks/not-in-image.txt \
-	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu
+# The image: what the tests ran with, KFP and all, so that `brain-tumor` works there too. KFP's API
+# client has no wheel, so it has a lock of its own, and the image builds it.
+SDIST = kfp-server-api
+IN_IMAGE = --extra train --extra stores --extra deploy --constraints locks/dev.txt \
+	--no-emit-package $(SDIST) --python-version 3.11 --python-platform x86_64-unknown-linux-gnu
 
 # The predictor's image: no KFP and nothing that only training needs.
 SERVING = --extra serve --constraints locks/dev.txt \
@@ -87,8 +89,8 @@ lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cuda.txt --extra cuda
 	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve.txt --extra cpu
 	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve-cuda.txt --extra cuda
-	grep --only-matching 'kfp==[0-9.]*' pyproject.toml \
-		| $(COMPILE) - --no-deps --no-annotate --output-file locks/kfp.txt
+	grep --only-matching '^$(SDIST)==[0-9.]*' locks/dev.txt \
+		| $(COMPILE) - --no-deps --no-annotate --output-file locks/sdist.txt
 
 # What the images hold, beside their base image.
 SBOM = PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
@@ -96,8 +98,8 @@ SBOM = PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproj
 
 sbom: $(VENV)/.installed ## Write what each image holds into sbom/, as CycloneDX
 	@mkdir -p sbom
-	cat locks/train-cpu.txt locks/kfp.txt | $(SBOM) --output-file sbom/train-cpu.cdx.json -
-	cat locks/train-cuda.txt locks/kfp.txt | $(SBOM) --output-file sbom/train-cuda.cdx.json -
+	cat locks/train-cpu.txt locks/sdist.txt | $(SBOM) --output-file sbom/train-cpu.cdx.json -
+	cat locks/train-cuda.txt locks/sdist.txt | $(SBOM) --output-file sbom/train-cuda.cdx.json -
 	$(SBOM) --output-file sbom/serve.cdx.json locks/serve.txt
 	$(SBOM) --output-file sbom/serve-cuda.cdx.json locks/serve-cuda.txt
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
 import typer
 from rich.markup import escape
@@ -81,12 +81,21 @@ Which = Annotated[Pipeline, typer.Option(help="Which pipeline.")]
 
 
 def main() -> None:
-    """Entry point: a `UserError` becomes one line on standard error and exit status 2."""
+    """Entry point: what the user can mend becomes one line on standard error, exit status 2."""
     try:
         app(prog_name="brain-tumor")  # also for `python -m pipelines.cli`
     except UserError as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except ModuleNotFoundError as error:
+        _refuse(
+            f"this command needs the package {error.name}, which is not installed here; install "
+            "brain-tumor with the extra that has it: train and cpu, stores, deploy or serve"
+        )
+
+
+def _refuse(reason: str) -> NoReturn:
+    errors.print(f"[red]error:[/] {escape(reason)}", soft_wrap=True)
+    sys.exit(2)
 
 
 def takes_parameters(*pipelines: Pipeline) -> Callable[[Callable[..., None]], Callable[..., None]]:

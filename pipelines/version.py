@@ -1,6 +1,7 @@
 """Which code this is."""
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from pipelines.cluster import Cluster
 def git_revision() -> str:
     """Returns the revision of the project's code: the short SHA, with `-dirty` if files changed.
 
+    The training image holds no checkout; it says its revision itself.
+
     Raises:
-        UserError: This is no git checkout.
+        UserError: This is neither a git checkout nor an image that knows its revision.
     """
     here = Path(__file__).parent
+    if of_image := os.environ.get("BRAIN_TUMOR_REVISION"):
+        return of_image[:12]
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"],

@@ -30,7 +30,7 @@ def test_every_lock_is_there() -> None:
     assert {path.stem for path in LOCKS} == {
         "core",
         "dev",
-        "kfp",
+        "sdist",
         "serve",
         "serve-cuda",
         "train-cpu",
@@ -53,8 +53,8 @@ def test_lock_names_no_host_and_every_package_has_a_hash(lock: Path) -> None:
     [
         ("core.txt", {"kfp", "typer"}, {"tensorflow", "tensorflow-cpu", "numpy", "keras"}),
         ("dev.txt", {"tensorflow", "tensorflow-cpu", "kserve", "pytest"}, set()),
-        ("train-cpu.txt", {"tensorflow-cpu", "kubernetes"}, {"tensorflow", "kfp", "pytest"}),
-        ("train-cuda.txt", {"tensorflow", "kubernetes"}, {"tensorflow-cpu", "kfp", "pytest"}),
+        ("train-cpu.txt", {"tensorflow-cpu", "kubernetes"}, {"tensorflow", "kserve", "pytest"}),
+        ("train-cuda.txt", {"tensorflow", "kubernetes"}, {"tensorflow-cpu", "kserve", "pytest"}),
         ("serve-cuda.txt", {"tensorflow", "kserve"}, {"tensorflow-cpu", "kfp", "pytest"}),
         (
             "serve.txt",
@@ -82,9 +82,22 @@ def test_the_images_with_cuda_hold_what_the_others_hold() -> None:
         assert set(pins(plain)) - {"tensorflow-cpu"} <= set(pins(cuda))
 
 
+@pytest.mark.parametrize("lock", ["train-cpu.txt", "train-cuda.txt"])
+def test_the_training_image_holds_what_the_command_line_needs(lock: str) -> None:
+    needed = set(pins("core.txt")) - {"colorama"}  # which is for Windows
+    assert needed <= set(pins(lock)) | set(pins("sdist.txt"))
+
+
+def test_the_training_image_holds_every_package_of_the_project() -> None:
+    text = (ROOT / "Dockerfile.train").read_text()
+    packages = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
+    for name in (pattern.rstrip("*") for pattern in packages):
+        assert f"\nCOPY {name} {name}\n" in text
+
+
 @pytest.mark.parametrize(
     "lock",
-    ["core.txt", "kfp.txt", "serve.txt", "serve-cuda.txt", "train-cpu.txt", "train-cuda.txt"],
+    ["core.txt", "sdist.txt", "serve.txt", "serve-cuda.txt", "train-cpu.txt", "train-cuda.txt"],
 )
 def test_everything_ships_in_the_version_that_was_tested(lock: str) -> None:
     tested = pins("dev.txt")
@@ -144,6 +157,7 @@ def test_workflow_calls_the_readmes_commands() -> None:
     assert any(re.match(r"make test\b", command) for command in commands)
     assert any(re.match(r"make demo\b", command) for command in commands)
     assert "brain-tumor compile --check" in commands
+    assert any("brain-tumor-train:ci brain-tumor compile" in command for command in commands)
     assert jobs["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
 
 

@@ -32,6 +32,18 @@ def test_the_console_script() -> None:
     assert line.startswith("error: epochs: 0 is not allowed")
 
 
+def test_a_command_whose_packages_are_missing_names_the_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "kserve", None)
+    monkeypatch.delitem(sys.modules, "serving.server", raising=False)
+    monkeypatch.setattr(sys, "argv", ["brain-tumor", "serve", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: this command needs the package kserve, ")
+
+
 def test_help_names_every_command(invoke: Invoke) -> None:
     status, out, _ = invoke("--help")
     assert status == 0
