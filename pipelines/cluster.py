@@ -12,6 +12,9 @@ STORE_VARIABLES = (
     "S3_VERIFY_SSL",
 )
 _NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"  # of a Kubernetes object
+# Kubernetes quantities.
+_CPU = r"^([1-9]\d{0,5}m|[1-9]\d{0,2}(\.\d{1,3})?|0\.\d{1,3})$"
+_MEMORY = r"^[1-9]\d*[MG]i$"
 GCS_KEY_FOLDER = "/var/run/secrets/gcs"
 GCS_KEY = f"{GCS_KEY_FOLDER}/gcloud-application-credentials.json"  # as KServe names the key
 
@@ -20,7 +23,9 @@ class Cluster(BaseModel):
     """Settings that are compiled into the pipeline.
 
     KFP takes the size of /dev/shm, volumes of which there may be none, caching and retries only
-    when a pipeline is compiled. What it can take with a run is a parameter of the pipeline.
+    when a pipeline is compiled. It takes CPU and memory with a run as well, but then they count as
+    inputs of a step: more memory for a step that ran out of it would repeat all steps before it.
+    What else it can take with a run is a parameter of the pipeline.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,8 +36,24 @@ class Cluster(BaseModel):
         description="Image of all steps, as Dockerfile.train builds it; a digest or a tag that "
         "never moves, because KFP caches by it",
     )
+    cpu: str = Field(
+        "250m",
+        pattern=_CPU,
+        description="CPUs that a step asks for, such as 2 or 250m; it uses what is free",
+    )
+    memory: str = Field(
+        "2Gi",
+        pattern=_MEMORY,
+        description="Memory that a step asks for and may not exceed, such as 512Mi",
+    )
+    training_cpu: str = Field(
+        "250m", pattern=_CPU, description="The same for the steps that train a network"
+    )
+    training_memory: str = Field(
+        "3Gi", pattern=_MEMORY, description="The same for the steps that train a network"
+    )
     shared_memory: str = Field(
-        "2Gi", pattern=r"^[1-9]\d*[MG]i$", description="Size of /dev/shm where a network is trained"
+        "2Gi", pattern=_MEMORY, description="Size of /dev/shm where a network is trained"
     )
     volume_claim: str = Field(
         "",

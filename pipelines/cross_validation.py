@@ -57,7 +57,7 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
         state_root: str = f"{volume}/state" if volume else "",
         seed: int = 0,
         git_revision: str = "",
-        gpu_count: str = "1",
+        gpu_count: str = "0",
         gpu_type: str = "nvidia.com/gpu",
         gpu_node_selector: dict = {},  # noqa: B006  # KFP reads it and never changes it
         gpu_tolerations: list = [  # noqa: B006
@@ -145,10 +145,9 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
             git_revision=git_revision,
         ).set_display_name("Collect the folds")
 
-        place(ingest_task, cluster, "2", "2Gi", "4Gi")
-        place(folds_task, cluster, "500m", "1Gi", "2Gi")
-        place(fold_task, cluster, "4", "6Gi", "16Gi")
-        place(collect_task, cluster, "1", "2Gi", "4Gi")
+        for task in (ingest_task, folds_task, collect_task):
+            place(task, cluster, cluster.cpu, cluster.memory)
+        place(fold_task, cluster, cluster.training_cpu, cluster.training_memory)
         place_on_gpus(fold_task, cluster, gpu_type, gpu_count, gpu_node_selector, gpu_tolerations)
         connect_kaggle(ingest_task, cluster)
         connect_store(ingest_task, cluster)

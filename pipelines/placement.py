@@ -14,7 +14,6 @@ def place(
     cluster: Cluster,
     cpu: str,
     memory: str,
-    most_memory: str,
     repeatable: bool = True,
 ) -> None:
     """Gives a task the image and its share of a node.
@@ -23,14 +22,13 @@ def place(
         task: The task.
         cluster: What is compiled in.
         cpu: Request; TensorFlow takes the CPUs that are free.
-        memory: Request.
-        most_memory: Limit.
+        memory: Request and limit.
         repeatable: Whether it may be taken from the cache, and tried again where it failed.
     """
     task.set_container_image(cluster.image)
     task.set_cpu_request(cpu)
     task.set_memory_request(memory)
-    task.set_memory_limit(most_memory)
+    task.set_memory_limit(memory)
     task.set_caching_options(cluster.caching and repeatable)
     kubernetes.set_security_context(task, USER, USER, run_as_non_root=True)
     if cluster.retries and repeatable:

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -173,5 +174,5 @@ def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
             f"did you mean '{near[0]}'?" if near else f"there are {', '.join(model.model_fields)}"
         )
         return f"{name!r} is no parameter; {hint}"
-    what = error["msg"].removeprefix("Input should be ").removeprefix("String should ")
-    return f"{name}: {error['input']!r} is not allowed; it should be {what}"
+    what = re.sub(r"^(Input|String) should ", "it should ", error["msg"])
+    return f"{name}: {error['input']!r} is not allowed; {what}"

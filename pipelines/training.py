@@ -80,7 +80,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         state_root: str = f"{volume}/state" if volume else "",
         seed: int = 0,
         git_revision: str = "",
-        gpu_count: str = "1",
+        gpu_count: str = "0",
         gpu_type: str = "nvidia.com/gpu",
         gpu_node_selector: dict = {},  # noqa: B006  # KFP reads it and never changes it
         gpu_tolerations: list = [  # noqa: B006
@@ -126,7 +126,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             state_root: Folder that outlives a killed step, which then goes on where it was. Empty starts it again.
             seed: Of everything random.
             git_revision: Revision of the code, for the model card.
-            gpu_count: GPUs of tune and train. 0 runs them on CPUs.
+            gpu_count: GPUs of tune and of train. 0 runs them on CPUs.
             gpu_type: Resource name of the GPUs.
             gpu_node_selector: Labels of the nodes for tune and train, as JSON.
             gpu_tolerations: Tolerations of tune and train, as JSON.
@@ -234,13 +234,13 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
 
         # Registering twice would make two versions, so register is not repeated. Nor is deploy,
         # which tries again by itself what can pass, and has gone back where it fails.
-        place(ingest_task, cluster, "2", "2Gi", "4Gi")
-        place(split_task, cluster, "500m", "1Gi", "2Gi")
-        place(tune_task, cluster, "4", "6Gi", "16Gi")
-        place(train_task, cluster, "4", "6Gi", "16Gi")
-        place(evaluate_task, cluster, "2", "3Gi", "8Gi")
-        place(register_task, cluster, "1", "3Gi", "8Gi", repeatable=False)
-        place(deploy_task, cluster, "250m", "512Mi", "1Gi", repeatable=False)
+        for task in (ingest_task, split_task, evaluate_task):
+            place(task, cluster, cluster.cpu, cluster.memory)
+        for task in (tune_task, train_task):
+            place(task, cluster, cluster.training_cpu, cluster.training_memory)
+        place(register_task, cluster, cluster.cpu, cluster.memory, repeatable=False)
+        # It only waits, and what it waits for wants the room.
+        place(deploy_task, cluster, "100m", "512Mi", repeatable=False)
         connect_kaggle(ingest_task, cluster)
         for task in (tune_task, train_task):
             place_on_gpus(task, cluster, gpu_type, gpu_count, gpu_node_selector, gpu_tolerations)

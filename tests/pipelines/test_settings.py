@@ -132,6 +132,12 @@ def test_anything_is_either_taken_or_told(values: dict[str, Any]) -> None:
     [
         {"image": ""},
         {"shared_memory": "2 GB"},
+        {"cpu": "0"},
+        {"cpu": "2 cores"},
+        {"training_cpu": "1.5m"},
+        {"memory": "2"},
+        {"memory": "0Gi"},
+        {"training_memory": "-1Gi"},
         {"volume_claim": "Work"},
         {"kaggle_secret": ""},
         {"imag": "x"},
