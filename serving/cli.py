@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from components.errors import UserError
+
+TERMINATION_LOG = "/dev/termination-log"
+_TERMINATION_BYTES = 4096  # more is cut off by the kubelet
 
 Model = Annotated[Path, typer.Argument(help="Folder of a registered model version.")]
 Name = Annotated[
@@ -45,6 +49,13 @@ def serve(
     run(model, name, settings)
 
 
+def _tell_kubernetes(line: str) -> None:
+    """Writes why the container ends to where `kubectl describe pod` shows it, in a pod."""
+    message = line.encode("utf-8", "replace")[:_TERMINATION_BYTES].decode("utf-8", "ignore")
+    with suppress(OSError), open(TERMINATION_LOG, "r+", encoding="utf-8") as log:  # never created
+        log.write(message)
+
+
 def main() -> None:
     """Entry point of `python -m serving`: an error is one line, exit status 2."""
     app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -52,6 +63,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
+        _tell_kubernetes(str(error))
         Console(stderr=True, highlight=False).print(
             f"[red]error:[/] {escape(str(error))}", soft_wrap=True
         )

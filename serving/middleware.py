@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +17,29 @@ from serving.settings import Settings
 
 _log = logging.getLogger("brain_tumor")
 _JSON = [(b"content-type", b"application/json")]
+_CLOSE = (b"connection", b"close")
 
 
 class Guard:
-    """Limits a request's body, declared or streamed, and turns every error into one line."""
+    """Limits a request's body, declared or streamed, and turns every error into one line.
 
-    def __init__(self, app: ASGIApp, intake: Intake, settings: Settings) -> None:
-        """Args: app: what it stands before; intake: shared with gRPC; settings: the limits."""
+    While the server drains, each answer closes its connection, so that clients go elsewhere.
+    """
+
+    def __init__(
+        self, app: ASGIApp, intake: Intake, settings: Settings, draining: Callable[[], bool]
+    ) -> None:
+        """Sets up.
+
+        Args:
+            app: What it stands before.
+            intake: Shared with gRPC.
+            settings: The limits.
+            draining: Tells whether the server is about to close.
+        """
         self._app = app
         self._intake = intake
+        self._draining = draining
         self._most = settings.max_body_bytes
         self._seconds = settings.body_seconds
 
@@ -47,6 +62,8 @@ class Guard:
             nonlocal answered
             if message["type"] == "http.response.start":
                 answered = message["status"]
+                if self._draining():
+                    message["headers"] = [*message["headers"], _CLOSE]
             await send(message)
 
         try:
@@ -119,7 +136,7 @@ async def send_error(error: PredictorError, send: Send) -> None:
     if error.http == 503:
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     if error.reason in ("body-size", "slow-body"):
-        headers.append((b"connection", b"close"))  # the rest of the body is not read
+        headers.append(_CLOSE)  # the rest of the body is not read
     body = orjson.dumps({"error": str(error)})
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": error.http, "headers": headers})

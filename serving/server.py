@@ -99,7 +99,9 @@ class _Server(ModelServer):
         self.dataplane = _DataPlane(predictor, model_registry=self.registered_models)
         self.model_repository_extension = _ClosedRepository(self.registered_models)
         add_routes(app, self.dataplane, predictor)
-        app.add_middleware(Guard, intake=intake, settings=settings)
+        app.add_middleware(
+            Guard, intake=intake, settings=settings, draining=lambda: predictor.draining
+        )
         self._grpc_server = GrpcServer(
             self.dataplane, self.model_repository_extension, intake, settings
         )

@@ -1,0 +1,43 @@
+"""The predictor's command: what it says where it cannot start."""
+
+from pathlib import Path
+
+import pytest
+
+from serving import cli
+
+
+def _refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["serving", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+
+
+def test_why_it_does_not_start_is_in_the_termination_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "termination-log"
+    log.touch()
+    monkeypatch.setattr(cli, "TERMINATION_LOG", str(log))
+    _refused([str(tmp_path / "nowhere")], monkeypatch)
+    line = log.read_text()
+    assert "there is no such folder" in line
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+    monkeypatch.setenv("BRAIN_TUMOR_SERVE_" + "é" * 3000, "1")
+    _refused([str(tmp_path)], monkeypatch)
+    assert 4000 < len(log.read_bytes()) <= 4096
+    log.read_text(encoding="utf-8")  # no letter is cut in two
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder"])
+def test_outside_of_a_pod_the_termination_log_is_left_alone(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "termination-log"
+    if kind == "folder":
+        log.mkdir()
+    monkeypatch.setattr(cli, "TERMINATION_LOG", str(log))
+    _refused([str(tmp_path / "nowhere")], monkeypatch)
+    assert log.is_dir() == (kind == "folder")
