@@ -13,7 +13,7 @@ TENSORFLOW ?= cuda
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test benchmark results compile image serve-image lock sbom audit
+.PHONY: help demo test cluster-test benchmark results compile chart image serve-image lock sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ results: $(VENV)/.installed ## Measure what is said of unseen images: make resul
 compile: $(VENV)/.installed ## Write the compiled pipelines anew
 	$(BIN)/brain-tumor compile
 	$(BIN)/brain-tumor compile --pipeline cross-validation
+
+chart: $(VENV)/.installed ## Write the templates of the Helm chart from the overlays and components
+	$(BIN)/python manifests/helm.py
 
 image: ## Build the training image; TENSORFLOW=cpu for one without CUDA
 	$(DOCKER) build --file Dockerfile.train --tag $(IMAGE) --build-arg TENSORFLOW=$(TENSORFLOW) \

@@ -1,7 +1,9 @@
 """What kubectl makes of the manifests, and the pods that KServe would make of that."""
 
+import json
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,9 @@ from typing import Any
 import yaml
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-SERVING = ("s3", "gcs", "gpu", "canary", "knative", "local")
-FOLDERS = ("base", *(f"overlays/{name}" for name in SERVING), "overlays/monitoring", "pipeline")
-SERVED = ("base", *(f"overlays/{name}" for name in SERVING))
+STORES = ("s3", "gcs", "local")
+COMPONENTS = ("gpu", "canary", "knative", "monitoring", "public-store")
+FOLDERS = ("base", *(f"overlays/{name}" for name in STORES), "pipeline")
 
 Object = dict[str, Any]
 
@@ -40,16 +42,36 @@ class Objects(list[Object]):
         return found
 
 
+def objects(*resources: str | Path, components: tuple[str, ...] = (), **fields: Any) -> Objects:
+    """Returns what a user's own kustomization over folders of ours makes.
+
+    Args:
+        resources: Folders of manifests/, or others.
+        components: Names of components.
+        fields: More of the kustomization, such as `namePrefix`.
+    """
+    folders = {
+        "resources": [_reached(MANIFESTS / folder) for folder in resources],
+        "components": [_reached(MANIFESTS / "components" / name) for name in components],
+    }
+    return Objects(yaml.safe_load_all(build(json.dumps(folders | fields))))
+
+
+def _reached(path: Path) -> str:
+    """Returns a relative path from a temporary folder: kustomize takes no absolute ones."""
+    depth = len(Path(tempfile.gettempdir()).resolve().parts)
+    return str(Path("../" * depth, *path.resolve().parts[1:]))
+
+
 @cache
-def build(folder: Path) -> str:
+def build(kustomization: str) -> str:
+    """Returns what kubectl builds of a kustomization's text."""
     kubectl = Path(sys.executable).with_name("kubectl")
-    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "kustomization.yaml").write_text(kustomization)
+        done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def objects(folder: Path) -> Objects:
-    return Objects(yaml.safe_load_all(build(folder)))
 
 
 def pod_of(found: Objects) -> Object:

@@ -1,6 +1,5 @@
 """Who may do and reach what."""
 
-from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -38,17 +37,17 @@ def test_no_pod_reaches_a_metadata_service(served: Objects) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "ports"), [("base", set()), ("s3", {9000}), ("gcs", {443}), ("local", set())]
+    ("name", "ports"), [("base", set()), ("s3", {8333}), ("gcs", {443}), ("local", set())]
 )
 def test_the_way_out_is_names_and_the_store(name: str, ports: set[int]) -> None:
-    found = objects(MANIFESTS / ("base" if name == "base" else f"overlays/{name}"))
+    found = objects("base" if name == "base" else f"overlays/{name}")
     assert {p["port"] for rule in _egress(found) for p in rule["ports"]} == {53} | ports
 
 
-def test_gcs_reaches_no_private_network(overlay: Callable[[str], Objects]) -> None:
+def test_gcs_reaches_no_private_network() -> None:
     (block,) = [
         peer["ipBlock"]
-        for rule in _egress(overlay("gcs"))
+        for rule in _egress(objects("overlays/gcs"))
         for peer in rule["to"]
         if "ipBlock" in peer and rule["ports"][0]["port"] == 443
     ]
@@ -75,14 +74,14 @@ def test_the_pipeline_may_do_what_its_deploy_step_does_and_no_more(served: Objec
 
 
 def test_the_role_is_bound_to_the_pipelines_account_alone(served: Objects) -> None:
-    account = objects(MANIFESTS / "pipeline").one("ServiceAccount")["metadata"]
+    account = objects("pipeline").one("ServiceAccount")["metadata"]
     assert served.one("RoleBinding")["subjects"] == [
         {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
     ]
 
 
-def test_no_overlay_holds_a_secret(every: Objects) -> None:
-    assert every.of("Secret") == []
+def test_no_overlay_holds_a_secret(served: Objects) -> None:
+    assert served.of("Secret") == []
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -93,10 +92,8 @@ def test_a_template_holds_no_value(path: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["s3", "gcs"])
-def test_the_template_makes_the_secret_that_the_account_names(
-    overlay: Callable[[str], Objects], name: str
-) -> None:
-    account = overlay(name).one("ServiceAccount")
+def test_the_template_makes_the_secret_that_the_account_names(name: str) -> None:
+    account = objects(f"overlays/{name}").one("ServiceAccount")
     template = yaml.safe_load((MANIFESTS / "secrets" / f"predictor-{name}.yaml").read_text())
     assert account["secrets"] == [{"name": template["metadata"]["name"]}]
     assert account["metadata"]["namespace"] == template["metadata"]["namespace"]

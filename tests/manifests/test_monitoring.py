@@ -12,7 +12,7 @@ from serving import metrics
 from serving.errors import FAULTS
 from tests.manifests.kustomize import MANIFESTS, labels_of, objects
 
-FOUND = objects(MANIFESTS / "overlays" / "monitoring")
+FOUND = objects("overlays/s3", components=("monitoring",))
 DASHBOARD: dict[str, Any] = json.loads(FOUND.one("ConfigMap")["data"]["brain-tumor.json"])
 RULES: list[dict[str, Any]] = [
     rule for group in FOUND.one("PrometheusRule")["spec"]["groups"] for rule in group["rules"]
@@ -123,9 +123,8 @@ def test_the_predictors_own_metrics_are_on_the_dashboard() -> None:
 
 def test_metrics_are_read_from_the_predictors_service() -> None:
     spec = FOUND.one("ServiceMonitor")["spec"]
-    base = objects(MANIFESTS / "base")
-    assert spec["selector"]["matchLabels"] == labels_of(base)
-    assert spec["endpoints"][0]["port"] == base.container["ports"][0]["name"]
+    assert spec["selector"]["matchLabels"] == labels_of(FOUND)
+    assert spec["endpoints"][0]["port"] == FOUND.container["ports"][0]["name"]
 
 
 def test_panels_do_not_overlap_and_grafana_finds_them() -> None:

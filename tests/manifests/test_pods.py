@@ -1,17 +1,21 @@
 """Pods: the restricted standard, and updates that nobody notices."""
 
 import copy
+import os
+import signal
+import subprocess
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from serving.settings import Settings
-from tests.manifests.kustomize import MANIFESTS, Objects, objects, pod_of
+from tests.manifests.kustomize import STORES, Objects, objects, pod_of
 from tests.manifests.restricted import violations
 
-POD = pod_of(objects(MANIFESTS / "overlays" / "s3"))
+POD = pod_of(objects("overlays/s3"))
 
 
 def test_pods_pass_the_restricted_standard(served: Objects) -> None:
@@ -21,8 +25,27 @@ def test_pods_pass_the_restricted_standard(served: Objects) -> None:
 
 
 def test_the_loader_passes_the_restricted_standard() -> None:
-    loader = yaml.safe_load((MANIFESTS / "overlays" / "local" / "loader.yaml").read_text())
-    assert list(violations(loader["spec"])) == []
+    assert list(violations(objects("overlays/local").one("Pod")["spec"])) == []
+
+
+def test_the_loader_ends_when_it_is_asked_to() -> None:
+    (container,) = objects("overlays/local").one("Pod")["spec"]["containers"]
+    # As the first process of a container, which gets no signal that it does not handle.
+    first = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*first, "true"], capture_output=True).returncode:
+        pytest.skip("needs namespaces of processes and users")
+    unshare = subprocess.Popen([*first, *container["command"]])
+    children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
+    try:
+        for _ in range(200):  # it may not handle signals yet
+            if unshare.poll() is not None:
+                return
+            for child in children.read_text().split():
+                os.kill(int(child), signal.SIGTERM)
+            time.sleep(0.05)
+        pytest.fail("SIGTERM does not end it")
+    finally:
+        unshare.kill()
 
 
 def test_what_kserve_adds_does_not_pass_without_the_patch() -> None:
@@ -78,11 +101,9 @@ def test_no_pod_carries_a_token_of_the_api_server(served: Objects) -> None:
     assert served.one("ServiceAccount")["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("name", ["s3", "gcs", "canary", "local"])
-def test_a_new_pod_is_ready_before_an_old_one_goes(
-    overlay: Callable[[str], Objects], name: str
-) -> None:
-    found = overlay(name)
+@pytest.mark.parametrize("name", STORES)
+def test_a_new_pod_is_ready_before_an_old_one_goes(name: str) -> None:
+    found = objects(f"overlays/{name}", components=("canary",))
     assert found.predictor["deploymentStrategy"] == {
         "type": "RollingUpdate",
         "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
@@ -100,8 +121,8 @@ def test_every_container_says_what_it_needs(served: Objects) -> None:
     assert set(resources["requests"]) == set(resources["limits"]) >= {"cpu", "memory"}
 
 
-def test_three_replicas_and_a_budget(overlay: Callable[[str], Objects]) -> None:
-    found = overlay("s3")
+def test_three_replicas_and_a_budget() -> None:
+    found = objects("overlays/s3")
     assert found.predictor["minReplicas"] == 3
     assert found.one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
 

@@ -1,0 +1,3 @@
+{{- define "brain-tumor.fullname" -}}
+{{- .Values.fullnameOverride | default .Release.Name -}}
+{{- end -}}
