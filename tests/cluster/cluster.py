@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,16 @@ class Cluster:
         assert done.returncode == 0 or not check, f"kubectl {arguments}: {done.stderr}"
         return done.stdout if check else done.stdout + done.stderr
 
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Runs kubectl for as long as the context lasts, such as a port-forward."""
+        process = subprocess.Popen([self._kubectl, *arguments], stdout=subprocess.PIPE, text=True)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
     def apply(self, *documents: Object, **options: Any) -> str:
         """Applies documents on the server's side."""
         given = yaml.safe_dump_all(documents)
@@ -62,20 +73,33 @@ class Cluster:
         found = self.kubectl("get", kind, "--namespace", namespace, "--output", "json", *wanted)
         return list(json.loads(found)["items"])
 
-    def kustomize(self, folder: Path, namespace: str, *resources: Path, **fields: Any) -> Path:
+    def kustomize(
+        self,
+        folder: Path,
+        namespace: str,
+        *resources: Path,
+        components: Iterable[str] = (),
+        **fields: Any,
+    ) -> Path:
         """Writes a user's own kustomization and returns its folder.
 
         Args:
             folder: Where to write it.
             namespace: Of everything in it.
             resources: Folders of manifests/.
+            components: Names in manifests/components.
             fields: More of the kustomization, such as `namePrefix` and `patches`.
         """
         name, _, tag = self.serve_image.rpartition(":")
         here = Path("../" * (len(folder.resolve().parts) - 1))  # absolute paths are not taken
+
+        def reached(path: Path) -> str:
+            return str(here / path.resolve().relative_to("/"))
+
         content = {
             "namespace": namespace,
-            "resources": [str(here / path.resolve().relative_to("/")) for path in resources],
+            "resources": [reached(path) for path in resources],
+            "components": [reached(MANIFESTS / "components" / name) for name in components],
             "images": [{"name": "brain-tumor-serve", "newName": name, "newTag": tag}],
         }
         folder.mkdir(parents=True, exist_ok=True)
