@@ -27,3 +27,14 @@ def first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"]) or "content"
     return f"{where}: {fault['msg']}"
+
+
+def one_line(message: object, limit: int = 300) -> str:
+    """Returns what a server or a library said, fit for the middle of an error message.
+
+    Args:
+        message: What it said.
+        limit: Characters to show at most.
+    """
+    text = " ".join(str(message).split())
+    return "".join(char for char in text if char.isprintable())[:limit]

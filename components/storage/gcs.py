@@ -18,9 +18,9 @@ from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 from typing_extensions import override
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.storage import transfer
-from components.storage.store import NotFound, disk_error, one_line
+from components.storage.store import NotFound, disk_error
 from components.storage.transfer import (
     PIECE,
     Checksum,

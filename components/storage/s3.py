@@ -28,9 +28,9 @@ from minio.error import MinioException, S3Error, ServerError
 from typing_extensions import override
 from urllib3.exceptions import HTTPError, SSLError
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.storage import transfer
-from components.storage.store import NotFound, disk_error, one_line
+from components.storage.store import NotFound, disk_error
 from components.storage.transfer import PIECE, Checksum, DamagedError, ObjectStore, Piece, reason
 
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)

@@ -306,9 +306,3 @@ def disk_error(where: object, error: OSError) -> UserError:
 
 def _holds_something(path: Path) -> bool:
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
-
-
-def one_line(message: object) -> str:
-    """Returns what a server or a library said, fit for the middle of an error message."""
-    text = " ".join(str(message).split())
-    return "".join(char for char in text if char.isprintable())[:300]

@@ -15,7 +15,7 @@ import google_crc32c
 import tenacity
 from typing_extensions import override
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.progress import Meter
 from components.storage.store import (
     LIMIT,
@@ -26,7 +26,6 @@ from components.storage.store import (
     local_files,
     name_fault,
     on_disk,
-    one_line,
     skipped,
     whole_file,
     whole_folder,
