@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from kfp.dsl.graph_component import GraphComponent
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineInfo
 
 from pipelines import cross_validation, training
 from pipelines.cluster import Cluster
@@ -31,6 +32,11 @@ class Pipeline(StrEnum):
             Pipeline.training: training.training_pipeline,
             Pipeline.cross_validation: cross_validation.cross_validation_pipeline,
         }[self]
+
+    @property
+    def info(self) -> PipelineInfo:
+        """Its name, display name and description in KFP."""
+        return self.define(Cluster()).pipeline_spec.pipeline_info
 
     @property
     def committed(self) -> Path:

@@ -276,6 +276,18 @@ def submit(
     token: Annotated[
         str, typer.Option(envvar="KFP_TOKEN", help="Bearer token.", show_default=False)
     ] = "",
+    cookie: Annotated[
+        str,
+        typer.Option(
+            envvar="KFP_COOKIE",
+            help="Cookie of a session, NAME=VALUE, where a login page stands before KFP.",
+            show_default=False,
+        ),
+    ] = "",
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(envvar="KFP_CA_FILE", help="PEM file of a private authority to trust."),
+    ] = None,
     namespace: Annotated[
         str, typer.Option(envvar="KFP_NAMESPACE", help="Yours, in a multi-user KFP.")
     ] = "",
@@ -293,7 +305,17 @@ def submit(
     from pipelines.submit import submit as submit_run
 
     done = submit_run(
-        pipeline, endpoint, token, namespace, experiment, run_name, given, cluster, service_account
+        pipeline=pipeline,
+        endpoint=endpoint,
+        token=token,
+        namespace=namespace,
+        experiment=experiment,
+        run_name=run_name,
+        parameters=given,
+        cluster=cluster,
+        service_account=service_account,
+        cookie=cookie,
+        ca_file=ca_file,
     )
     console.print(f"pipeline version {done.version}, run {done.run_id}")
     console.print(f"{endpoint.rstrip('/')}/#/runs/details/{done.run_id}")

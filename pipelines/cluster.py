@@ -1,6 +1,10 @@
 """What a cluster gives the pipeline's pods and KFP cannot take as a run parameter."""
 
+import re
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from components.errors import UserError
 
 VOLUME = "/mnt/brain-tumor"
 # Keys of the store's secret, which are the environment variables that they become.
@@ -83,3 +87,13 @@ class Cluster(BaseModel):
     )
     caching: bool = Field(True, description="Use finished steps of earlier runs")
     retries: int = Field(2, ge=0, le=10, description="How often a step that can be repeated is")
+
+
+def check_namespace(name: str) -> None:
+    """Checks the name of a namespace.
+
+    Raises:
+        UserError: No namespace can have it.
+    """
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
+        raise UserError(f"{name!r} is no name of a namespace; give one such as kubeflow")

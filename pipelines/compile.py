@@ -1,6 +1,5 @@
 """Pipelines -> YAML, the same bytes each time."""
 
-import re
 from itertools import dropwhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,7 @@ from kfp.compiler import Compiler, KubernetesManifestOptions
 
 from components.errors import UserError
 from pipelines.catalogue import Pipeline
-from pipelines.cluster import Cluster
+from pipelines.cluster import Cluster, check_namespace
 from pipelines.version import git_revision, version_name
 
 
@@ -35,11 +34,11 @@ def manifest(pipeline: Pipeline, cluster: Cluster, namespace: str) -> str:
     Raises:
         UserError: This is no git checkout, or no namespace has that name.
     """
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
-        raise UserError(f"{namespace!r} is no name of a namespace; give one such as kubeflow")
+    check_namespace(namespace)
     version = version_name(git_revision(), compiled(pipeline, cluster), cluster)
     options = KubernetesManifestOptions(
         pipeline_name=pipeline.kfp_name,
+        pipeline_display_name=pipeline.info.display_name,
         pipeline_version_name=f"{pipeline.kfp_name}-{version}",
         pipeline_version_display_name=version,
         namespace=namespace,

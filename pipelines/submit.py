@@ -1,25 +1,31 @@
 """Upload a pipeline as a version, and start a run of it."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlsplit
 
 import kfp_server_api as api
-from urllib3.exceptions import HTTPError
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineInfo
 
 from components.errors import UserError
 from pipelines.catalogue import Pipeline
-from pipelines.cluster import Cluster
+from pipelines.cluster import Cluster, check_namespace
 from pipelines.compile import compiled
+from pipelines.kfp_client import connected
 from pipelines.settings import check_deploy
 from pipelines.version import git_revision, version_name
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and for an answer
+LOOKS, LOOK_AGAIN = 5, 1.0  # how often to look for what another submit makes, seconds between
+LONGEST_EXPERIMENT = 128  # bytes
+LONGEST_VERSION = 127  # bytes
+LONGEST_RUN = 255  # characters; KFP starts a longer one before its database refuses it
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,12 @@ def submit(
     parameters: dict[str, Any],
     cluster: Cluster,
     service_account: str = "",
+    cookie: str = "",
+    ca_file: Path | None = None,
 ) -> Submission:
     """Uploads a pipeline as a version named by the git revision and starts a run.
 
-    A version that is there already is used as it is, so submitting twice uploads once.
+    What is there already is used as it is, so submitting twice, or two at once, uploads once.
 
     Args:
         pipeline: Which.
@@ -64,27 +72,35 @@ def submit(
         parameters: Checked run parameters.
         cluster: What is compiled in.
         service_account: Of the steps' pods; empty for KFP's own.
+        cookie: Cookies of a session, where a login stands before KFP; empty for none.
+        ca_file: Certificates of the authorities to trust; None for the well-known ones.
 
     Returns:
         The identifiers.
 
     Raises:
-        UserError: The endpoint cannot be reached or refuses.
+        UserError: The endpoint cannot be reached or refuses, or a name is too long.
     """
-    endpoint = checked_endpoint(endpoint)
     check_deploy(parameters, cluster)
     revision = git_revision()
     package = compiled(pipeline, cluster)
     version = version_name(revision, package, cluster)
-    client = _client(endpoint, token)
-    try:
-        pipeline_id = _pipeline(client, pipeline.kfp_name, namespace, package)
-        version_id = _version(client, pipeline_id, version, package)
+    info = pipeline.info
+    run_name = run_name or f"{info.name} {version}"
+    if namespace:
+        check_namespace(namespace)
+    _check_name("--experiment", experiment, LONGEST_EXPERIMENT)
+    _check_name("version", version, LONGEST_VERSION)
+    _check_name("--run-name", run_name, LONGEST_RUN, "characters")
+    with connected(endpoint, TIMEOUT, token, cookie, ca_file) as client:
+        # The experiment first: where the namespace is wrong, nothing has been uploaded yet.
         experiment_id = _experiment(client, namespace, experiment)
+        pipeline_id = _pipeline(client, info, namespace)
+        version_id = _version(client, pipeline_id, version, info.description, package)
         run = api.RunServiceApi(client).run_service_create_run(
             api.V2beta1Run(
                 experiment_id=experiment_id,
-                display_name=run_name or f"{pipeline.kfp_name} {version}",
+                display_name=run_name,
                 service_account=service_account or None,
                 pipeline_version_reference=api.V2beta1PipelineVersionReference(
                     pipeline_id=pipeline_id, pipeline_version_id=version_id
@@ -94,129 +110,129 @@ def submit(
                 ),
             )
         )
-        run_id = _id(run.run_id)
-    except api.ApiException as error:
-        raise UserError(
-            f"KFP at {endpoint} refused with HTTP {error.status}: {_reason(error)}; check the "
-            "endpoint, --token and --namespace"
-        ) from error
-    except (HTTPError, OSError) as error:
-        reason = getattr(error, "reason", None) or error  # urllib3 tells of its retries as well
-        raise UserError(
-            f"KFP at {endpoint} cannot be reached: {_one_line(reason)}; check --endpoint or "
-            "KFP_ENDPOINT"
-        ) from error
-    except ValueError as error:
-        raise UserError(
-            f"{endpoint} gave an answer that is not of KFP's API: {_one_line(error)}; check "
-            "--endpoint, and that no login page stands before it"
-        ) from error
-    return Submission(pipeline_id, version_id, version, run_id)
+        return Submission(pipeline_id, version_id, version, _id(run.run_id))
 
 
-def checked_endpoint(endpoint: str) -> str:
-    """Returns the address of a KFP API without a slash at its end.
+def _check_name(what: str, name: str, limit: int, unit: str = "bytes") -> None:
+    """Checks a name that KFP refuses only after it has made other things.
 
     Raises:
-        UserError: It is no http address.
+        UserError: It is empty, too long or not printable.
     """
+    if not name or not name.isprintable():
+        raise UserError(f"{what} {name!r} is no name; give one of printable characters")
+    length = len(name.encode() if unit == "bytes" else name)
+    if length > limit:
+        raise UserError(f"{what} {name[:20]}… has {length} {unit}; KFP takes {limit} at most")
+
+
+def _found_or_made(look: Callable[[], str | None], make: Callable[[], str | None]) -> str:
+    """Returns the id of what is there, or else of what is made.
+
+    Another submit may make it in between. KFP answers 409 then, and lists it a moment later.
+    """
+    if found := look():
+        return found
     try:
-        parts = urlsplit(endpoint)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment:
-        raise UserError(
-            f"--endpoint: {endpoint!r} is no address of an API; give one such as "
-            "http://localhost:8080"
+        return _id(make())
+    except api.ApiException as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+        for _ in range(LOOKS):
+            if found := look():
+                return found
+            time.sleep(LOOK_AGAIN)
+        raise
+
+
+def _experiment(client: api.ApiClient, namespace: str, name: str) -> str:
+    """Returns the experiment's id, making it where it is missing."""
+    experiments = api.ExperimentServiceApi(client)
+
+    def look() -> str | None:
+        found = experiments.experiment_service_list_experiments(
+            namespace=namespace, filter=_filter("display_name", name)
         )
-    return endpoint.rstrip("/")
+        for experiment in found.experiments or []:
+            if experiment.display_name == name:
+                if experiment.storage_state == "ARCHIVED":
+                    raise UserError(
+                        f"experiment {name!r} is archived; restore it in KFP's UI under "
+                        "Experiments, Archived, or give another --experiment"
+                    )
+                return _id(experiment.experiment_id)
+        return None
 
-
-class _Client(api.ApiClient):
-    """KFP's own client of its API, with a time limit, to which only JSON is an answer.
-
-    It reads a login page as an empty list, and a run that was never started as one without a name.
-    """
-
-    def request(self, method: str, url: str, **options: Any) -> api.rest.RESTResponse:
-        """Sends one request.
-
-        Raises:
-            ValueError: The answer is not JSON.
-            OSError: TLS failed.
-        """
-        try:
-            response = super().request(method, url, **options | {"_request_timeout": TIMEOUT})
-        except api.ApiException as error:
-            if error.status:
-                raise
-            raise OSError(error.reason) from error
-        json.loads(response.data)
-        return response
-
-
-def _client(endpoint: str, token: str) -> _Client:
-    configuration = api.Configuration(host=endpoint)
-    if token:
-        configuration.api_key["authorization"] = token
-        configuration.api_key_prefix["authorization"] = "Bearer"
-    return _Client(configuration)
-
-
-def _pipeline(client: _Client, name: str, namespace: str, package: str) -> str:
-    """Returns the pipeline's id, uploading it where it is missing."""
-    found = api.PipelineServiceApi(client).pipeline_service_list_pipelines(
-        namespace=namespace, filter=_named(name)
-    )
-    for pipeline in found.pipelines or []:
-        if pipeline.display_name == name:
-            return _id(pipeline.pipeline_id)
-    with _file(package) as path:
-        uploaded = api.PipelineUploadServiceApi(client).upload_pipeline(
-            path, name=name, namespace=namespace
+    def make() -> str | None:
+        made = experiments.experiment_service_create_experiment(
+            api.V2beta1Experiment(display_name=name, namespace=namespace)
         )
-    return _id(uploaded.pipeline_id)
+        return made.experiment_id
+
+    return _found_or_made(look, make)
 
 
-def _version(client: _Client, pipeline_id: str, version: str, package: str) -> str:
+def _pipeline(client: api.ApiClient, info: PipelineInfo, namespace: str) -> str:
+    """Returns the pipeline's id, making it, still without a version, where it is missing."""
+    pipelines = api.PipelineServiceApi(client)
+
+    def look() -> str | None:
+        found = pipelines.pipeline_service_list_pipelines(
+            namespace=namespace, filter=_filter("name", info.name)
+        )
+        ids = [known.pipeline_id for known in found.pipelines or [] if known.name == info.name]
+        return _id(ids[0]) if ids else None
+
+    def make() -> str | None:
+        made = pipelines.pipeline_service_create_pipeline(
+            api.V2beta1Pipeline(
+                name=info.name,
+                display_name=info.display_name,
+                description=info.description,
+                namespace=namespace,
+            )
+        )
+        return made.pipeline_id
+
+    return _found_or_made(look, make)
+
+
+def _version(
+    client: api.ApiClient, pipeline_id: str, version: str, description: str, package: str
+) -> str:
     """Returns the version's id, uploading it where it is missing."""
-    for known in _versions(client, pipeline_id):
-        if known.display_name == version:
-            return _id(known.pipeline_version_id)
-    with _file(package) as path:
-        uploaded = api.PipelineUploadServiceApi(client).upload_pipeline_version(
-            path, name=version, pipelineid=pipeline_id
-        )
-    return _id(uploaded.pipeline_version_id)
+
+    def look() -> str | None:
+        # One that kubectl applied has the object's name, and the version as its display name.
+        for key in ("name", "display_name"):
+            for known in _versions(client, pipeline_id, _filter(key, version)):
+                if version in (known.name, known.display_name):
+                    return _id(known.pipeline_version_id)
+        return None
+
+    def make() -> str | None:
+        with _file(package) as path:
+            made = api.PipelineUploadServiceApi(client).upload_pipeline_version(
+                path, name=version, pipelineid=pipeline_id, description=description
+            )
+        return made.pipeline_version_id
+
+    return _found_or_made(look, make)
 
 
-def _versions(client: _Client, pipeline_id: str) -> Iterator[api.V2beta1PipelineVersion]:
+def _versions(
+    client: api.ApiClient, pipeline_id: str, wanted: str
+) -> Iterator[api.V2beta1PipelineVersion]:
     pipelines = api.PipelineServiceApi(client)
     token = ""
     while True:
         page = pipelines.pipeline_service_list_pipeline_versions(
-            pipeline_id, page_token=token, page_size=100
+            pipeline_id, page_token=token, page_size=100, filter=wanted
         )
         yield from page.pipeline_versions or []
         token = page.next_page_token
         if not token:
             return
-
-
-def _experiment(client: _Client, namespace: str, name: str) -> str:
-    """Returns the experiment's id, making it where it is missing."""
-    experiments = api.ExperimentServiceApi(client)
-    found = experiments.experiment_service_list_experiments(
-        namespace=namespace, filter=_named(name)
-    )
-    for experiment in found.experiments or []:
-        if experiment.display_name == name:
-            return _id(experiment.experiment_id)
-    made = experiments.experiment_service_create_experiment(
-        api.V2beta1Experiment(display_name=name, namespace=namespace)
-    )
-    return _id(made.experiment_id)
 
 
 def _id(value: str | None) -> str:
@@ -230,11 +246,9 @@ def _id(value: str | None) -> str:
     return value
 
 
-def _named(name: str) -> str:
-    """Returns the API's filter for things of this name."""
-    return json.dumps(
-        {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
-    )
+def _filter(key: str, value: str) -> str:
+    """Returns the API's filter for what has this value."""
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})
 
 
 @contextmanager
@@ -244,16 +258,3 @@ def _file(package: str) -> Iterator[str]:
         path = Path(folder, "pipeline.yaml")
         path.write_text(package)
         yield str(path)
-
-
-def _reason(error: api.ApiException) -> str:
-    """Returns KFP's own message, or HTTP's where a proxy answered with a page."""
-    try:
-        answer = json.loads(error.body)
-        return _one_line(answer.get("message") or answer["error"])
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return _one_line(error.reason)
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())[:300]

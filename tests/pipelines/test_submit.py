@@ -1,12 +1,10 @@
-"""Submitting to a server that answers as KFP's API does."""
+"""Submitting to a server that answers what a real KFP answered."""
 
-import email
+import functools
 import json
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -17,198 +15,187 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.submit import Submission, submit
 from pipelines.version import version_name
+from tests.pipelines.exchanges import Answer, Json, Replay, Request, recorded, serving
+from tests.pipelines.scenarios import (
+    DATABASE,
+    MET,
+    MULTI_USER,
+    REVISION,
+    SAME,
+    SCENARIOS,
+    TEXTS,
+    USER,
+    play,
+)
 
-NAME = Pipeline.training.kfp_name
-REVISION = "0123456789ab"
-PREFIX = "/apis/v2beta1"
-Answer = tuple[int, Any]
-
-
-class Kfp(ThreadingHTTPServer):
-    """Pipelines, versions, experiments and runs in memory, behind a token if one is set."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.token = ""
-        self.path = ""
-        self.pipelines: list[dict[str, Any]] = []
-        self.versions: list[dict[str, Any]] = []
-        self.experiments: list[dict[str, Any]] = []
-        self.runs: list[dict[str, Any]] = []
-        self.packages: list[str] = []
-        self.answer_anything: tuple[int, str, bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}{self.path}"
-
-    def get(self, path: str, query: dict[str, str]) -> Answer:
-        if path == "/pipelines":
-            return 200, {"pipelines": self._found(self.pipelines, query)}
-        if path.endswith("/versions"):
-            mine = [v for v in self.versions if v["pipeline_id"] == path.split("/")[2]]
-            start = int(query.get("page_token") or 0)
-            page = {"pipeline_versions": mine[start : start + 2]}
-            if start + 2 < len(mine):
-                page["next_page_token"] = str(start + 2)
-            return 200, page
-        if path == "/experiments":
-            return 200, {"experiments": self._found(self.experiments, query)}
-        return 404, {"message": "no such thing"}
-
-    def post(self, path: str, query: dict[str, str], body: Any) -> Answer:
-        if path == "/pipelines/upload":
-            space = query.get("namespace", "")
-            if any((p["display_name"], p["namespace"]) == (query["name"], space)
-                   for p in self.pipelines):  # fmt: skip
-                return 409, {"message": f"Already exists: {query['name']}"}
-            pipeline = self._made(self.pipelines, "pipeline", query["name"], space)
-            self.packages.append(body)
-            self._made(self.versions, "pipeline_version", query["name"], **pipeline)
-            return 200, pipeline
-        if path == "/pipelines/upload_version":
-            self.packages.append(body)
-            owner = {"pipeline_id": query["pipelineid"]}
-            return 200, self._made(self.versions, "pipeline_version", query["name"], **owner)
-        if path == "/experiments":
-            space = body.get("namespace", "")
-            return 200, self._made(self.experiments, "experiment", body["display_name"], space)
-        if path == "/runs":
-            self.runs.append(body)
-            return 200, body | {"run_id": f"run-{len(self.runs)}"}
-        return 404, {"message": "no such thing"}
-
-    @staticmethod
-    def _found(things: list[dict[str, Any]], query: dict[str, str]) -> list[dict[str, Any]]:
-        (predicate,) = json.loads(query["filter"])["predicates"]
-        assert (predicate["operation"], predicate["key"]) == ("EQUALS", "display_name")
-        wanted = predicate["stringValue"], query.get("namespace", "")
-        return [t for t in things if (t["display_name"], t["namespace"]) == wanted]
-
-    @staticmethod
-    def _made(
-        things: list[dict[str, Any]], kind: str, name: str, namespace: str = "", **more: str
-    ) -> dict[str, Any]:
-        thing = more | {
-            f"{kind}_id": f"{kind}-{len(things) + 1}",
-            "display_name": name,
-            "namespace": namespace,
-        }
-        things.append(thing)
-        return thing
+Play = Callable[..., tuple[Submission | str, Replay]]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Kfp
-
-    def do_GET(self) -> None:
-        self._answer(lambda path, query: self.server.get(path, query))
-
-    def do_POST(self) -> None:
-        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        kind = self.headers["Content-Type"]
-        if kind.startswith("multipart/form-data"):
-            message = email.message_from_bytes(f"Content-Type: {kind}\n\n".encode() + data)
-            (part,) = message.get_payload()
-            assert part.get_param("name", header="content-disposition") == "uploadfile"
-            body = part.get_payload(decode=True).decode()
-        else:
-            body = json.loads(data)
-        self._answer(lambda path, query: self.server.post(path, query, body))
-
-    def _answer(self, answer: Any) -> None:
-        url = urlsplit(self.path)
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        kind, content = "application/json", b""
-        if self.server.answer_anything:
-            status, kind, content = self.server.answer_anything
-        elif self.server.token and (self.headers["Authorization"] != f"Bearer {self.server.token}"):
-            status, content = 401, b'{"error":"Unauthenticated","message":"token not\\n known"}'
-        elif not url.path.startswith(self.server.path + PREFIX):
-            status, kind, content = 404, "text/html", b"<html>not found</html>"
-        else:
-            status, found = answer(url.path.removeprefix(self.server.path + PREFIX), query)
-            content = json.dumps(found).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def kfp() -> Iterator[Kfp]:
-    server = Kfp()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+once_compiled = functools.cache(submitting.compiled)
 
 
 @pytest.fixture(autouse=True)
-def _revision(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submitting, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(submitting, "compiled", once_compiled)
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Play:
+    """Plays a scenario against its recording: what came of it, and what was asked."""
+
+    def run(name: str, kind: str = DATABASE, path: str = "") -> tuple[Submission | str, Replay]:
+        replay = Replay(recorded(kind, name), TEXTS, path)
+        user = {"namespace": USER, "token": "a-token"} if kind == MULTI_USER else {}
+        with serving(replay) as address:
+            done = play(SCENARIOS[name], address + path, SAME, monkeypatch, **user)
+        assert not replay.unlike
+        assert not replay.left
+        return done, replay
+
+    return run
+
+
+@pytest.mark.parametrize(("kind", "name"), MET)
+def test_what_submit_makes_of_what_kfp_answers(played: Play, kind: str, name: str) -> None:
+    done, _ = played(name, kind)
+    if told := SCENARIOS[name].told:
+        assert told in str(done)
+    else:
+        assert isinstance(done, Submission)
+        assert done.version == REVISION
+
+
+@pytest.mark.parametrize("name", ["no_namespace", "foreign_namespace", "no_token", "wrong_token"])
+def test_nothing_is_made_where_the_namespace_is_refused(played: Play, name: str) -> None:
+    _, kfp = played(name, MULTI_USER)
+    assert [request.method for request in kfp.requests] == ["GET"]
+
+
+def test_the_first_time_everything_is_made_once(played: Play) -> None:
+    done, kfp = played("first")
+    assert isinstance(done, Submission)
+    (pipeline,) = kfp.posted("/pipelines")
+    assert set(pipeline.body) == {"name", "display_name", "description", "namespace"}
+    assert not kfp.posted("/pipelines/upload")
+    (version,) = kfp.posted("/pipelines/upload_version")
+    spec, platform = yaml.safe_load_all(version.package)
+    assert spec["pipelineInfo"]["name"] == Pipeline.training.kfp_name
+    assert platform["platforms"]
+    (run,) = kfp.posted("/runs")
+    assert run.body["display_name"].endswith(REVISION)
+    assert run.body["runtime_config"]["parameters"] == {"git_revision": REVISION}
+    reference = run.body["pipeline_version_reference"]
+    assert (done.pipeline_id, done.version_id) == tuple(reference.values())
+    assert done.version == REVISION
+
+
+def test_the_experiment_is_made_before_anything_is_uploaded(played: Play) -> None:
+    _, kfp = played("first")
+    made = [request.path.rpartition("/")[2] for request in kfp.requests if request.method == "POST"]
+    assert made == ["experiments", "pipelines", "upload_version", "runs"]
+
+
+def test_the_second_time_only_a_run_is_made(played: Play) -> None:
+    _, kfp = played("again")
+    (run,) = [request for request in kfp.requests if request.method == "POST"]
+    assert run.path.endswith("/runs")
+
+
+def test_what_another_has_just_made_is_used(played: Play) -> None:
+    done, kfp = played("at_once")
+    assert isinstance(done, Submission)
+    refused = [e["answer"]["status"] for e in recorded(DATABASE, "at_once")].count(409)
+    assert refused == 3, "pipeline, version and experiment"
+    (run,) = kfp.posted("/runs")
+    assert run.body["pipeline_version_reference"]["pipeline_version_id"] == done.version_id
+
+
+@pytest.mark.parametrize("looks", [1, 3])
+def test_what_another_makes_is_listed_a_moment_later(
+    monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    exchanges = recorded(DATABASE, "at_once")
+    refused = next(n for n, e in enumerate(exchanges) if e["answer"]["status"] == 409)
+    exchanges[refused + 1 : refused + 1] = [exchanges[refused - 1]] * looks
+    replay = Replay(exchanges, TEXTS)
+    with serving(replay) as address:
+        assert isinstance(play(SCENARIOS["at_once"], address, SAME, monkeypatch), Submission)
+
+
+def test_a_refusal_of_something_else_that_looks_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchanges = recorded(DATABASE, "at_once")
+    refused = next(n for n, e in enumerate(exchanges) if e["answer"]["status"] == 409)
+    never = exchanges[: refused + 1] + [exchanges[refused - 1]] * submitting.LOOKS
+    with serving(Replay(never, TEXTS)) as address:
+        told = play(SCENARIOS["at_once"], address, SAME, monkeypatch)
+    assert "refused with HTTP 409" in str(told)
+
+
+class Willing:
+    """A server that makes everything.
+
+    Attributes:
+        requests: What it was asked.
+        versions: Answers a request for versions.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.versions: Callable[[Json], Json] = lambda query: {}
+
+    def __call__(self, request: Request) -> Answer:
+        """Answers a request."""
+        self.requests.append(request)
+        if request.method == "GET":
+            found = self.versions(request.query) if request.path.endswith("/versions") else {}
+            return Answer(200, json.dumps(found).encode())
+        kind = request.path.rpartition("/")[2]
+        made = {"experiments": "experiment_id", "pipelines": "pipeline_id", "runs": "run_id"}
+        return Answer(200, f'{{"{made.get(kind, "pipeline_version_id")}": "1"}}'.encode())
+
+    def body(self, kind: str) -> Json:
+        """Returns what was to be made of a kind."""
+        (body,) = [r.body for r in self.requests if r.method == "POST" and r.path.endswith(kind)]
+        return dict(body)
+
+
+def _sent(
+    monkeypatch: pytest.MonkeyPatch, server: Willing | None = None, **changed: Any
+) -> Willing:
+    """Submits to a server that takes everything, and returns it."""
     monkeypatch.setattr(submitting, "git_revision", lambda: REVISION)
-
-
-def _submit(kfp: Kfp, cluster: Cluster | None = None, **changed: Any) -> Submission:
+    server = server or Willing()
     arguments = {
         "pipeline": Pipeline.training,
-        "endpoint": kfp.url,
         "token": "",
         "namespace": "",
         "experiment": "brain-tumor",
         "run_name": "",
         "parameters": {},
+        "cluster": Cluster(),
     }
-    return submit(**arguments | changed, cluster=cluster or Cluster())
+    with serving(server) as address:
+        submit(**{"endpoint": address} | arguments | changed)
+    return server
 
 
-def test_the_first_time_everything_is_made(kfp: Kfp) -> None:
-    done = _submit(kfp)
-    assert [pipeline["display_name"] for pipeline in kfp.pipelines] == [NAME]
-    assert done.version == REVISION
-    version = next(v for v in kfp.versions if v["display_name"] == REVISION)
-    assert (done.pipeline_id, done.version_id) == ("pipeline-1", version["pipeline_version_id"])
-    spec, platform = yaml.safe_load_all(kfp.packages[-1])
-    assert spec["pipelineInfo"]["name"] == NAME
-    assert platform["platforms"]
-    (run,) = kfp.runs
-    assert done.run_id == "run-1"
-    assert run["display_name"] == f"{NAME} {REVISION}"
-    assert run["experiment_id"] == "experiment-1"
-    assert run["pipeline_version_reference"] == {
-        "pipeline_id": done.pipeline_id,
-        "pipeline_version_id": done.version_id,
+@pytest.mark.parametrize("pipeline", Pipeline)
+def test_a_pipeline_is_called_what_its_definition_calls_it(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = _sent(monkeypatch, pipeline=pipeline)
+    info = next(yaml.safe_load_all(pipeline.committed.read_text()))["pipelineInfo"]
+    assert server.body("/pipelines") == {
+        "name": info["name"],
+        "display_name": info["displayName"],
+        "description": info["description"],
+        "namespace": "",
     }
+    assert server.body("/runs")["display_name"] == f"{pipeline.kfp_name} {REVISION}"
 
 
-def test_the_second_time_only_a_run_is_made(kfp: Kfp) -> None:
-    first = _submit(kfp)
-    uploads = len(kfp.packages)
-    second = _submit(kfp)
-    assert len(kfp.packages) == uploads
-    assert len(kfp.pipelines) == len(kfp.experiments) == 1
-    assert second.version_id == first.version_id
-    assert second.run_id != first.run_id
-
-
-def test_a_new_revision_is_a_new_version(kfp: Kfp, monkeypatch: pytest.MonkeyPatch) -> None:
-    revisions = [f"{number:012x}" for number in range(5)]
-    for revision in revisions:
-        monkeypatch.setattr(submitting, "git_revision", lambda revision=revision: revision)
-        _submit(kfp)
-    assert [v["display_name"] for v in kfp.versions] == [NAME, *revisions]
-    uploads = len(kfp.packages)
-    _submit(kfp)  # the last stands on the last of three pages
-    assert len(kfp.packages) == uploads
-
-
-def test_parameters_keep_their_types(kfp: Kfp) -> None:
+def test_parameters_keep_their_types(monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = {
         "epochs": 20,
         "min_accuracy": 0.8,
@@ -217,117 +204,128 @@ def test_parameters_keep_their_types(kfp: Kfp) -> None:
         "gpu_node_selector": {"zone": "a"},
         "gpu_tolerations": [{"key": "gpu", "operator": "Exists"}],
     }
-    _submit(kfp, parameters=parameters)
-    assert kfp.runs[0]["runtime_config"]["parameters"] == parameters | {"git_revision": REVISION}
+    run = _sent(monkeypatch, parameters=parameters).body("/runs")
+    assert run["runtime_config"]["parameters"] == parameters | {"git_revision": REVISION}
 
 
-def test_names_are_settable(kfp: Kfp) -> None:
-    _submit(kfp, experiment="mine", run_name="the third")
-    assert kfp.experiments[0]["display_name"] == "mine"
-    assert kfp.runs[0]["display_name"] == "the third"
+def test_what_a_user_may_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = _sent(
+        monkeypatch,
+        experiment="mine",
+        run_name="the third",
+        namespace="alice",
+        service_account="brain-tumor-pipeline",
+    )
+    assert server.body("/experiments") == {"display_name": "mine", "namespace": "alice"}
+    assert server.body("/pipelines")["namespace"] == "alice"
+    assert server.body("/runs")["display_name"] == "the third"
+    assert server.body("/runs")["service_account"] == "brain-tumor-pipeline"
+    lists = [r for r in server.requests if r.method == "GET" and "versions" not in r.path]
+    assert {r.query["namespace"] for r in lists} == {"alice"}
+    assert "service_account" not in _sent(monkeypatch).body("/runs")
 
 
-def test_each_pipeline_has_versions_of_its_own(kfp: Kfp) -> None:
-    _submit(kfp)
-    done = _submit(kfp, pipeline=Pipeline.cross_validation, parameters={"folds": 3})
-    assert [p["display_name"] for p in kfp.pipelines] == [p.kfp_name for p in Pipeline]
-    assert done.pipeline_id == "pipeline-2"
-    assert next(yaml.safe_load_all(kfp.packages[-1]))["pipelineInfo"]["name"].endswith("validation")
-    run = kfp.runs[-1]
-    assert run["runtime_config"]["parameters"] == {"folds": 3, "git_revision": REVISION}
-    assert run["display_name"] == f"{Pipeline.cross_validation.kfp_name} {REVISION}"
+def _version(name: str, display_name: str) -> Json:
+    return {"pipeline_version_id": name, "name": name, "display_name": display_name}
 
 
-def test_a_namespace_of_ones_own(kfp: Kfp) -> None:
-    _submit(kfp)  # the shared pipeline is another
-    first = _submit(kfp, namespace="alice")
-    second = _submit(kfp, namespace="alice")
-    assert [pipeline["namespace"] for pipeline in kfp.pipelines] == ["", "alice"]
-    assert [experiment["namespace"] for experiment in kfp.experiments] == ["", "alice"]
-    assert first.version_id == second.version_id
+def test_a_version_that_kubectl_applied_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def versions(query: Json) -> Json:
+        applied = _version(f"{Pipeline.training.kfp_name}-{REVISION}", REVISION)
+        (wanted,) = query["filter"]["predicates"]
+        found = applied[wanted["key"]] == wanted["stringValue"]
+        return {"pipeline_versions": [applied]} if found else {}
+
+    server = Willing()
+    server.versions = versions
+    run = _sent(monkeypatch, server).body("/runs")
+    used = run["pipeline_version_reference"]["pipeline_version_id"]
+    assert used == f"{Pipeline.training.kfp_name}-{REVISION}"
+    assert not [r for r in server.requests if r.path.endswith("/upload_version")]
 
 
-def test_caching_can_be_off(kfp: Kfp) -> None:
-    done = _submit(kfp, Cluster(caching=False))
-    assert "enableCache: true" not in kfp.packages[-1]
-    assert done.version != REVISION
+def test_a_version_on_a_later_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def versions(query: Json) -> Json:
+        page = query.get("page_token", 0)
+        known = [_version(str(page), str(page)), _version("x", REVISION)][page == 2]
+        return {"pipeline_versions": [known], "next_page_token": str(page + 1) if page < 3 else ""}
 
-
-def test_an_endpoint_with_a_path(kfp: Kfp) -> None:
-    kfp.path = "/pipeline"
-    assert _submit(kfp, endpoint=kfp.url + "/").run_id == "run-1"
-
-
-def test_a_token(kfp: Kfp) -> None:
-    kfp.token = "secret-word"
-    assert _submit(kfp, token="secret-word").run_id == "run-1"
-
-
-def _told(kfp: Kfp, **changed: Any) -> str:
-    with pytest.raises(UserError) as error:
-        _submit(kfp, **changed)
-    line = str(error.value)
-    assert "\n" not in line
-    assert not kfp.runs
-    return line
-
-
-def test_a_wrong_token(kfp: Kfp) -> None:
-    kfp.token = "secret-word"
-    line = _told(kfp, token="wrong-word")
-    assert f"KFP at {kfp.url} refused with HTTP 401: token not known" in line
-    assert "--token" in line
-    assert "wrong-word" not in line
-
-
-@pytest.mark.parametrize("status", [403, 502])
-def test_a_proxy_that_refuses_with_a_page(kfp: Kfp, status: int) -> None:
-    kfp.answer_anything = status, "text/html", b"<html>\n<h1>no</h1></html>"
-    line = _told(kfp)
-    assert f"refused with HTTP {status}" in line
-    assert "<" not in line
+    server = Willing()
+    server.versions = versions
+    run = _sent(monkeypatch, server).body("/runs")
+    assert run["pipeline_version_reference"]["pipeline_version_id"] == "x"
 
 
 @pytest.mark.parametrize(
-    ("kind", "content"),
+    ("option", "name", "unit"),
     [
-        ("text/html", b"<html>please log in</html>"),
-        ("application/json", b"<html>please log in</html>"),
-        ("application/json", b""),
-        ("application/json", b'{"hello": "world"}'),
-        ("application/json", b"[1, 2]"),
-        ("application/octet-stream", b"\xff\xfe\x00"),
+        ({"experiment": "e" * 129}, "--experiment", "129 bytes"),
+        ({"experiment": "é" * 65}, "--experiment", "130 bytes"),
+        ({"run_name": "r" * 256}, "--run-name", "256 characters"),
+        ({"experiment": ""}, "--experiment", "no name"),
+        ({"experiment": "a\nb"}, "--experiment", "no name"),
+        ({"run_name": "a\ud800b"}, "--run-name", "no name"),
+        ({"namespace": "n" * 64}, "'nnn", "no name of a namespace"),
+        ({"namespace": "Alice"}, "'Alice'", "no name of a namespace"),
     ],
 )
-def test_another_server_answers(kfp: Kfp, kind: str, content: bytes) -> None:
-    kfp.answer_anything = 200, kind, content
-    assert "gave an answer that is not of KFP's API" in _told(kfp)
+def test_a_name_that_kfp_cannot_take_is_never_sent(
+    option: dict[str, str], name: str, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError) as error:
+        _sent(monkeypatch, endpoint="http://127.0.0.1:9", **option)
+    line = str(error.value)
+    assert line.startswith(name)
+    assert unit in line
+    assert len(line) < 200
 
 
-def test_nobody_answers(kfp: Kfp) -> None:
+@pytest.mark.parametrize(
+    "option", [{"experiment": "é" * 64}, {"run_name": "é" * 255}, {"namespace": "n" * 63}]
+)
+def test_the_longest_names(option: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _sent(monkeypatch, **option).body("/runs")
+
+
+def test_a_version_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submitting, "version_name", lambda *_: "v" * 128)
+    with pytest.raises(UserError, match=r"version vvv.* has 128 bytes"):
+        _sent(monkeypatch, endpoint="http://127.0.0.1:9")
+
+
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"cannot be reached: .*Connection refused; check") as e:
-        _submit(kfp, endpoint="http://127.0.0.1:9")
+        _sent(monkeypatch, endpoint="http://127.0.0.1:9")
     assert "\n" not in str(e.value)
 
 
-def test_a_server_that_never_answers(kfp: Kfp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submitting, "TIMEOUT", (0.05, 0.05))
-    monkeypatch.setattr(kfp, "get", lambda *_: threading.Event().wait(1) or (200, {}))
+    over = threading.Event()
+    server = Willing()
+    server.versions = lambda _: {"never": over.wait(10)}
     with pytest.raises(UserError, match=r"cannot be reached: .*timed out"):
-        _submit(kfp)
-
-
-def test_the_account_of_the_steps(kfp: Kfp) -> None:
-    _submit(kfp)
-    _submit(kfp, service_account="brain-tumor-pipeline")
-    assert [run.get("service_account") for run in kfp.runs] == [None, "brain-tumor-pipeline"]
+        _sent(monkeypatch, server)
+    over.set()
 
 
 @pytest.mark.parametrize(
     "endpoint", ["", "localhost:8080", "ftp://x", "http://", "http://x:99999", "http://x/?a=1"]
 )
-def test_an_endpoint_that_is_none(kfp: Kfp, endpoint: str) -> None:
-    assert _told(kfp, endpoint=endpoint).startswith("--endpoint: ")
+def test_an_endpoint_that_is_none(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"^--endpoint: "):
+        _sent(monkeypatch, endpoint=endpoint)
+
+
+def test_an_endpoint_with_a_path(played: Play) -> None:
+    assert isinstance(played("again", path="/pipeline")[0], Submission)
+
+
+def test_caching_can_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = _sent(monkeypatch, cluster=Cluster(caching=False))
+    (upload,) = [r for r in server.requests if r.path.endswith("/upload_version")]
+    assert "enableCache: true" not in upload.package
+    assert upload.query["name"].startswith(f"{REVISION}-")
 
 
 def test_a_version_is_named_by_the_revision_where_that_says_all() -> None:
