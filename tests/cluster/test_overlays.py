@@ -88,9 +88,8 @@ def copy_through_loader(cluster: Cluster, namespace: str, loader: str, registry:
 def test_a_volume_serves_two_versions_under_own_names(
     cluster: Cluster, namespace: str, registry: Path, tmp_path: Path
 ) -> None:
-    folder = cluster.kustomize(
-        tmp_path, namespace, overlay("local"), components=["canary"], **NAMES
-    )
+    resources = (overlay("local"), MANIFESTS / "pipeline")
+    folder = cluster.kustomize(tmp_path, namespace, *resources, components=["canary"], **NAMES)
     apply(cluster, folder)
     copy_through_loader(cluster, namespace, f"a-{NAME}-loader-z", registry)
     for service, version in (("predictor", "1"), ("canary-predictor", "2")):
@@ -101,6 +100,11 @@ def test_a_volume_serves_two_versions_under_own_names(
         )
         assert served_version(cluster, namespace, name, RENAMED) == version
     until(lambda: ready(cluster, namespace, RENAMED), "the InferenceService is ready")
+    account = f"system:serviceaccount:{namespace}:a-{NAME}-pipeline-z"
+    for verb, allowed in (("patch", "yes"), ("delete", "no")):
+        asked = ("auth", "can-i", verb, "inferenceservices", "--as", account)
+        said = cluster.kubectl(*asked, "--namespace", namespace, check=False)
+        assert said.split()[0] == allowed
 
 
 def test_monitoring_finds_the_service_that_kserve_makes(

@@ -47,6 +47,23 @@ def _from(folder: Path, name: str) -> str:
     return str(up / (MANIFESTS / name).relative_to("/"))
 
 
+@pytest.mark.parametrize("fields", [{}, {"namespace": "elsewhere"}, {"namePrefix": "a-"}, RENAMED])
+def test_the_pipelines_account_may_roll_out_wherever_an_overlay_has_both(
+    fields: dict[str, Any],
+) -> None:
+    found = objects("overlays/s3", "pipeline", **fields)
+    (account,) = (
+        account["metadata"]
+        for account in found.of("ServiceAccount")
+        if "pipeline" in account["metadata"]["name"]
+    )
+    subject = {"name": account["name"], "namespace": account["namespace"]}
+    bindings = found.of("RoleBinding")
+    assert len(bindings) == 2
+    for binding in bindings:
+        assert binding["subjects"] == [{"kind": "ServiceAccount", **subject}]
+
+
 def test_a_canary_is_of_a_fixed_size_and_in_the_same_store() -> None:
     for store, address in (("s3", "s3://models"), ("gcs", "gs://models"), ("local", "pvc://")):
         found = objects(f"overlays/{store}", components=("canary",))
