@@ -1,13 +1,14 @@
 """The Kubernetes API, as far as one InferenceService goes: what may pass is tried again."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kubernetes import client, config, watch
+from kubernetes import client, config
 from kubernetes.client import ApiException
+from pydantic import BaseModel, ValidationError
 from tenacity import (
     Retrying,
     retry_if_exception,
@@ -16,27 +17,52 @@ from tenacity import (
 )
 from urllib3.exceptions import HTTPError
 
+from components.deploy.claim import Claim
 from components.deploy.inference_service import MANAGER, InferenceService
 from components.deploy.manifest import GROUP, PLURAL, VERSION
-from components.errors import UserError
+from components.deploy.workload import Deployment, Pod, Revision
+from components.errors import UserError, first_fault
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TIMEOUT = (10, 30)  # seconds to connect, and for an answer
 _PATIENCE = 60.0
-_WATCH_SECONDS = 60.0
 _PASSING = (429, 500, 502, 503, 504)
-_GONE = 410
 _ROLE = "the Role brain-tumor-pipeline of manifests/base"
+# What autoscalers of nodes say of a pod for which they add one.
+_SCALING_UP = ("TriggeredScaleUp", "Nominated")
+_MOST_EVENTS = 100
 
-_Answer = TypeVar("_Answer")
+_Read = TypeVar("_Read", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of object, as its address names it."""
+
+    group: str
+    version: str
+    plural: str
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """Returns the address of one of a namespace's objects, or of all."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return f"{root}/namespaces/{namespace}/{self.plural}" + (f"/{name}" if name else "")
+
+
+_SERVICES = _Kind(GROUP, VERSION, PLURAL)
+_DEPLOYMENTS = _Kind("apps", "v1", "deployments")
+_REVISIONS = _Kind("serving.knative.dev", "v1", "revisions")
+_PODS = _Kind("", "v1", "pods")
+_EVENTS = _Kind("", "v1", "events")
+_LEASES = _Kind("coordination.k8s.io", "v1", "leases")
 
 
 class Stale(Exception):  # noqa: N818  # no error yet: it is read again and done again
-    """The InferenceService is not what it was when it was read."""
+    """The object is not what it was when it was read."""
 
 
 class KubernetesAPI:
-    """One InferenceService in a cluster.
+    """One InferenceService in a cluster, and what runs of it.
 
     Attributes:
         name: Its name.
@@ -57,15 +83,15 @@ class KubernetesAPI:
         self.name = name
         self.namespace = namespace
         self._client = api_client
-        self._objects = client.CustomObjectsApi(api_client)
         self._patience = patience
 
     def get(self) -> InferenceService | None:
-        """Returns it as it is now, or None where there is none."""
-        return self._list()[0]
+        """Returns the InferenceService as it is now, or None where there is none."""
+        found = self._find(_SERVICES, self.name)
+        return InferenceService.of(found) if found else None
 
     def create(self, document: dict[str, Any], dry_run: bool = False) -> InferenceService:
-        """Creates it.
+        """Creates the InferenceService.
 
         Args:
             document: The whole of it.
@@ -75,26 +101,12 @@ class KubernetesAPI:
             Stale: There is one meanwhile.
             UserError: The API server refuses or cannot be reached.
         """
-        return InferenceService.of(
-            self._call(
-                "create",
-                lambda: self._objects.create_namespaced_custom_object(
-                    GROUP,
-                    VERSION,
-                    self.namespace,
-                    PLURAL,
-                    document,
-                    field_manager=MANAGER,
-                    _request_timeout=_TIMEOUT,
-                    **_dry(dry_run),
-                ),
-            )
-        )
+        return InferenceService.of(self._create(_SERVICES, document, _dry(dry_run)))
 
     def apply(
         self, document: dict[str, Any], force: bool = False, dry_run: bool = False
     ) -> InferenceService:
-        """Applies the fields of a document and touches no other.
+        """Applies the fields of a document to the InferenceService and touches no other.
 
         Args:
             document: With the resourceVersion that it was made for.
@@ -105,111 +117,120 @@ class KubernetesAPI:
             Stale: It has changed since that resourceVersion.
             UserError: The API server refuses or cannot be reached.
         """
-        query = {"fieldManager": MANAGER, "force": str(force).lower()} | (
-            {"dryRun": "All"} if dry_run else {}
-        )
-        # The client's own method for this sends a merge patch, which owns nothing.
-        return InferenceService.of(
-            self._call(
-                "patch",
-                lambda: self._client.call_api(
-                    "/apis/{group}/{version}/namespaces/{namespace}/{plural}/{name}",
-                    "PATCH",
-                    path_params={
-                        "group": GROUP,
-                        "version": VERSION,
-                        "namespace": self.namespace,
-                        "plural": PLURAL,
-                        "name": self.name,
-                    },
-                    query_params=list(query.items()),
-                    header_params={
-                        "Accept": "application/json",
-                        "Content-Type": "application/apply-patch+yaml",
-                    },
-                    body=document,
-                    response_type="object",
-                    auth_settings=["BearerToken"],
-                    _return_http_data_only=True,
-                    _request_timeout=_TIMEOUT,
-                ),
+        query = {"fieldManager": MANAGER, "force": str(force).lower()} | _dry(dry_run)
+        try:
+            return InferenceService.of(
+                self._call("patch", _SERVICES, "PATCH", self.name, query, document)
             )
-        )
+        except _Missing as error:
+            raise self.gone() from error
 
-    def changes(self, seconds: float) -> Iterator[InferenceService]:
-        """Yields it as it is now and after each change, until the time is up.
+    def deployment(self, name: str) -> Deployment | None:
+        """Returns a Deployment as it is now, or None where there is none."""
+        return self._read(_DEPLOYMENTS, name, Deployment)
 
-        A watch that ends, breaks or is told that its place in history is gone starts anew.
+    def revision(self, name: str) -> Revision | None:
+        """Returns a revision as it is now, or None where there is none."""
+        return self._read(_REVISIONS, name, Revision)
+
+    def pods(self) -> list[Pod]:
+        """Returns the pods of the InferenceService, those of a canary too."""
+        selector = f"serving.kserve.io/inferenceservice={self.name},component=predictor"
+        return [_parsed(Pod, d) for d in self._list(_PODS, {"labelSelector": selector})]
+
+    def is_node_coming(self, pod: Pod) -> bool:
+        """Returns whether an autoscaler of nodes says that it adds one for a pod."""
+        about = {"fieldSelector": f"involvedObject.uid={pod.metadata.uid}", "limit": _MOST_EVENTS}
+        return any(event.get("reason") in _SCALING_UP for event in self._list(_EVENTS, about))
+
+    def claim(self) -> Claim | None:
+        """Returns which rollout has the InferenceService, or None where there was none yet."""
+        return self._read(_LEASES, Claim.name_for(self.name), Claim)
+
+    def write_claim(self, document: dict[str, Any]) -> Claim:
+        """Writes which rollout has the InferenceService.
 
         Args:
-            seconds: How long.
+            document: A Lease; with the resourceVersion that it was made for, or none where it is
+                the first.
 
         Raises:
-            UserError: It is gone, or the API server refuses or cannot be reached.
+            Stale: Another one was written meanwhile.
+            UserError: The API server refuses or cannot be reached.
         """
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            live, position = self._list()
-            if live is None:
-                raise self.gone()
-            yield live
-            # No longer than this, so that a connection that died unnoticed is not waited for.
-            yield from self._watch(position, min(left, _WATCH_SECONDS))
+        if "resourceVersion" not in document["metadata"]:
+            return _parsed(Claim, self._create(_LEASES, document, {}))
+        try:
+            name, query = document["metadata"]["name"], {"fieldManager": MANAGER}
+            return _parsed(Claim, self._call("update", _LEASES, "PUT", name, query, document))
+        except _Missing as error:
+            raise Stale("the Lease was deleted") from error
 
     def gone(self) -> UserError:
-        """Returns what to say of one that was there a moment ago."""
+        """Returns what to say of an InferenceService that was there a moment ago."""
         return UserError(
             f"InferenceService {self.namespace}/{self.name} was deleted during the rollout; "
             "deploy again to create it"
         )
 
-    def _watch(self, position: str, seconds: float) -> Iterator[InferenceService]:
-        stream = watch.Watch().stream(
-            self._objects.list_namespaced_custom_object,
-            GROUP,
-            VERSION,
-            self.namespace,
-            PLURAL,
-            field_selector=f"metadata.name={self.name}",
-            resource_version=position,
-            timeout_seconds=max(1, round(seconds)),
-            _request_timeout=(_TIMEOUT[0], max(seconds, 0.01)),
-        )
-        try:
-            for event in stream:
-                if event["type"] == "DELETED":
-                    raise self.gone()
-                if event["type"] in ("ADDED", "MODIFIED"):
-                    yield InferenceService.of(event["raw_object"])
-        except ApiException as error:
-            if error.status != _GONE and error.status not in _PASSING:
-                raise self._refusal("watch", error) from error
-        except (HTTPError, OSError, ValueError, KeyError):
-            time.sleep(0.1)  # cut off in the middle; what comes next says whether it is serious
+    def _read(self, kind: _Kind, name: str, model: type[_Read]) -> _Read | None:
+        found = self._find(kind, name)
+        return _parsed(model, found) if found else None
 
-    def _list(self) -> tuple[InferenceService | None, str]:
-        """Returns it, if there is one, and the place in history to watch from."""
-        found = self._call(
-            "list",
-            lambda: self._objects.list_namespaced_custom_object(
-                GROUP,
-                VERSION,
-                self.namespace,
-                PLURAL,
-                field_selector=f"metadata.name={self.name}",
+    def _find(self, kind: _Kind, name: str) -> dict[str, Any] | None:
+        try:
+            return self._call("get", kind, "GET", name)
+        except _Missing:
+            return None
+
+    def _list(self, kind: _Kind, query: dict[str, Any]) -> list[dict[str, Any]]:
+        items = self._call("list", kind, "GET", query=query).get("items")
+        return items if isinstance(items, list) else []
+
+    def _create(
+        self, kind: _Kind, document: dict[str, Any], query: dict[str, str]
+    ) -> dict[str, Any]:
+        query = {"fieldManager": MANAGER} | query
+        return self._call("create", kind, "POST", query=query, body=document)
+
+    def _call(
+        self,
+        verb: str,
+        kind: _Kind,
+        method: str,
+        name: str = "",
+        query: dict[str, Any] | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Sends a request until it is answered, and returns the answer.
+
+        The client's own methods send a merge patch instead of applying, and know no custom objects
+        by their kind, so this is its one method below them.
+        """
+        content = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+
+        def send() -> Any:
+            return self._client.call_api(
+                kind.path(self.namespace, name),
+                method,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json", "Content-Type": content},
+                body=body,
+                response_type="object",
+                auth_settings=["BearerToken"],
+                _return_http_data_only=True,
                 _request_timeout=_TIMEOUT,
-            ),
-        )
-        try:
-            position = str(found["metadata"]["resourceVersion"])
-            items = [i for i in found["items"] if i["metadata"]["name"] == self.name]
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                "the API server's answer is no list of InferenceServices; check the kubeconfig"
-            ) from error
-        return (InferenceService.of(items[0]) if items else None), position
+            )
 
-    def _call(self, verb: str, send: Callable[[], _Answer]) -> _Answer:
+        answer = self._patiently(send, verb, kind)
+        if not isinstance(answer, dict):
+            raise UserError(
+                f"{self._client.configuration.host} gives an answer that is not of Kubernetes; "
+                "check the kubeconfig"
+            )
+        return answer
+
+    def _patiently(self, send: Callable[[], Any], verb: str, kind: _Kind) -> Any:
         try:
             return Retrying(
                 stop=stop_after_delay(self._patience),
@@ -218,18 +239,20 @@ class KubernetesAPI:
                 reraise=True,
             )(send)
         except ApiException as error:
-            raise self._refusal(verb, error) from error
+            raise self._refusal(verb, kind, error) from error
         except (HTTPError, OSError) as error:
             raise self._unreachable(getattr(error, "reason", None) or error) from error
+        except ValueError as error:  # no JSON
+            raise self._unreachable(error) from error
 
-    def _refusal(self, verb: str, error: ApiException) -> Exception:
+    def _refusal(self, verb: str, kind: _Kind, error: ApiException) -> Exception:
         """Returns what a refusal means."""
         if not error.status:  # TLS failed
             return self._unreachable(error.reason)
         told = _status(error)
         message = _one_line(told.get("message") or error.reason)
-        kind = (told.get("details") or {}).get("kind", "")
-        here = f"{PLURAL} of namespace {self.namespace}"
+        missing = (told.get("details") or {}).get("kind", "")
+        here = f"{kind.plural} of namespace {self.namespace}"
         if error.status == 409:
             causes = (told.get("details") or {}).get("causes") or ()
             if any(cause.get("reason") == "FieldManagerConflict" for cause in causes):
@@ -238,20 +261,25 @@ class KubernetesAPI:
                     "out of what that manager applies, or take it over once with force_conflicts"
                 )
             return Stale(message)
-        if error.status == 404 and kind == "namespaces":
+        if error.status == 404 and missing == "namespaces":
             return UserError(f"there is no namespace {self.namespace}; create it or name another")
-        if error.status == 404 and kind == PLURAL:
-            return self.gone()
+        if error.status == 404 and missing == kind.plural:
+            return _Missing(message)
         if error.status == 404:
             return UserError(
-                f"the cluster knows no {PLURAL}.{GROUP}: KServe is not installed there; install "
-                "it, or check the kubeconfig's context"
+                f"the cluster knows no {kind.plural}.{kind.group}: KServe is not installed there; "
+                "install it, or check the kubeconfig's context"
             )
         if error.status == 401:
             return UserError("the API server takes the credentials for nobody's; log in again")
         if error.status == 403 and "admission webhook" not in message:
             return UserError(
                 f"not allowed to {verb} {here} ({message}); bind {_ROLE} to who runs this"
+            )
+        if "failed calling webhook" in message:
+            return UserError(
+                f"KServe's webhook does not answer, so its controller may be down: {message}; see "
+                "'kubectl get pods --namespace kserve' and deploy again"
             )
         return UserError(f"the API server refused to {verb} {here}: HTTP {error.status}: {message}")
 
@@ -260,6 +288,10 @@ class KubernetesAPI:
             f"the Kubernetes API at {self._client.configuration.host} cannot be reached: "
             f"{_one_line(reason)}; check the kubeconfig and the network"
         )
+
+
+class _Missing(Exception):  # noqa: N818  # an answer, not an error
+    """There is no object of that name."""
 
 
 def open_api(name: str, namespace: str) -> KubernetesAPI:
@@ -289,8 +321,15 @@ def open_api(name: str, namespace: str) -> KubernetesAPI:
     return KubernetesAPI(client.ApiClient(settings), name, namespace or here, _PATIENCE)
 
 
+def _parsed(model: type[_Read], document: dict[str, Any]) -> _Read:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise UserError(f"the API server's {model.__name__}: {first_fault(error)}") from error
+
+
 def _dry(dry_run: bool) -> dict[str, str]:
-    return {"dry_run": "All"} if dry_run else {}
+    return {"dryRun": "All"} if dry_run else {}
 
 
 def _may_pass(error: BaseException) -> bool:

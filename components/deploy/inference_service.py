@@ -2,94 +2,83 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
 
+from components.deploy.documents import Conditions, Metadata, Read, line
 from components.errors import UserError, first_fault
 
 MANAGER = "brain-tumor-deploy"
-ROLLOUT, FORMER = "brain-tumor/rollout", "brain-tumor/former-storage-uri"
 MODE = "serving.kserve.io/deploymentMode"
+AUTOSCALER = "serving.kserve.io/autoscalerClass"
 
 _STANDARD = ("Standard", "RawDeployment")
-_DONE = ("", "UpToDate")
+# With these the Deployment has its replicas from the InferenceService's minReplicas on.
+_SCALED_BY_KSERVE = ("", "hpa", "keda")
 _OWN = (
     ("f:spec", "f:predictor", "f:model", "f:storageUri"),
     ("f:spec", "f:predictor", "f:canaryTrafficPercent"),
     ("f:spec", "f:canary"),
 )
+_GOOD_WHEN_FALSE = ("Stopped",)
 
 
-class _Read(BaseModel):
-    """A part of the document; what is not named here is of no interest."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel)
-
-
-class _Metadata(_Read):
-    name: str
-    generation: int = 0
-    resource_version: str = ""
-    annotations: dict[str, str] = {}
-    managed_fields: tuple[dict[str, Any], ...] = ()
-
-
-class _Model(_Read):
+class _Model(Read):
     storage_uri: str = ""
-    model_format: dict[str, Any] = {}
+    model_format: dict[str, Any] = Field({})
     runtime: str = ""
     protocol_version: str = ""
 
 
-class _Predictor(_Read):
+class _Predictor(Read):
     model: _Model | None = None
+    min_replicas: int = 1
     canary_traffic_percent: int | None = None
 
 
-class _Spec(_Read):
+class _Spec(Read):
     predictor: _Predictor
     canary: tuple[dict[str, Any], ...] = ()
 
 
-class _Condition(_Read):
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-
-
-class _Address(_Read):
+class _Address(Read):
     url: str = ""
 
 
-class _Failure(_Read):
+class _Failure(Read):
     reason: str = ""
     message: str = ""
 
 
-class _ModelStatus(_Read):
+class _ModelStatus(Read):
     transition_status: str = ""
     last_failure_info: _Failure | None = None
 
 
-class _Canary(_Read):
-    name: str
-    ready: bool = False
-    model_status: _ModelStatus = _ModelStatus()
+class _Traffic(Read):
+    revision_name: str = ""
+    percent: int | None = None
 
 
-class _Status(_Read):
-    observed_generation: int = 0
+class _Component(Read):
+    latest_created_revision: str = ""
+    latest_ready_revision: str = ""
+    traffic: tuple[_Traffic, ...] = ()
+
+
+class _Status(Conditions):
     deployment_mode: str = ""
-    conditions: tuple[_Condition, ...] = ()
     url: str = ""
     address: _Address = _Address()
     model_status: _ModelStatus = _ModelStatus()
-    canary_statuses: tuple[_Canary, ...] = ()
+    components: dict[str, _Component] = Field({})
 
 
-class InferenceService(_Read):
+class InferenceService(Read):
     """An InferenceService at one moment.
+
+    Its status may tell of a moment before: KServe's `observedGeneration` is that of the Deployment,
+    and Ready stays True while new pods start or crash. So what is rolled out is read elsewhere, in
+    `workload`.
 
     Attributes:
         metadata: As Kubernetes has it.
@@ -98,7 +87,7 @@ class InferenceService(_Read):
         document: All of it, as the API server gave it.
     """
 
-    metadata: _Metadata
+    metadata: Metadata
     spec: _Spec
     status: _Status = _Status()
     document: dict[str, Any]
@@ -121,20 +110,47 @@ class InferenceService(_Read):
         return self.spec.predictor.model.storage_uri if self.spec.predictor.model else ""
 
     @property
-    def rollout(self) -> str:
-        """The id of the last rollout; empty where there was none."""
-        return self.metadata.annotations.get(ROLLOUT, "")
-
-    @property
-    def former(self) -> str:
-        """The storageUri that a rollout which has not ended would go back to; empty if none."""
-        return self.metadata.annotations.get(FORMER, "")
-
-    @property
     def standard(self) -> bool:
         """Whether it runs as plain Deployments, not on Knative."""
         mode = self.metadata.annotations.get(MODE) or self.status.deployment_mode
         return mode in _STANDARD
+
+    @property
+    def least_replicas(self) -> int:
+        """How many replicas KServe's autoscaler will make of the predictor, whatever the load."""
+        scaled = self.metadata.annotations.get(AUTOSCALER, "") in _SCALED_BY_KSERVE
+        return self.spec.predictor.min_replicas if scaled else 0
+
+    @property
+    def predictor(self) -> _Component:
+        """What Knative made of the predictor; empty in Standard mode."""
+        return self.status.components.get("predictor", _Component())
+
+    @property
+    def ready(self) -> bool:
+        """Whether KServe says that it is ready."""
+        return self.status.is_true("Ready")
+
+    @property
+    def refusal(self) -> str:
+        """Why KServe makes no pods of it, such as a missing runtime; empty where it does."""
+        model = self.status.model_status
+        if model.transition_status != "InvalidSpec":
+            return ""
+        failure = model.last_failure_info or _Failure()
+        return line("KServe refuses it", failure.reason, failure.message)
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ready, in one line, as far as KServe says."""
+        unmet = [
+            c
+            for c in self.status.conditions
+            if c.status != ("False" if c.type in _GOOD_WHEN_FALSE else "True")
+        ]
+        # Ready repeats one of the others, which tell more.
+        unmet.sort(key=lambda c: (c.type == "Ready", not c.message))
+        return str(unmet[0]) if unmet else "KServe has not said anything of it yet"
 
     def other_owners(self) -> list[str]:
         """Returns who else says that a field is theirs which this step sets."""
@@ -147,47 +163,6 @@ class InferenceService(_Read):
             }
         )
 
-    def ready(self, generation: int, canary: str = "") -> bool:
-        """Returns whether all that was wanted with a generation is there and answers.
-
-        Args:
-            generation: The one that the wish got.
-            canary: Name of the canary that has to be there too; empty for none.
-        """
-        return (
-            self.status.observed_generation >= generation
-            and any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
-            and self.status.model_status.transition_status in _DONE
-            and (not canary or any(c.name == canary and c.ready for c in self._canaries()))
-        )
-
-    def refused(self, generation: int) -> bool:
-        """Returns whether KServe says that what is wanted can never be."""
-        return (
-            self.status.observed_generation >= generation
-            and self.status.model_status.transition_status == "InvalidSpec"
-        )
-
-    def reason(self, generation: int) -> str:
-        """Returns why it is not ready, in one line, as far as KServe says."""
-        if self.status.observed_generation < generation:
-            return (
-                f"KServe has not looked at generation {generation} yet, its controller may be down"
-            )
-        statuses = [self.status.model_status, *(c.model_status for c in self._canaries())]
-        told = [s.last_failure_info for s in statuses if s.last_failure_info]
-        if told:
-            return _line(told[-1].reason, told[-1].message)
-        # Ready repeats one of the others, which tell more.
-        unmet = [c for c in self.status.conditions if c.status != "True"]
-        unmet.sort(key=lambda c: (c.type == "Ready", not c.message))
-        if unmet:
-            return _line(f"{unmet[0].type} is {unmet[0].status}", unmet[0].reason, unmet[0].message)
-        return "it is not ready"
-
-    def _canaries(self) -> tuple[_Canary, ...]:
-        return self.status.canary_statuses
-
 
 def _holds(fields: object, path: tuple[str, ...]) -> bool:
     """Returns whether a set of managed fields names the field at a path."""
@@ -196,7 +171,3 @@ def _holds(fields: object, path: tuple[str, ...]) -> bool:
             return False
         fields = fields[name]
     return True
-
-
-def _line(*parts: str) -> str:
-    return ": ".join(" ".join(part.split())[:300] for part in parts if part)

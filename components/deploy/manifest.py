@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from components.deploy.inference_service import FORMER, ROLLOUT, InferenceService
+from components.deploy.inference_service import InferenceService
 
 GROUP, VERSION, KIND, PLURAL = (
     "serving.kserve.io",
@@ -25,16 +25,12 @@ class Wish:
 
     Attributes:
         storage_uri: Of the model that gets the traffic, or what the canary leaves of it.
-        rollout: Id of the rollout that wishes it.
-        former: Where to go back to while the rollout has not ended; empty when it has.
         canary_percent: Knative's canary: the share of what is at `storage_uri` beside the revision
             that had all traffic before; None for none.
         canary: Standard mode's canary, an entry of `spec.canary`; None for none.
     """
 
     storage_uri: str
-    rollout: str
-    former: str = ""
     canary_percent: int | None = None
     canary: dict[str, Any] | None = None
 
@@ -45,7 +41,6 @@ def applied(live: InferenceService, wish: Wish) -> dict[str, Any]:
     Server-side apply removes what its manager applied before and leaves out now. So this holds all
     that the step owns, each time.
     """
-    annotations = {ROLLOUT: wish.rollout} | ({FORMER: wish.former} if wish.former else {})
     predictor: dict[str, Any] = {"model": {"storageUri": wish.storage_uri}}
     if wish.canary_percent is not None:
         predictor["canaryTrafficPercent"] = wish.canary_percent
@@ -55,19 +50,17 @@ def applied(live: InferenceService, wish: Wish) -> dict[str, Any]:
         "metadata": {
             "name": live.metadata.name,
             "resourceVersion": live.metadata.resource_version,
-            "annotations": annotations,
         },
         "spec": {"predictor": predictor} | ({"canary": [wish.canary]} if wish.canary else {}),
     }
 
 
-def created(name: str, wish: Wish) -> dict[str, Any]:
+def created(name: str, storage_uri: str) -> dict[str, Any]:
     """Returns a whole InferenceService, as `manifests/base` has it."""
     document: dict[str, Any] = yaml.safe_load(_NEW.read_text(encoding="utf-8"))
     predictor = document["spec"]["predictor"]
     document["metadata"]["name"] = name
-    document["metadata"]["annotations"][ROLLOUT] = wish.rollout
-    predictor["model"]["storageUri"] = wish.storage_uri
+    predictor["model"]["storageUri"] = storage_uri
     for constraint in predictor.get("topologySpreadConstraints", ()):
         constraint["labelSelector"]["matchLabels"]["serving.kserve.io/inferenceservice"] = name
     return document

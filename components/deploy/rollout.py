@@ -1,31 +1,38 @@
 """The rollout: claim, change, wait, ask, and go back where anything is wrong.
 
-Of two rollouts the one that started later wins. Each writes its id into an annotation together with
-its change, and each change is made on the very object that was read: who finds another's id there
-was overtaken, stops, and touches nothing more. Of two that begin in the same moment, the one that
-writes first goes on. A second annotation keeps where to go back to until the rollout has ended, so
-a rollout after one that was killed goes back to what served before that.
+Of two rollouts the one that started later wins. Each writes its id into a Lease beside the
+InferenceService and looks there before each change and while it waits: one that finds another's id
+was overtaken, stops, and touches nothing more. Each change is made on the very object that was
+read, before the Lease was, so none is made after another rollout's. The Lease also keeps where to
+go back to until the rollout has ended, so a rollout after one that was killed goes back to what
+served before that, and the same rollout again goes on.
 """
 
 import itertools
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from components.deploy.api import KubernetesAPI, Stale
+from components.deploy.claim import claimed
 from components.deploy.inference_service import InferenceService
 from components.deploy.manifest import Wish, applied, canary_of, created, difference
 from components.deploy.plan import Plan, version_of
 from components.deploy.served import Probe, ServedModel, canary_address, in_cluster_address
 from components.deploy.soak import Tally, hopeless, verdict
+from components.deploy.workload import Patience, Progress, Trouble, of_deployment, of_revision
 from components.errors import UserError
 from components.register.smoke import SmokeImage
 
-_SECONDS_BETWEEN_LOOKS = 5.0
+_Changed = TypeVar("_Changed")
+
+_SECONDS_BETWEEN_LOOKS = 2.0
+_REFUSAL_SECONDS = 15.0  # KServe's status may still be of what was wanted before
 
 
 class Overtaken(UserError):  # noqa: N818  # what happened, as NotFound says it
@@ -67,8 +74,7 @@ class Rollout:
         self._api = api
         self._images = images
         self._former = ""  # storageUri to go back to
-        # What the annotation and storageUri can be if no other hand was there.
-        self._known_ids: tuple[str, ...] = ()
+        # What storageUri can be if no other hand was there; empty until this rollout changed it.
         self._known_uris: tuple[str, ...] = ()
         self._looked = 0.0
 
@@ -93,48 +99,43 @@ class Rollout:
         """
         live = self._api.get()
         changes = self._difference(live)  # refused here, nothing has changed yet
-        if live:
-            self._known_ids, self._known_uris = (live.rollout,), (live.storage_uri,)
-            self._former = live.former or live.storage_uri
-            if self._former == self._plan.storage_uri:
-                self._former = ""
+        self._claim()
         canary = ""
         try:
             if live is None:
                 print(f"creating InferenceService {self._name}")
-                live = self._create()
-                self._known_ids, self._known_uris = (self.id,), (self._plan.storage_uri,)
+                self._create()
             else:
                 if self._plan.canary_percent and self._former:
                     canary = self._soak(live)
-                live = self._change(Wish(self._plan.storage_uri, self.id, self._former))
-            live = self._wait(live)
+                self._change(Wish(self._plan.storage_uri))
+            live = self._wait(Wish(self._plan.storage_uri))
             self._verify(live, self._plan.version, check_numbers=True)
         except Overtaken:
+            self._release()
             raise
         except (UserError, KeyboardInterrupt) as error:
             raise self._go_back(error) from error
-        self._change(Wish(self._plan.storage_uri, self.id))
+        self._release()
         return Outcome(live.status.url or self._address(live), changes, canary)
 
     def _difference(self, live: InferenceService | None) -> str:
         """Lets the API server try the changes without keeping them, and returns the difference."""
-        wish = Wish(self._plan.storage_uri, self.id)
         if live is None:
-            return difference(None, self._create(dry_run=True).document)
+            return difference(None, self._try_to_create().document)
         if live.spec.predictor.model is None:
             raise UserError(
                 f"{self._name}: has no spec.predictor.model whose storageUri could be set; deploy "
                 "to one whose predictor is a model"
             )
         if self._plan.canary_percent and live.standard:
-            wish_canary = Wish(live.storage_uri, self.id, canary=self._canary_entry(live))
+            wish_canary = Wish(live.storage_uri, canary=self._canary_entry(live))
             if not self._try(live, wish_canary).spec.canary:
                 raise UserError(
                     f"{self._name}: this KServe drops spec.canary, which Standard mode needs for a "
                     "canary; install KServe 0.20 or newer, or set canary_percent to 0"
                 )
-        after = self._try(live, wish)
+        after = self._try(live, Wish(self._plan.storage_uri))
         if after.spec.canary or after.spec.predictor.canary_traffic_percent is not None:
             raise UserError(
                 f"{self._name}: a canary that {' and '.join(after.other_owners())} set would stay; "
@@ -148,17 +149,61 @@ class Rollout:
         del document["metadata"]["resourceVersion"]  # what is not kept cannot be too late
         return self._api.apply(document, force=self._may_force(live), dry_run=True)
 
-    def _create(self, dry_run: bool = False) -> InferenceService:
-        wish = Wish(self._plan.storage_uri, self.id)
+    def _try_to_create(self) -> InferenceService:
+        document = created(self._plan.inference_service, self._plan.storage_uri)
         try:
-            return self._api.create(created(self._plan.inference_service, wish), dry_run)
+            return self._api.create(document, dry_run=True)
         except Stale as error:
+            raise self._created_by_somebody() from error
+
+    def _claim(self) -> None:
+        """Takes the InferenceService, from a rollout that is on or was killed too."""
+
+        def claim() -> str:
+            before = self._api.claim()
             live = self._api.get()
-            if live and live.rollout == self.id:  # its answer got lost
-                return live
-            raise Overtaken(
-                f"{self._name} was created by somebody else a moment ago; deploy again"
-            ) from error
+            former = (before.former if before else "") or (live.storage_uri if live else "")
+            if former == self._plan.storage_uri:
+                former = ""
+            self._api.write_claim(claimed(self._api.name, before, self.id, former))
+            if before and before.holder:
+                print(f"takes {self._name} over from rollout {before.holder}, which had not ended")
+            return former
+
+        self._former = self._until_fresh(claim)
+
+    def _release(self) -> None:
+        """Ends the rollout, unless another one has taken over meanwhile."""
+        claim = self._api.claim()
+        if claim and claim.holder == self.id:
+            try:
+                self._api.write_claim(claimed(self._api.name, claim, "", ""))
+            except Stale:
+                return
+
+    def _until_fresh(self, change: Callable[[], _Changed]) -> _Changed:
+        """Makes a change, again where the object was changed after it was read."""
+        try:
+            return Retrying(
+                retry=retry_if_exception_type(Stale),
+                stop=stop_after_attempt(20),
+                wait=wait_random(0, 0.2),
+                reraise=True,
+            )(change)
+        except Stale as error:
+            raise UserError(f"{self._name} changes too fast to be changed: {error}") from error
+
+    def _create(self) -> None:
+        try:
+            self._api.create(created(self._plan.inference_service, self._plan.storage_uri))
+        except Stale as error:
+            live = self._look()
+            if live.storage_uri != self._plan.storage_uri:  # else only the answer got lost
+                raise self._created_by_somebody() from error
+        self._known_uris = (self._plan.storage_uri,)
+
+    def _created_by_somebody(self) -> Overtaken:
+        return Overtaken(f"{self._name} was created by somebody else a moment ago; deploy again")
 
     def _soak(self, live: InferenceService) -> str:
         """Gives the version a share of the traffic and returns what the probes found.
@@ -169,15 +214,16 @@ class Rollout:
         plan = self._plan
         entry = self._canary_entry(live) if live.standard else None
         if entry:
-            wish = Wish(self._former, self.id, self._former, canary=entry)
+            wish = Wish(self._former, canary=entry)
         else:
-            wish = Wish(plan.storage_uri, self.id, self._former, plan.canary_percent)
+            wish = Wish(plan.storage_uri, plan.canary_percent)
         print(f"canary: {plan.canary_percent}% of the traffic to version {plan.version}")
-        canary = str(entry["predictor"]["name"]) if entry else ""
-        live = self._wait(self._change(wish), canary)
+        self._change(wish)
+        live = self._wait(wish)
         address = self._address(live)
-        if canary and not plan.address:
+        if entry and not plan.address:
             # The address inside of the cluster leads past what splits the traffic.
+            canary = str(entry["predictor"]["name"])
             address = canary_address(address, plan.inference_service, canary)
         tally = Tally(plan.version)
         model = self._model(address, live)
@@ -194,18 +240,25 @@ class Rollout:
         """Lets the former version serve again and returns what to tell."""
         reason = str(error) or "interrupted"
         failed = f"version {self._plan.version} is not rolled out to {self._name}: {reason}"
-        if self._known_ids != (self.id,):
-            return UserError(f"{failed}; nothing was changed")
-        if not self._former:
-            return UserError(f"{failed}; no other version served before, so it is left as it is")
-        print(f"{failed}; going back to {self._former}", flush=True)
         former = version_of(self._former)
         name = f"version {former}" if former else self._former
         try:
-            live = self._serve_former()
+            live = self._api.get()
+            if live is None and self._former:
+                raise self._api.gone()
+            if live is None or self._is_as_before(live):
+                self._release()
+                return UserError(f"{failed}; nothing was changed")
+            if not self._former:
+                self._release()
+                return UserError(
+                    f"{failed}; no other version served before, so it is left as it is"
+                )
+            print(f"{failed}; going back to {self._former}", flush=True)
+            live = self._serve_former(self._look())
             if former:
                 self._verify(live, former)
-            self._change(Wish(self._former, self.id))
+            self._release()
         except Overtaken as overtaken:
             return UserError(f"{failed}; {overtaken}")
         except UserError as worse:
@@ -215,54 +268,85 @@ class Rollout:
             )
         return UserError(f"{failed}; {name} serves again")
 
-    def _serve_former(self) -> InferenceService:
-        if self._look().spec.predictor.canary_traffic_percent is not None:
+    def _is_as_before(self, live: InferenceService) -> bool:
+        """Returns whether no change of this rollout is in effect, such as one that was refused."""
+        predictor = live.spec.predictor
+        return (
+            live.storage_uri == self._former
+            and not live.spec.canary
+            and predictor.canary_traffic_percent is None
+        )
+
+    def _serve_former(self, live: InferenceService) -> InferenceService:
+        if live.spec.predictor.canary_traffic_percent is not None:
             # Without a percentage Knative would send all traffic to the bad revision until the
             # good one is ready. With 0 it stays with the one that had all of it before.
-            pinned = Wish(self._former, self.id, self._former, canary_percent=0)
-            self._wait(self._change(pinned))
-        return self._wait(self._change(Wish(self._former, self.id, self._former)))
+            pinned = Wish(self._former, canary_percent=0)
+            self._change(pinned)
+            self._wait(pinned)
+        self._change(Wish(self._former))
+        return self._wait(Wish(self._former))
 
-    def _change(self, wish: Wish) -> InferenceService:
+    def _change(self, wish: Wish) -> None:
         """Applies a wish to the InferenceService as it is at that moment."""
 
-        def change() -> InferenceService:
+        def change() -> None:
             live = self._look()
-            return self._api.apply(applied(live, wish), force=self._may_force(live))
+            self._api.apply(applied(live, wish), force=self._may_force(live))
 
-        self._known_ids += (self.id,)  # the change can be made and its answer get lost
-        self._known_uris += (wish.storage_uri,)
-        try:
-            live = Retrying(
-                retry=retry_if_exception_type(Stale),
-                stop=stop_after_attempt(20),
-                wait=wait_random(0, 0.2),
-                reraise=True,
-            )(change)
-        except Stale as error:
-            raise UserError(f"{self._name} changes too fast to be changed: {error}") from error
-        self._known_ids, self._known_uris = (self.id,), (wish.storage_uri,)
-        return live
+        if self._known_uris:
+            self._known_uris += (wish.storage_uri,)  # the answer to the change may get lost
+        self._until_fresh(change)
+        self._known_uris = (wish.storage_uri,)
 
-    def _wait(self, live: InferenceService, canary: str = "") -> InferenceService:
-        """Waits until what was applied is ready.
+    def _wait(self, wish: Wish) -> InferenceService:
+        """Waits until a wish is what runs, and nothing else.
 
-        Args:
-            live: The answer to the change.
-            canary: Name of a canary that has to be ready too.
+        Raises:
+            UserError: It will never be, or is not in time.
         """
-        generation, told = live.metadata.generation, ""
-        for live in self._api.changes(self._plan.timeout_seconds):
-            self._check_untouched(live)
-            if live.ready(generation, canary):
+        end, told = time.monotonic() + self._plan.timeout_seconds, ""
+        patience = Patience()
+        while True:
+            live = self._look()
+            progress = self._progress(live, wish)
+            if not progress.waits_for:
                 return live
-            reason = live.reason(generation)
-            if live.refused(generation):
-                raise UserError(f"KServe refuses it: {reason}")
-            if reason != told:
-                print(f"waiting for {self._name}: {reason}", flush=True)
-            told = reason
-        raise UserError(f"not ready within {self._plan.timeout_seconds:g} s: {told}")
+            for trouble in patience.lasting(progress.troubles, self._looked):
+                # A node that is on its way ends it.
+                if trouble.pod is None or not self._api.is_node_coming(trouble.pod):
+                    raise UserError(trouble.told)
+            if str(progress) != told:
+                print(f"waiting for {self._name}: {progress}", flush=True)
+            told = str(progress)
+            if self._looked >= end:
+                raise UserError(f"not ready within {self._plan.timeout_seconds:g} s: {told}")
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    def _progress(self, live: InferenceService, wish: Wish) -> Progress:
+        """Looks how far the cluster is with a wish."""
+        if not live.standard:
+            created = live.predictor.latest_created_revision
+            revision = self._api.revision(created) if created else None
+            progress = of_revision(
+                live, revision, self._api.pods(), wish.storage_uri, wish.canary_percent
+            )
+        elif wish.canary:
+            predictor = wish.canary["predictor"]
+            deployment = self._api.deployment(f"{self._api.name}-{predictor['name']}-predictor")
+            uri = str(predictor["model"]["storageUri"])
+            progress = of_deployment(deployment, self._api.pods(), uri, 0)
+        else:
+            deployment = self._api.deployment(f"{self._api.name}-predictor")
+            progress = of_deployment(
+                deployment, self._api.pods(), wish.storage_uri, live.least_replicas
+            )
+        if not progress.waits_for and not live.ready:
+            return Progress(live.reason)
+        if progress.waits_for and live.refusal:
+            refused = Trouble(live.refusal, "KServe", _REFUSAL_SECONDS)
+            return Progress(progress.waits_for, (*progress.troubles, refused))
+        return progress
 
     def _verify(self, live: InferenceService, version: int, check_numbers: bool = False) -> None:
         """Asks until only one version answers.
@@ -304,25 +388,27 @@ class Rollout:
             time.sleep(self._plan.probe_seconds)
 
     def _look(self) -> InferenceService:
-        """Reads the InferenceService and checks that no other hand was there."""
+        """Reads the InferenceService and checks that no other hand was there.
+
+        The claim is read after it. So what is changed on the object that this returns is refused
+        where another rollout claimed and changed it in between.
+        """
         live = self._api.get()
         if live is None:
             raise self._api.gone()
+        claim = self._api.claim()
         self._looked = time.monotonic()
-        self._check_untouched(live)
-        return live
-
-    def _check_untouched(self, live: InferenceService) -> None:
-        if live.rollout not in self._known_ids:
-            version = live.rollout.split("-")[0] or "unknown"
+        if claim is None or claim.holder != self.id:
+            version = (claim.holder if claim else "").split("-")[0] or "unknown"
             raise Overtaken(
                 f"overtaken by another rollout to {self._name}, of version {version}, which goes on"
             )
-        if live.storage_uri not in self._known_uris:
+        if self._known_uris and live.storage_uri not in self._known_uris:
             raise Overtaken(
                 f"somebody else changed storageUri of {self._name} to {live.storage_uri} during "
                 "the rollout; it is left so"
             )
+        return live
 
     def _address(self, live: InferenceService) -> str:
         told = live.status.address.url

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -13,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from tests.cluster.models import BROKEN, damage
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 NAME = "brain-tumor"
@@ -139,7 +136,7 @@ class ServedNamespace:
         folder: Path,
         patches: list[Object] | None = None,
     ) -> "ServedNamespace":
-        """Applies the overlay, copies the registry to the volume and waits for version 1.
+        """Copies the registry to the volume, applies the overlay and waits for version 1.
 
         Args:
             cluster: Where.
@@ -149,26 +146,31 @@ class ServedNamespace:
             patches: Of a user's own overlay.
         """
         resources = (MANIFESTS / "overlays" / "local", MANIFESTS / "pipeline")
-        overlay = cluster.kustomize(folder / "overlay", name, *resources, patches=patches or [])
-        cluster.kubectl("apply", "--server-side", "-k", str(overlay))
+        here = [{"op": "replace", "path": "/subjects/0/namespace", "value": name}]
+        binding = {
+            "target": {"kind": "RoleBinding", "name": ACCOUNT},
+            "patch": yaml.safe_dump(here),
+        }
+        patches = [binding, *(patches or [])]
+        overlay = cluster.kustomize(folder / "overlay", name, *resources, patches=patches)
         served = cls(cluster, name, overlay)
-        copy = folder / "copy"
-        shutil.copytree(registry, copy)
-        damage(copy / NAME / str(BROKEN))
-        served.load(copy)
+        served.load(registry)
+        cluster.kubectl("apply", "--server-side", "-k", str(overlay))
         served.wait_for(1)
         return served
 
     def load(self, registry: Path) -> None:
         """Copies a registry to the volume, through the loader as docs/deploy.md says."""
-        (loader,) = yaml.safe_load_all((MANIFESTS / "overlays/local/loader.yaml").read_text())
+        local = MANIFESTS / "overlays" / "local"
+        self.cluster.kubectl("create", "namespace", self.name)
+        self.kubectl("apply", "--server-side", "-f", str(local / "persistentvolumeclaim.yaml"))
+        (loader,) = yaml.safe_load_all((local / "loader.yaml").read_text())
         loader["metadata"]["namespace"] = self.name
         loader["spec"]["containers"][0]["image"] = self.cluster.serve_image
         self.cluster.apply(loader)
         pod = loader["metadata"]["name"]
         self.kubectl("wait", "--for", "condition=Ready", f"pod/{pod}", "--timeout", "120s")
-        for entry in sorted(registry.iterdir()):
-            self.kubectl("cp", str(entry), f"{self.name}/{pod}:{MOUNT}/{entry.name}")
+        self.kubectl("cp", f"{registry}/.", f"{self.name}/{pod}:{MOUNT}")
         self.kubectl("delete", "pod", pod)
 
     def kubectl(self, *arguments: str, **options: Any) -> str:
@@ -200,7 +202,11 @@ class ServedNamespace:
 
     def wait_for(self, version: int) -> None:
         """Waits until a version serves, alone."""
-        until(lambda: self.serves(version), f"version {version} serves in {self.name}")
+        try:
+            until(lambda: self.serves(version), f"version {version} serves in {self.name}", 180)
+        except AssertionError as error:
+            error.add_note(self.kubectl("describe", "pods"))
+            raise
 
     def run(self, *command: str, timeout: float = 900) -> tuple[int, str]:
         """Runs a command in the image of the steps, under the account of the deploy step.

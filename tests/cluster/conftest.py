@@ -53,7 +53,7 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry of small models, each of which says how bright an image is.
 
-    Versions 1, 2 and 3 are good. Of version 4 a byte has changed, so its predictor does not start.
+    Versions 1, 2 and 3 are good. The graph of version 4 is none, so its predictor does not start.
     """
     return write_registry(tmp_path_factory.mktemp("registry"))
 

@@ -14,7 +14,7 @@ GOOD, BROKEN = (1, 2, 3), 4
 
 
 def write_registry(folder: Path) -> Path:
-    """Registers versions 1 to 4, and changes a byte of the last one's model.
+    """Registers versions 1 to 4, of which the last one's graph is no SavedModel.
 
     Returns:
         The registry's folder.
@@ -26,6 +26,8 @@ def write_registry(folder: Path) -> Path:
         model = folder / "new" / str(number)
         write_model(model)
         (model / "SHA256SUMS").unlink()
+        if number == BROKEN:
+            (model / "saved_model.pb").write_bytes(b"no graph")
         write_smoke(model, pixels, brightness / np.float32(255), threshold=0.25)
 
         def describe(version: int, model: Path = model) -> None:
@@ -34,11 +36,3 @@ def write_registry(folder: Path) -> Path:
 
         assert registry.publish(model, describe) == number
     return folder / "registry"
-
-
-def damage(version: Path) -> None:
-    """Changes one byte of a version's graph."""
-    graph = version / "saved_model.pb"
-    content = bytearray(graph.read_bytes())
-    content[0] ^= 1
-    graph.write_bytes(content)

@@ -19,8 +19,10 @@ import yaml
 from components.deploy import api as api_module
 from components.deploy import rollout as rollout_module
 from components.deploy.api import KubernetesAPI, open_api
+from components.deploy.claim import FORMER
 from components.deploy.plan import Plan, version_of
 from components.deploy.rollout import Rollout
+from components.deploy.workload import SOURCE
 from components.register.smoke import SmokeImage, read_smoke, write_smoke
 from tests.deploy.kube_api import KubeAPI, serve, write_kubeconfig
 
@@ -117,7 +119,10 @@ class _ModelHandler(BaseHTTPRequestHandler):
 
 
 class KServe:
-    """Plays the controller: sees each generation and makes pods of it.
+    """Plays the controller: makes Deployments, or revisions, and pods of what is wanted.
+
+    Its status is as little to rely on as the real one's: Ready and UpToDate while new pods start or
+    crash, and the observedGeneration of the Deployment, which is not the InferenceService's.
 
     Attributes:
         pod: Makes the pod of a version; a test replaces it to make one bad.
@@ -153,51 +158,159 @@ class KServe:
                 (next(filter(None, scripts), None) or self.succeed)(live)
             time.sleep(0.01)
 
-    def say(self, live: dict[str, Any], ready: str, **more: Any) -> None:
+    def say(self, live: dict[str, Any], ready: str = "True", **more: Any) -> None:
         """Sets a status of the generation at hand."""
-        condition = {"type": "Ready", "status": ready}
-        transition = "UpToDate" if ready == "True" else "InProgress"
+        conditions = [
+            {"type": "Ready", "status": ready} | more.pop("condition", {}),
+            {"type": "Stopped", "status": "False"},
+        ]
+        deployment = self.api.others("deployments").get(f"{NAME}-predictor")
         self.api.set_status(
             NAME,
             {
-                "observedGeneration": live["metadata"]["generation"],
-                "deploymentMode": live["metadata"]["annotations"].get(
-                    "serving.kserve.io/deploymentMode", "Knative"
-                ),
-                "conditions": [condition | more.pop("condition", {})],
+                "observedGeneration": deployment["metadata"]["generation"] if deployment else 1,
+                "deploymentMode": _mode(live),
+                "conditions": conditions,
                 "url": f"http://{NAME}.example.org",
                 "address": {"url": f"http://{NAME}-predictor.{DOMAIN}:{self.port}"},
-                "modelStatus": {"transitionStatus": transition},
+                "modelStatus": {"transitionStatus": "UpToDate"},
             }
             | more,
         )
 
     def succeed(self, live: dict[str, Any]) -> None:
-        """Makes the pods that the spec wants, and says so."""
-        self.say(live, "Unknown", condition={"reason": "Progressing", "message": "rolling\nout"})
-        predictor = live["spec"]["predictor"]
-        stable = _version(predictor)
-        services = {f"{NAME}-predictor": [self.pod(stable)]}
-        statuses = []
+        """Makes the pods that the spec wants, and replaces the others by them."""
+        if _mode(live) == "Standard":
+            self._succeed_with_deployments(live)
+        else:
+            self._succeed_with_revisions(live)
+
+    def _succeed_with_deployments(self, live: dict[str, Any]) -> None:
+        wanted = {f"{NAME}-predictor": live["spec"]["predictor"]}
         for canary in _canaries(live):
-            name = canary["predictor"]["name"]
-            services[f"{NAME}-{name}-predictor"] = [self.pod(_version(canary["predictor"]))]
-            statuses.append({"name": name, "ready": True, "trafficPercent": 1})
-            services[NAME] = [
-                services[f"{NAME}-predictor"][0],
-                services[f"{NAME}-{name}-predictor"][0],
-            ]
-        percent = predictor.get("canaryTrafficPercent")
-        if live["metadata"]["annotations"].get("serving.kserve.io/deploymentMode") != "Standard":
-            if percent is None or self._rolled_out is None:
-                self._rolled_out = stable
-            elif percent == 0:
-                services[f"{NAME}-predictor"] = [self.pod(self._rolled_out)]
-            else:
-                services[f"{NAME}-predictor"] += [self.pod(self._rolled_out)]
-        services.setdefault(NAME, services[f"{NAME}-predictor"])
+            wanted[f"{NAME}-{canary['predictor']['name']}-predictor"] = canary["predictor"]
+        for name, predictor in wanted.items():
+            replicas = predictor.get("minReplicas", 1)
+            self._deploy(live, name, predictor, (replicas, replicas, replicas))
+            self._replace_pods(name, predictor, replicas)
+        for name in set(self.api.others("deployments")) - set(wanted):
+            self.api.remove("deployments", name)
+        services = {name: [self.pod(_version(p))] for name, p in wanted.items()}
+        services[NAME] = [pod for pods in services.values() for pod in pods]
         self.pods.services = services
-        self.say(live, "True", canaryStatuses=statuses)
+        self.say(live)
+
+    def begin(self, live: dict[str, Any], **pod_status: Any) -> None:
+        """Makes one new pod, not ready, beside the old ones, and calls that Ready as KServe does.
+
+        Args:
+            live: The object.
+            pod_status: More of the new pod's status, such as `containerStatuses`.
+        """
+        name, predictor = f"{NAME}-predictor", live["spec"]["predictor"]
+        for canary in _canaries(live):
+            name, predictor = f"{NAME}-{canary['predictor']['name']}-predictor", canary["predictor"]
+        self._deploy(live, name, predictor, (4, 1, 3))
+        self.api.put("pods", _pod_document(name, predictor, 0, ready=False, **pod_status))
+        self.say(live)
+
+    def _deploy(
+        self,
+        live: dict[str, Any],
+        name: str,
+        predictor: dict[str, Any],
+        replicas: tuple[int, int, int],
+    ) -> None:
+        """Writes a Deployment, with the InferenceService's annotations, as KServe copies them."""
+        before = self.api.others("deployments").get(name)
+        source = {SOURCE: predictor["model"]["storageUri"]}
+        template = {"metadata": {"annotations": live["metadata"]["annotations"] | source}}
+        generation = before["metadata"]["generation"] if before else 0
+        if not before or before["spec"]["template"] != template:
+            generation += 1
+        document = {
+            "metadata": {"name": name, "generation": generation},
+            "spec": {
+                "replicas": predictor.get("minReplicas", 1),
+                "selector": {"matchLabels": {"app": f"isvc.{name}"}},
+                "template": template,
+            },
+            "status": {
+                "observedGeneration": generation,
+                "replicas": replicas[0],
+                "updatedReplicas": replicas[1],
+                "availableReplicas": replicas[2],
+            },
+        }
+        self.api.put("deployments", document)
+
+    def _replace_pods(self, name: str, predictor: dict[str, Any], replicas: int) -> None:
+        for old, pod in self.api.others("pods").items():
+            if pod["metadata"]["labels"]["app"] == f"isvc.{name}":
+                self.api.remove("pods", old)
+        for number in range(replicas):
+            self.api.put("pods", _pod_document(name, predictor, number, ready=True))
+
+    def _succeed_with_revisions(self, live: dict[str, Any]) -> None:
+        predictor = live["spec"]["predictor"]
+        version, percent = _version(predictor), predictor.get("canaryTrafficPercent")
+        revision = f"{NAME}-predictor-{live['metadata']['generation']:05}"
+        former = next((n for n, r in self.api.others("revisions").items() if _full(r)), revision)
+        self.api.put("revisions", _revision_document(revision, predictor))
+        traffic = [{"revisionName": revision, "percent": 100, "latestRevision": True}]
+        pods = [self.pod(version)]
+        if percent is None or self._rolled_out is None:
+            self._rolled_out = version
+            for name, document in self.api.others("revisions").items():
+                document["rolledOut"] = name == revision
+                self.api.put("revisions", document)
+        else:
+            traffic[0]["percent"] = percent
+            traffic.append({"revisionName": former, "percent": 100 - percent, "tag": "prev"})
+            pods = [*pods, self.pod(self._rolled_out)] if percent else [self.pod(self._rolled_out)]
+        self.pods.services = {f"{NAME}-predictor": pods, NAME: pods}
+        component = {
+            "latestCreatedRevision": revision,
+            "latestReadyRevision": revision,
+            "traffic": traffic,
+        }
+        self.say(live, components={"predictor": component})
+
+
+def _mode(live: dict[str, Any]) -> str:
+    return str(live["metadata"]["annotations"].get("serving.kserve.io/deploymentMode", "Knative"))
+
+
+def _full(revision: dict[str, Any]) -> bool:
+    return bool(revision.get("rolledOut"))
+
+
+def _revision_document(name: str, predictor: dict[str, Any]) -> dict[str, Any]:
+    source = {SOURCE: predictor["model"]["storageUri"]}
+    return {
+        "metadata": {"name": name, "annotations": source},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
+def _pod_document(
+    name: str, predictor: dict[str, Any], number: int, ready: bool, **status: Any
+) -> dict[str, Any]:
+    source = predictor["model"]["storageUri"]
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    return {
+        "metadata": {
+            "name": f"{name}-{_version(predictor)}-{number}",
+            "uid": f"{name}-{_version(predictor)}-{number}-uid",
+            "labels": {
+                "app": f"isvc.{name}",
+                "component": "predictor",
+                "serving.kserve.io/inferenceservice": NAME,
+            },
+            "annotations": {SOURCE: source},
+        },
+        "status": {"phase": "Running" if ready else "Pending", "conditions": conditions} | status,
+    }
 
 
 def _version(predictor: dict[str, Any]) -> int:
@@ -244,12 +357,22 @@ class Cluster:
         return [pod.version for pod in self.pods.services.get(f"{NAME}-predictor", [])]
 
     def ready(self) -> bool:
-        live = self.api[NAME]
-        conditions = live.get("status", {}).get("conditions", [])
-        observed = live.get("status", {}).get("observedGeneration")
-        return observed == live["metadata"]["generation"] and any(
-            c["type"] == "Ready" and c["status"] == "True" for c in conditions
-        )
+        """Whether KServe has seen what is wanted."""
+        return self.kserve.seen == self.api[NAME]["metadata"]["generation"]
+
+    @property
+    def claim(self) -> dict[str, Any]:
+        """What the Lease of the last rollout says."""
+        lease = self.api.others("leases")[f"{NAME}-rollout"]
+        return lease["spec"] | lease["metadata"].get("annotations", {})
+
+    def leave_claim(self, holder: str, former: str) -> None:
+        """Writes the Lease of a rollout that is on, or was killed."""
+        lease = {
+            "metadata": {"name": f"{NAME}-rollout", "annotations": {FORMER: former}},
+            "spec": {"holderIdentity": holder},
+        }
+        self.api.put("leases", lease)
 
     @property
     def wanted(self) -> dict[str, Any]:
@@ -267,7 +390,7 @@ def plan(version: int = 6, **changes: Any) -> Plan:
         "namespace": "models",
         "version": version,
         "storage_uri": uri(version),
-        "timeout_seconds": 3,
+        "timeout_seconds": 30,
         "soak_seconds": 0.3,
         "probe_seconds": 0.005,
         "answers_in_a_row": 6,

@@ -1,14 +1,13 @@
-"""A small API server for InferenceServices: server-side apply, watches, dry runs, roles, refusals.
+"""A small API server: InferenceServices with server-side apply, and what runs of them to read.
 
-It keeps to what the Kubernetes documentation says of them: field managers and their conflicts,
-resourceVersions, generations, 410 for places in history that are gone, and Status documents.
+`test_recorded.py` holds its answers to those of a real API server: field managers and their
+conflicts, resourceVersions, generations, dry runs, roles and refusals.
 """
 
 import copy
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,14 @@ from urllib.parse import parse_qs, urlsplit
 import yaml
 
 GROUP, PLURAL = "serving.kserve.io", "inferenceservices"
+GROUPS = {
+    PLURAL: GROUP,
+    "deployments": "apps",
+    "leases": "coordination.k8s.io",
+    "revisions": "serving.knative.dev",
+    "pods": "",
+    "events": "",
+}
 ROLE = Path(__file__).parents[2] / "manifests" / "base" / "role.yaml"
 
 Path_ = tuple[str, ...]
@@ -51,10 +58,13 @@ class KubeAPI:
 
     Attributes:
         installed: Whether the cluster knows InferenceServices.
+        knative: Whether it knows revisions.
+        unbound: A namespace in which nobody has bound the Role; empty for none.
         knows_canary: Whether their schema has spec.canary; without, the field is dropped.
         namespaces: That exist.
         denial: What an admission webhook says against every change; empty for nothing.
-        requests: The verbs that were asked for, in order; of dry runs with `?dryRun` behind.
+        requests: The verbs that were asked for, in order, such as `patch`; of dry runs with
+            `?dryRun` behind, and of other kinds with the kind, such as `get leases`.
         faults: By verb, what befalls the next requests of it: an HTTP status, `cut` for a
             connection that breaks before the request is read, `lost` for one that breaks after.
     """
@@ -62,6 +72,8 @@ class KubeAPI:
     def __init__(self, role: Path = ROLE) -> None:
         self.rules = yaml.safe_load(role.read_text())["rules"]
         self.installed = True
+        self.knative = True
+        self.unbound = ""
         self.knows_canary = True
         self.namespaces = {"models"}
         self.denial = ""
@@ -69,16 +81,19 @@ class KubeAPI:
         self.faults: dict[str, list[int | str]] = {}
         self.on_request: Callable[[str], None] = lambda verb: None
         self._objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self._others: dict[tuple[str, str], dict[str, Any]] = {}  # by kind and name
         self._version = 100
-        self._events: list[tuple[int, str, dict[str, Any]]] = []
-        self._forgotten = 0
-        self.changed = threading.Condition(threading.RLock())
+        self.changed = threading.RLock()
 
     # What a test, or a controller, does to the cluster.
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         with self.changed:
             return copy.deepcopy(self._objects["models", name])
+
+    def names(self, namespace: str) -> list[str]:
+        """The names of a namespace's InferenceServices."""
+        return [name for where, name in self._objects if where == namespace]
 
     def kubectl_apply(self, document: dict[str, Any], manager: str = "kubectl") -> None:
         """Applies a document as somebody else would."""
@@ -87,7 +102,7 @@ class KubeAPI:
             if key in self._objects:
                 self._store(key, self._applied(key, copy.deepcopy(document), manager, True))
             else:
-                self._store(key, _owned(document, manager, "Apply"), "ADDED")
+                self._store(key, _owned(document, manager, "Apply"))
 
     def edit(self, name: str, manager: str = "kubectl-edit", **predictor_model: Any) -> None:
         """Changes fields of spec.predictor.model, as an update."""
@@ -113,62 +128,83 @@ class KubeAPI:
 
     def delete(self, name: str) -> None:
         with self.changed:
-            old = self._objects.pop(("models", name))
-            self._version += 1
-            self._events.append((self._version, "DELETED", old))
-            self.changed.notify_all()
+            del self._objects["models", name]
 
-    def forget(self) -> None:
-        """Compacts the history: watches from before now are told 410."""
+    def put(self, plural: str, document: dict[str, Any]) -> None:
+        """Writes an object of another kind, as its controller would."""
         with self.changed:
             self._version += 1
-            self._forgotten = self._version
-            self.changed.notify_all()
+            document["metadata"]["resourceVersion"] = str(self._version)
+            self._others[plural, document["metadata"]["name"]] = copy.deepcopy(document)
+
+    def remove(self, plural: str, name: str) -> None:
+        with self.changed:
+            self._others.pop((plural, name), None)
+
+    def others(self, plural: str) -> dict[str, dict[str, Any]]:
+        """The objects of another kind, by name."""
+        with self.changed:
+            found = {name: o for (kind, name), o in self._others.items() if kind == plural}
+            return copy.deepcopy(found)
 
     # What the server does.
 
-    def authorise(self, verb: str, namespace: str) -> None:
-        for rule in self.rules:
-            if GROUP in rule["apiGroups"] and PLURAL in rule["resources"] and verb in rule["verbs"]:
+    def authorise(self, verb: str, plural: str, namespace: str, name: str) -> None:
+        group = GROUPS[plural]
+        for rule in self.rules if namespace != self.unbound else ():
+            if group in rule["apiGroups"] and plural in rule["resources"] and verb in rule["verbs"]:
                 return
-        raise Refused(
-            403,
-            "Forbidden",
-            f'{PLURAL}.{GROUP} is forbidden: User "system:serviceaccount:{namespace}:runner" '
-            f'cannot {verb} resource "{PLURAL}" in API group "{GROUP}" in the namespace '
-            f'"{namespace}"',
-            group=GROUP,
-            kind=PLURAL,
-        )
+        told = f'{_full(plural)} "{name}"' if name else _full(plural)
+        user = f'User "system:serviceaccount:models:runner" cannot {verb} resource "{plural}"'
+        where = f'in API group "{group}" in the namespace "{namespace}"'
+        about = _about(plural) | ({"name": name} if name else {})
+        raise Refused(403, "Forbidden", f"{told} is forbidden: {user} {where}", **about)
 
-    def list(self, namespace: str, name: str) -> dict[str, Any]:
+    def get(self, plural: str, namespace: str, name: str) -> dict[str, Any]:
         with self.changed:
-            items = [
-                copy.deepcopy(o)
-                for (where, called), o in self._objects.items()
-                if where == namespace and name in ("", called)
-            ]
-            return {
-                "apiVersion": f"{GROUP}/v1beta1",
-                "kind": "InferenceServiceList",
-                "metadata": {"resourceVersion": str(self._version)},
-                "items": items,
-            }
+            held = self._others if plural != PLURAL else self._objects
+            key = (plural if plural != PLURAL else namespace), name
+            if key not in held:
+                raise _missing(plural, name)
+            return copy.deepcopy(held[key])
+
+    def list(self, plural: str, query: dict[str, str]) -> dict[str, Any]:
+        labels = dict(p.split("=") for p in query.get("labelSelector", "").split(",") if p)
+        uid = query.get("fieldSelector", "").removeprefix("involvedObject.uid=")
+        items = [
+            found
+            for found in self.others(plural).values()
+            if labels.items() <= found["metadata"].get("labels", {}).items()
+            and (not uid or found.get("involvedObject", {}).get("uid") == uid)
+        ]
+        return {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}
+
+    def create_other(self, plural: str, document: dict[str, Any]) -> dict[str, Any]:
+        with self.changed:
+            name = document["metadata"]["name"]
+            if (plural, name) in self._others:
+                raise _exists(plural, name)
+            self.put(plural, document)
+            return self.others(plural)[name]
+
+    def update(self, plural: str, name: str, document: dict[str, Any]) -> dict[str, Any]:
+        with self.changed:
+            if (plural, name) not in self._others:  # as the real one does with a Lease
+                return self.create_other(plural, document) | {"made": True}
+            held = self.get(plural, "models", name)
+            if document["metadata"]["resourceVersion"] != held["metadata"]["resourceVersion"]:
+                raise _modified(plural, name)
+            self.put(plural, document)
+            return self.others(plural)[name]
 
     def create(self, namespace: str, document: dict[str, Any], manager: str, dry: bool) -> Any:
         with self.changed:
             key = namespace, document["metadata"]["name"]
             self._admit(namespace)
             if key in self._objects:
-                raise Refused(
-                    409,
-                    "AlreadyExists",
-                    f'{PLURAL}.{GROUP} "{key[1]}" already exists',
-                    name=key[1],
-                    kind=PLURAL,
-                )
+                raise _exists(PLURAL, key[1])
             new = self._pruned(_owned(document, manager, "Update"))
-            return new if dry else self._store(key, new, "ADDED")
+            return new if dry else self._store(key, new)
 
     def apply(
         self,
@@ -181,45 +217,12 @@ class KubeAPI:
         with self.changed:
             self._admit(key[0])
             if key not in self._objects:
-                raise Refused(
-                    404,
-                    "NotFound",
-                    f'{PLURAL}.{GROUP} "{key[1]}" not found',
-                    name=key[1],
-                    kind=PLURAL,
-                )
+                raise _missing(PLURAL, key[1])
             expected = document["metadata"].get("resourceVersion")
             if expected and expected != self._objects[key]["metadata"]["resourceVersion"]:
-                raise Refused(
-                    409,
-                    "Conflict",
-                    f'Operation cannot be fulfilled on {PLURAL}.{GROUP} "{key[1]}": the object has '
-                    "been modified; please apply your changes to the latest version and try again",
-                    name=key[1],
-                    kind=PLURAL,
-                )
+                raise _modified(PLURAL, key[1])
             new = self._applied(key, self._pruned(document), manager, force)
             return self._bumped(key, new) if dry else self._store(key, new)
-
-    def watch(
-        self, namespace: str, name: str, since: int, seconds: float
-    ) -> Iterator[dict[str, Any]]:
-        end = time.monotonic() + seconds
-        while True:
-            with self.changed:
-                if since < self._forgotten:
-                    gone = Refused(410, "Expired", f"too old resource version: {since}")
-                    yield {"type": "ERROR", "object": gone.status}
-                    return
-                news = [e for e in self._events if e[0] > since]
-                if not news and not self.changed.wait(min(0.05, end - time.monotonic())):
-                    if time.monotonic() >= end:
-                        return
-                    continue
-            for version, kind, found in news:
-                since = version
-                if (found["metadata"]["namespace"], found["metadata"]["name"]) == (namespace, name):
-                    yield {"type": kind, "object": found}
 
     def _admit(self, namespace: str) -> None:
         if namespace not in self.namespaces:
@@ -260,7 +263,7 @@ class KubeAPI:
             causes = [
                 {
                     "reason": "FieldManagerConflict",
-                    "message": f'conflict with "{e["manager"]}" using {GROUP}/v1beta1',
+                    "message": f'conflict with "{e["manager"]}"',
                     "field": "." + ".".join(p),
                 }
                 for p, e in disputed.items()
@@ -289,18 +292,40 @@ class KubeAPI:
         new["metadata"] |= {"generation": generation, "namespace": key[0], "uid": "0-1"}
         return new
 
-    def _store(
-        self, key: tuple[str, str], new: dict[str, Any], kind: str = "MODIFIED"
-    ) -> dict[str, Any]:
+    def _store(self, key: tuple[str, str], new: dict[str, Any]) -> dict[str, Any]:
         new = self._bumped(key, copy.deepcopy(new))
         if new == self._objects.get(key):
             return new
         self._version += 1
         new["metadata"]["resourceVersion"] = str(self._version)
         self._objects[key] = new
-        self._events.append((self._version, kind, copy.deepcopy(new)))
-        self.changed.notify_all()
         return copy.deepcopy(new)
+
+
+def _full(plural: str) -> str:
+    return f"{plural}.{GROUPS[plural]}".rstrip(".")
+
+
+def _about(plural: str) -> dict[str, str]:
+    return {"kind": plural} | ({"group": GROUPS[plural]} if GROUPS[plural] else {})
+
+
+def _missing(plural: str, name: str) -> Refused:
+    told = f'{_full(plural)} "{name}" not found'
+    return Refused(404, "NotFound", told, name=name, **_about(plural))
+
+
+def _exists(plural: str, name: str) -> Refused:
+    told = f'{_full(plural)} "{name}" already exists'
+    return Refused(409, "AlreadyExists", told, name=name, **_about(plural))
+
+
+def _modified(plural: str, name: str) -> Refused:
+    told = (
+        f'Operation cannot be fulfilled on {_full(plural)} "{name}": the object has been modified; '
+        "please apply your changes to the latest version and try again"
+    )
+    return Refused(409, "Conflict", told, name=name, **_about(plural))
 
 
 def _owned(document: dict[str, Any], manager: str, operation: str) -> dict[str, Any]:
@@ -376,38 +401,41 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_POST = do_PATCH = do_GET  # noqa: N815
+    do_POST = do_PATCH = do_PUT = do_GET  # noqa: N815
 
     def _answer(self) -> None:
         parts = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        prefix = ["", "apis", GROUP, "v1beta1", "namespaces"]
-        names = parts.path.split("/")
+        before, _, after = parts.path.partition("/namespaces/")
+        names = after.split("/")
+        plural = names[1] if len(names) > 1 else ""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if not self.api.installed or names[:5] != prefix or names[6] != PLURAL:
+        group = before.split("/")[2] if before.startswith("/apis/") else ""
+        known = {PLURAL: self.api.installed, "revisions": self.api.knative}
+        if GROUPS.get(plural) != group or not known.get(plural, True):
             self._send(404, b"404 page not found\n", "text/plain")
             return
-        namespace, name = names[5], names[7] if len(names) > 7 else ""
-        verb = {"POST": "create", "PATCH": "patch"}.get(self.command) or (
-            "watch" if query.get("watch") in ("true", "True") else "get" if name else "list"
-        )
-        self.api.requests.append(verb + ("?dryRun" if "dryRun" in query else ""))
-        self.api.on_request(self.api.requests[-1])
-        queue = self.api.faults.get(self.api.requests[-1], [])
+        namespace, name = names[0], names[2] if len(names) > 2 else ""
+        changes = {"POST": "create", "PATCH": "patch", "PUT": "update"}
+        verb = changes.get(self.command) or ("get" if name else "list")
+        request = verb + ("?dryRun" if "dryRun" in query else "")
+        request += f" {plural}" if plural != PLURAL else ""
+        self.api.requests.append(request)
+        self.api.on_request(request)
+        queue = self.api.faults.get(request, [])
         fault = queue.pop(0) if queue else None
         try:
             if fault == "cut":
                 raise ConnectionError
             if isinstance(fault, int):
                 raise Refused(fault, "ServiceUnavailable", "the server is currently unable")
-            self.api.authorise(verb, namespace)
-            if verb == "watch":
-                self._stream(namespace, query, fault == "lost")
-                return
-            answer = self._done(verb, namespace, name, query, json.loads(body) if body else None)
+            self.api.authorise(verb, plural, namespace, name)
+            document = json.loads(body) if body else None
+            answer = self._done(verb, plural, namespace, name, query, document)
             if fault == "lost":
                 raise ConnectionError
-            self._send(200, json.dumps(answer).encode())
+            made = verb == "create" or (verb == "update" and answer.pop("made", False))
+            self._send(201 if made else 200, json.dumps(answer).encode())
         except Refused as refused:
             self._send(refused.code, json.dumps(refused.status).encode())
         except ConnectionError:
@@ -415,39 +443,29 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
 
     def _done(
-        self, verb: str, namespace: str, name: str, query: dict[str, str], document: Any
+        self,
+        verb: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        query: dict[str, str],
+        document: Any,
     ) -> Any:
         dry = query.get("dryRun") == "All"
+        if verb == "get":
+            return self.api.get(plural, namespace, name)
+        if verb == "list":
+            return self.api.list(plural, query)
+        assert query["fieldManager"]
+        if verb == "update":
+            return self.api.update(plural, name, document)
+        if verb == "create" and plural != PLURAL:
+            return self.api.create_other(plural, document)
         if verb == "create":
-            assert query["fieldManager"]
             return self.api.create(namespace, document, query["fieldManager"], dry)
-        if verb == "patch":
-            assert self.headers["Content-Type"] == "application/apply-patch+yaml"
-            force = query.get("force") == "true"
-            key = namespace, name
-            return self.api.apply(key, document, query["fieldManager"], force, dry)
-        return self.api.list(namespace, _selected(query))
-
-    def _stream(self, namespace: str, query: dict[str, str], cut: bool) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        if cut:
-            raise ConnectionError
-        try:
-            for event in self.api.watch(
-                namespace,
-                _selected(query),
-                int(query["resourceVersion"]),
-                float(query["timeoutSeconds"]),
-            ):
-                line = json.dumps(event).encode() + b"\n"
-                self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
-                self.wfile.flush()
-            self.wfile.write(b"0\r\n\r\n")
-        except OSError:  # whoever watched has gone
-            self.close_connection = True
+        assert self.headers["Content-Type"] == "application/apply-patch+yaml"
+        force = query.get("force") == "true"
+        return self.api.apply((namespace, name), document, query["fieldManager"], force, dry)
 
     def _send(self, code: int, body: bytes, kind: str = "application/json") -> None:
         self.send_response(code)
@@ -455,10 +473,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-
-def _selected(query: dict[str, str]) -> str:
-    return query.get("fieldSelector", "").removeprefix("metadata.name=")
 
 
 def serve(api: KubeAPI) -> ThreadingHTTPServer:

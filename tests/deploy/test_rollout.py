@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from components.deploy import rollout as rollout_module
-from components.deploy.inference_service import FORMER, MANAGER, ROLLOUT
+from components.deploy.claim import FORMER
+from components.deploy.inference_service import MANAGER
 from components.deploy.rollout import Overtaken
 from components.errors import UserError
 from tests.deploy.conftest import BASE, NAME, Cluster, Pod, until, uri
@@ -31,22 +32,19 @@ def serves_again(cluster: Cluster, version: int = 5) -> None:
     assert cluster.wanted["predictor"]["model"]["storageUri"] == uri(version)
     assert "canary" not in cluster.wanted
     assert "canaryTrafficPercent" not in cluster.wanted["predictor"]
-    assert FORMER not in cluster.annotations
+    assert cluster.claim == {}
 
 
 @MODES
 def test_a_version_replaces_another(cluster: Cluster, mode: str) -> None:
     cluster.start_with(5, mode)
     before = cluster.api[NAME]
-    rollout = cluster.rollout()
-    outcome = rollout.run()
+    outcome = cluster.rollout().run()
     assert outcome.url == f"http://{NAME}.example.org"
     assert f"+      storageUri: {uri(6)}" in outcome.changes
     serves_again(cluster, 6)
-    assert cluster.annotations[ROLLOUT] == rollout.id
 
     after = cluster.api[NAME]  # and nothing else was touched
-    del after["metadata"]["annotations"][ROLLOUT]
     after["spec"]["predictor"]["model"]["storageUri"] = uri(5)
     assert after["spec"] == before["spec"]
     for name in ("labels", "annotations"):
@@ -59,7 +57,6 @@ def test_the_step_owns_its_fields_and_no_other(cluster: Cluster) -> None:
     entries = cluster.api[NAME]["metadata"]["managedFields"]
     (own,) = (entry["fieldsV1"] for entry in entries if entry["manager"] == MANAGER)
     assert own == {
-        "f:metadata": {"f:annotations": {f"f:{ROLLOUT}": {}}},
         "f:spec": {"f:predictor": {"f:model": {"f:storageUri": {}}}},
     }
 
@@ -90,17 +87,13 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(cluster: Cluster) ->
         lines = cluster.rollout(canary_percent=percent).dry_run().changes.splitlines()
         assert f"-      storageUri: {uri(5)}" in lines
         assert f"+      storageUri: {uri(6)}" in lines
-        assert len([line for line in lines if line[0] in "+-"]) == 5  # names, URIs, the rollout
+        assert len([line for line in lines if line[0] in "+-"]) == 4  # names, URIs
     assert cluster.api[NAME] == before
     assert not {"create", "patch"} & set(cluster.api.requests)
 
 
 def never_ready(live: dict[str, Any], cluster: Cluster) -> None:
-    cluster.kserve.say(
-        live,
-        "False",
-        condition={"reason": "PredictorNotReady", "message": "0 of 3 pods\nare ready"},
-    )
+    cluster.kserve.begin(live)
 
 
 def test_one_that_never_gets_ready(cluster: Cluster) -> None:
@@ -108,25 +101,14 @@ def test_one_that_never_gets_ready(cluster: Cluster) -> None:
     cluster.kserve.script[6] = lambda live: never_ready(live, cluster)
     line = fails(cluster, timeout_seconds=0.5)
     assert line.startswith("version 6 is not rolled out to models/brain-tumor: not ready within")
-    assert "Ready is False: PredictorNotReady: 0 of 3 pods are ready" in line
-    assert line.endswith("; version 5 serves again")
+    assert line.endswith("0 of 3 pods are ready; version 5 serves again")
     serves_again(cluster)
 
 
-def test_the_failure_of_the_model_is_told(cluster: Cluster) -> None:
-    cluster.start_with()
-    info = {"reason": "ModelLoadFailed", "message": "SHA256SUMS: 1.png has changed", "exitCode": 2}
-    cluster.kserve.script[6] = lambda live: cluster.kserve.say(
-        live,
-        "False",
-        modelStatus={"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": info},
-    )
-    line = fails(cluster, timeout_seconds=0.5)
-    assert "ModelLoadFailed: SHA256SUMS: 1.png has changed; version 5 serves again" in line
-    serves_again(cluster)
-
-
-def test_what_kserve_refuses_is_not_waited_for(cluster: Cluster) -> None:
+def test_what_kserve_refuses_is_not_waited_for(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout_module, "_REFUSAL_SECONDS", 0.1)
     cluster.start_with()
     info = {"reason": "NoSupportingRuntime", "message": "no runtime for brain-tumor"}
     cluster.kserve.script[6] = lambda live: cluster.kserve.say(
@@ -143,10 +125,9 @@ def test_one_that_flaps_is_waited_for(cluster: Cluster) -> None:
 
     def flap(live: dict[str, Any]) -> None:
         kserve = cluster.kserve
-        kserve.say(live, "True")
-        kserve.pods.services = {}  # ready, it said
+        kserve.succeed(live)
+        kserve.pods.services = {}  # rolled out, it said
         until(lambda: len(cluster.pods.hosts) > asked + 2)
-        kserve.say(live, "False")
         kserve.pods.services = {f"{NAME}-predictor": [Pod(6), Pod(6, status=503)]}
         until(lambda: len(cluster.pods.hosts) > asked + 8)
         kserve.succeed(live)
@@ -161,7 +142,7 @@ def test_old_pods_that_still_answer_are_waited_for(cluster: Cluster) -> None:
 
     def linger(live: dict[str, Any]) -> None:
         asked = len(cluster.pods.hosts)
-        cluster.kserve.say(live, "True")
+        cluster.kserve.succeed(live)
         cluster.pods.services = {f"{NAME}-predictor": [Pod(6), Pod(6), Pod(5)]}
         until(lambda: len(cluster.pods.hosts) > asked + 20)
         cluster.kserve.succeed(live)
@@ -175,8 +156,8 @@ def test_an_old_pod_that_never_goes(cluster: Cluster) -> None:
     cluster.start_with()
 
     def linger(live: dict[str, Any]) -> None:
+        cluster.kserve.succeed(live)
         cluster.pods.services = {f"{NAME}-predictor": [Pod(6), Pod(6), Pod(5)]}
-        cluster.kserve.say(live, "True")
 
     cluster.kserve.script[6] = linger
     line = fails(cluster, timeout_seconds=0.5)
@@ -220,7 +201,7 @@ def test_going_back_can_fail_too(cluster: Cluster) -> None:
     assert "; and going back to version 5 failed: not ready within 0.4 s" in line
     assert "kubectl describe inferenceservice brain-tumor --namespace models" in line
     assert cluster.wanted["predictor"]["model"]["storageUri"] == uri(5)
-    assert cluster.annotations[FORMER] == uri(5)  # the next rollout knows where to go back to
+    assert cluster.claim[FORMER] == uri(5)  # the next rollout knows where to go back to
 
 
 def test_without_a_former_version_there_is_nothing_to_go_back_to(cluster: Cluster) -> None:
@@ -233,8 +214,7 @@ def test_a_controller_that_is_down(cluster: Cluster) -> None:
     cluster.start_with()
     cluster.kserve.down = True
     line = fails(cluster, timeout_seconds=0.3)
-    assert "KServe has not looked at generation" in line
-    assert "its controller may be down" in line
+    assert "KServe has not begun yet, its controller may be down" in line
 
 
 def test_it_is_deleted_meanwhile(cluster: Cluster) -> None:
@@ -248,7 +228,7 @@ def test_it_is_interrupted(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) ->
 
     def interrupt(live: dict[str, Any]) -> None:
         cluster.kserve.succeed(live)
-        until(lambda: cluster.annotations.get(FORMER) == uri(5))
+        assert cluster.claim[FORMER] == uri(5)
 
     cluster.kserve.script[6] = interrupt
     verify = rollout_module.Rollout._verify
@@ -327,18 +307,34 @@ def test_of_two_rollouts_the_later_one_wins(cluster: Cluster, mode: str, percent
     serves_again(cluster, 7)
 
 
-def test_a_rollout_that_began_a_moment_earlier_goes_on(cluster: Cluster) -> None:
+def test_a_rollout_that_claims_before_the_first_change_wins(cluster: Cluster) -> None:
     cluster.start_with()
 
-    def begin(verb: str) -> None:
-        if cluster.api.requests.count("patch?dryRun") == 1 and verb == "patch?dryRun":
+    def claim(verb: str) -> None:
+        if verb == "patch":
+            cluster.leave_claim("7-other", uri(5))
             cluster.api.edit(NAME, manager=MANAGER, storageUri=uri(7))
-            cluster.api.annotate(NAME, **{FORMER: uri(5), ROLLOUT: "7-other"})
 
-    cluster.api.on_request = begin
+    cluster.api.on_request = claim
     with pytest.raises(Overtaken, match="another rollout to models/brain-tumor, of version 7"):
         cluster.rollout().run()
     assert cluster.wanted["predictor"]["model"]["storageUri"] == uri(7)
+    assert cluster.claim["holderIdentity"] == "7-other"
+
+
+def test_a_change_of_the_one_that_was_overtaken_is_undone_by_the_later_one(
+    cluster: Cluster,
+) -> None:
+    cluster.start_with()
+    cluster.leave_claim("6-earlier", uri(5))
+
+    def change(verb: str) -> None:  # before it notices
+        if verb == "patch" and cluster.api.requests.count("patch") == 1:
+            cluster.api.edit(NAME, manager=MANAGER, storageUri=uri(6))
+
+    cluster.api.on_request = change
+    cluster.rollout(7).run()
+    serves_again(cluster, 7)
 
 
 def test_many_rollouts_at_once_leave_one_version_serving(cluster: Cluster) -> None:
@@ -357,8 +353,7 @@ def test_many_rollouts_at_once_leave_one_version_serving(cluster: Cluster) -> No
         thread.start()
     for thread in threads:
         thread.join(60)
-    last = int(cluster.annotations[ROLLOUT].split("-")[0])
-    assert results[last] == ""
+    (last,) = (version for version, told in results.items() if not told)
     assert all("overtaken" in told for told in results.values() if told)
     serves_again(cluster, last)
 
@@ -367,7 +362,7 @@ def test_a_rollout_after_a_killed_one_goes_back_beyond_it(cluster: Cluster) -> N
     cluster.start_with()
     # What a rollout of version 6 leaves that is killed before it knows whether 6 is good.
     cluster.api.edit(NAME, manager=MANAGER, storageUri=uri(6))
-    cluster.api.annotate(NAME, **{FORMER: uri(5), ROLLOUT: "6-dead"})
+    cluster.leave_claim("6-dead", uri(5))
     cluster.kserve.script[7] = lambda live: never_ready(live, cluster)
     assert fails(cluster, 7, timeout_seconds=0.4).endswith("; version 5 serves again")
     assert cluster.serving() == [5]
@@ -456,7 +451,9 @@ def test_a_canary_that_gets_no_traffic_proves_nothing(cluster: Cluster) -> None:
     cluster.start_with(5, "Knative")
 
     def stay(live: dict[str, Any]) -> None:
-        cluster.kserve.say(live, "True")
+        before = cluster.pods.services
+        cluster.kserve.succeed(live)
+        cluster.pods.services = before
 
     cluster.kserve.script[6] = stay
     line = fails(cluster, canary_percent=20)
@@ -466,16 +463,9 @@ def test_a_canary_that_gets_no_traffic_proves_nothing(cluster: Cluster) -> None:
 
 def test_a_canary_that_never_gets_ready(cluster: Cluster) -> None:
     cluster.start_with()
-    info = {"reason": "ModelLoadFailed", "message": "no such bucket"}
-
-    def half(live: dict[str, Any]) -> None:
-        status = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": info}
-        canary = {"name": "v6", "ready": False, "trafficPercent": 20, "modelStatus": status}
-        cluster.kserve.say(live, "True", canaryStatuses=[canary])
-
-    cluster.kserve.script[6] = half
+    cluster.kserve.script[6] = lambda live: cluster.kserve.begin(live)
     line = fails(cluster, canary_percent=20, timeout_seconds=0.4)
-    assert "ModelLoadFailed: no such bucket; version 5 serves again" in line
+    assert "0 of 1 pods are ready; version 5 serves again" in line
     serves_again(cluster)
 
 
@@ -547,7 +537,7 @@ def test_a_model_without_storage_uri_gets_it(cluster: Cluster) -> None:
     rollout = cluster.rollout(1, canary_percent=20)
 
     def wake(verb: str) -> None:
-        if verb == "watch":
+        if verb == "get deployments":
             cluster.kserve.down = False
 
     cluster.api.on_request = wake
@@ -560,21 +550,16 @@ def test_a_model_without_storage_uri_gets_it(cluster: Cluster) -> None:
 # The API server has its moods.
 
 
-def when_watched(live: dict[str, Any], cluster: Cluster) -> None:
-    """Succeeds only after somebody has watched, and met all that befalls watches."""
-    api, faults = cluster.api, cluster.api.faults
-    until(lambda: ("watch" in api.requests and not faults.get("watch")) or cluster.kserve.ended)
-    cluster.kserve.succeed(live)
-
-
 @pytest.mark.parametrize("fault", [429, "cut", "lost"])
-@pytest.mark.parametrize("verb", ["list", "patch", "patch?dryRun", "watch"])
-def test_what_passes_is_tried_again(cluster: Cluster, verb: str, fault: int | str) -> None:
+@pytest.mark.parametrize(
+    "request_", ["get", "patch", "patch?dryRun", "get deployments", "list pods", "update leases"]
+)
+def test_what_passes_is_tried_again(cluster: Cluster, request_: str, fault: int | str) -> None:
     cluster.start_with()
-    cluster.kserve.script[6] = lambda live: when_watched(live, cluster)
-    cluster.api.faults[verb] = [fault, 503]
+    cluster.leave_claim("", "")
+    cluster.api.faults[request_] = [fault, 503]
     cluster.rollout(canary_percent=20).run()
-    assert cluster.api.faults[verb] == []
+    assert cluster.api.faults[request_] == []
     serves_again(cluster, 6)
 
 
@@ -606,45 +591,43 @@ def test_an_object_that_keeps_changing_is_read_again(cluster: Cluster) -> None:
     serves_again(cluster, 6)
 
 
-def test_a_history_that_is_gone_is_read_anew(cluster: Cluster) -> None:
-    cluster.start_with()
-
-    def forget(live: dict[str, Any]) -> None:
-        cluster.kserve.say(live, "Unknown")
-        for _ in range(3):
-            cluster.api.forget()
-        cluster.kserve.succeed(live)
-
-    cluster.kserve.script[6] = forget
-    cluster.rollout().run()
-    serves_again(cluster, 6)
-
-
 @pytest.fixture
-def without(cluster: Cluster) -> Callable[[str], None]:
-    """Takes a verb out of the Role."""
+def without(cluster: Cluster) -> Callable[[str, str], None]:
+    """Takes a verb for a kind out of the Role."""
 
-    def take(verb: str) -> None:
+    def take(verb: str, plural: str) -> None:
         for rule in cluster.api.rules:
-            rule["verbs"] = [v for v in rule["verbs"] if v != verb]
+            if plural in rule["resources"]:
+                rule["verbs"] = [v for v in rule["verbs"] if v != verb]
 
     return take
 
 
-@pytest.mark.parametrize("verb", ["list", "watch", "patch"])
+@pytest.mark.parametrize(
+    ("verb", "plural"),
+    [
+        ("get", "inferenceservices"),
+        ("patch", "inferenceservices"),
+        ("get", "leases"),
+        ("create", "leases"),
+        ("get", "deployments"),
+        ("list", "pods"),
+    ],
+)
 def test_a_role_that_is_too_narrow_is_told(
-    cluster: Cluster, without: Callable[[str], None], verb: str
+    cluster: Cluster, without: Callable[[str, str], None], verb: str, plural: str
 ) -> None:
     cluster.start_with()
-    cluster.kserve.script[6] = lambda live: when_watched(live, cluster)
-    without(verb)
+    without(verb, plural)
     line = fails(cluster, timeout_seconds=1)
-    assert f"not allowed to {verb} inferenceservices of namespace models" in line
+    assert f"not allowed to {verb} {plural} of namespace models" in line
     assert "bind the Role brain-tumor-pipeline" in line
 
 
-def test_creating_without_the_right_to(cluster: Cluster, without: Callable[[str], None]) -> None:
-    without("create")
+def test_creating_without_the_right_to(
+    cluster: Cluster, without: Callable[[str, str], None]
+) -> None:
+    without("create", "inferenceservices")
     assert "not allowed to create inferenceservices of namespace models" in fails(cluster, 1)
 
 
@@ -667,10 +650,10 @@ def test_a_namespace_that_is_missing(cluster: Cluster) -> None:
 
 
 def test_an_api_server_that_stays_away(cluster: Cluster) -> None:
-    cluster.api.faults["list"] = ["cut"] * 1000
+    cluster.api.faults["get"] = ["cut"] * 1000
     assert "cannot be reached" in fails(cluster)
-    cluster.api.faults["list"] = [503] * 1000
-    assert "refused to list inferenceservices of namespace models: HTTP 503" in fails(cluster)
+    cluster.api.faults["get"] = [503] * 1000
+    assert "refused to get inferenceservices of namespace models: HTTP 503" in fails(cluster)
 
 
 def test_one_that_is_created_by_two_at_once(cluster: Cluster) -> None:

@@ -1,0 +1,306 @@
+"""What runs of an InferenceService: KServe's Deployment or Knative's revision, and the pods.
+
+They say what the InferenceService's own status does not: whether the wanted model is rolled out,
+and why a pod of it will not start.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pydantic import Field
+
+from components.deploy.documents import Conditions, Metadata, Read, line
+from components.deploy.inference_service import InferenceService
+
+SOURCE = "internal.serving.kserve.io/storage-initializer-sourceuri"
+REVISION_LABEL = "serving.knative.dev/revision"
+
+# A pod in such a state may still come out of it; it is certain only after so many seconds.
+_SETTLING = 15.0
+_SCHEDULING = 30.0
+_CANNOT_START = (
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a pod will not start.
+
+    Attributes:
+        told: In one line.
+        about: Name of what has it; the words may change while it lasts.
+        seconds: How long it has to last to be certain.
+        pod: The pod that no node takes; None where it is something else.
+    """
+
+    told: str
+    about: str
+    seconds: float = 0.0
+    pod: "Pod | None" = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a rollout is.
+
+    Attributes:
+        waits_for: What is waited for, in one line; empty when it is done.
+        troubles: What may keep it from ever being done.
+    """
+
+    waits_for: str = ""
+    troubles: tuple[Trouble, ...] = ()
+
+    def __str__(self) -> str:
+        """Returns what is waited for and why it may never come, in one line."""
+        return "; ".join((self.waits_for, *(trouble.told for trouble in self.troubles)))
+
+
+@dataclass
+class Patience:
+    """Remembers how long troubles have lasted.
+
+    Attributes:
+        since: When each was seen first, by what has it, in seconds of a clock that only grows.
+    """
+
+    since: dict[str, float] = field(default_factory=dict)
+
+    def lasting(self, troubles: Sequence[Trouble], now: float) -> list[Trouble]:
+        """Returns the troubles that have lasted long enough to be certain.
+
+        Args:
+            troubles: What there is now; what is left out has ended.
+            now: The clock's time.
+        """
+        self.since = {t.about: self.since.get(t.about, now) for t in troubles}
+        return [t for t in troubles if now - self.since[t.about] >= t.seconds]
+
+
+class _Ended(Read):
+    reason: str = ""
+    exit_code: int = 0
+    message: str = ""
+
+
+class _Waiting(Read):
+    reason: str = ""
+    message: str = ""
+
+
+class _State(Read):
+    waiting: _Waiting | None = None
+    terminated: _Ended | None = None
+
+
+class _Container(Read):
+    name: str
+    restart_count: int = 0
+    state: _State = _State()
+    last_state: _State = _State()
+
+    def trouble(self) -> tuple[str, float]:
+        """Returns why it does not start, empty where it does, and when that is certain."""
+        waiting, ended = self.state.waiting, self.state.terminated or self.last_state.terminated
+        if ended and ended.reason == "OOMKilled":
+            return f"{self.name} needs more memory than its limit (OOMKilled)", 0
+        if waiting and waiting.reason in _CANNOT_START:
+            return line(f"{self.name} cannot start", waiting.reason, waiting.message), _SETTLING
+        looping = waiting and waiting.reason == "CrashLoopBackOff"
+        again = self.restart_count and self.state.terminated and self.state.terminated.exit_code
+        if looping or again:
+            status = f"exit status {ended.exit_code}" if ended else ""
+            return line(f"{self.name} crashes again and again", status, _last_words(ended)), 0
+        return "", 0
+
+
+class _PodStatus(Conditions):
+    phase: str = ""
+    init_container_statuses: tuple[_Container, ...] = ()
+    container_statuses: tuple[_Container, ...] = ()
+
+
+class Pod(Read):
+    """A pod of an InferenceService."""
+
+    metadata: Metadata
+    status: _PodStatus = _PodStatus()
+
+    @property
+    def source(self) -> str:
+        """The storageUri of its model."""
+        return self.metadata.annotations.get(SOURCE, "")
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are sent to it."""
+        return self.status.is_true("Ready")
+
+    def trouble(self) -> Trouble | None:
+        """Returns why it will not start, if something keeps it from it."""
+        if self.metadata.deletion_timestamp or self.status.phase in ("Failed", "Succeeded"):
+            return None  # its successor counts
+        name = self.metadata.name
+        scheduled = self.status.condition("PodScheduled")
+        if scheduled and scheduled.reason == "Unschedulable":
+            told = line(f"no node takes pod {name}", scheduled.message)
+            return Trouble(told, name, _SCHEDULING, self)
+        for container in (*self.status.init_container_statuses, *self.status.container_statuses):
+            told, seconds = container.trouble()
+            if told:
+                return Trouble(f"pod {name}: {told}", name, seconds)
+        return None
+
+
+class _Labels(Read):
+    match_labels: dict[str, str] = Field({})
+
+
+class _Template(Read):
+    class Annotated(Read):
+        """Metadata without a name."""
+
+        annotations: dict[str, str] = Field({})
+
+    metadata: Annotated = Annotated()
+
+
+class _DeploymentSpec(Read):
+    replicas: int = 1
+    selector: _Labels = _Labels()
+    template: _Template = _Template()
+
+
+class _DeploymentStatus(Conditions):
+    observed_generation: int = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    available_replicas: int = 0
+
+
+class Deployment(Read):
+    """The Deployment that KServe makes of a predictor in Standard mode."""
+
+    metadata: Metadata
+    spec: _DeploymentSpec
+    status: _DeploymentStatus = _DeploymentStatus()
+
+    @property
+    def source(self) -> str:
+        """The storageUri that its pods have or will have."""
+        return self.spec.template.metadata.annotations.get(SOURCE, "")
+
+    def owns(self, pod: Pod) -> bool:
+        """Returns whether a pod is one of its own."""
+        return self.spec.selector.match_labels.items() <= pod.metadata.labels.items()
+
+
+class Revision(Read):
+    """The revision that Knative makes of a predictor."""
+
+    metadata: Metadata
+    status: Conditions = Conditions()
+
+    @property
+    def source(self) -> str:
+        """The storageUri that its pods have."""
+        return self.metadata.annotations.get(SOURCE, "")
+
+    def owns(self, pod: Pod) -> bool:
+        """Returns whether a pod is one of its own."""
+        return pod.metadata.labels.get(REVISION_LABEL) == self.metadata.name
+
+
+def of_deployment(
+    deployment: Deployment | None, pods: Sequence[Pod], storage_uri: str, least_replicas: int
+) -> Progress:
+    """Tells how far a Deployment is with a model.
+
+    It is done when all replicas serve the model and no pod of another one is ready.
+
+    Args:
+        deployment: As it is now; None where KServe has not made it yet.
+        pods: Of the InferenceService.
+        storage_uri: Of the model.
+        least_replicas: How many the autoscaler is about to make.
+    """
+    if deployment is None or deployment.source != storage_uri:
+        return Progress("KServe has not begun yet, its controller may be down")
+    status, name = deployment.status, deployment.metadata.name
+    if status.observed_generation < deployment.metadata.generation:
+        return Progress(f"Kubernetes has not looked at Deployment {name} yet")
+    own = [pod for pod in pods if deployment.owns(pod)]
+    wanted = max(deployment.spec.replicas, least_replicas, 1)
+    old = status.replicas - status.updated_replicas
+    if old or min(status.updated_replicas, status.available_replicas) < wanted:
+        new = [pod for pod in own if pod.source == storage_uri]
+        ready = sum(pod.ready for pod in new)
+        troubles = (*_troubles(new, pods), *_not_created(deployment))
+        return Progress(f"{ready} of {wanted} pods are ready", troubles)
+    if any(pod.ready and pod.source != storage_uri for pod in own):
+        return Progress("pods of another version still answer")
+    return Progress()
+
+
+def of_revision(
+    live: InferenceService,
+    revision: Revision | None,
+    pods: Sequence[Pod],
+    storage_uri: str,
+    percent: int | None,
+) -> Progress:
+    """Tells how far Knative is with a model.
+
+    It is done when the newest revision serves the model and has its share of the traffic.
+
+    Args:
+        live: The InferenceService.
+        revision: The newest that KServe knows; None where there is none yet.
+        pods: Of the InferenceService.
+        storage_uri: Of the model.
+        percent: The share, 0..100; None for all.
+    """
+    if revision is None or revision.source != storage_uri:
+        return Progress("KServe has not begun yet, its controller may be down")
+    name = revision.metadata.name
+    if live.predictor.latest_ready_revision != name:
+        condition = revision.status.condition("Ready")
+        troubles = _troubles([pod for pod in pods if revision.owns(pod)], pods)
+        if condition and condition.status == "False":
+            told = line(f"revision {name} failed", condition.reason, condition.message)
+            troubles += (Trouble(told, name, _SETTLING),)
+        return Progress(f"revision {name} is not ready", troubles)
+    share = sum(t.percent or 0 for t in live.predictor.traffic if t.revision_name == name)
+    wanted = 100 if percent is None else percent
+    if share != wanted:
+        return Progress(f"revision {name} has {share}% of the traffic, not {wanted}%")
+    return Progress()
+
+
+def _troubles(new: Sequence[Pod], pods: Sequence[Pod]) -> tuple[Trouble, ...]:
+    """Returns the troubles of new pods; while an old pod ends, its node may still take one."""
+    room_is_coming = any(pod.metadata.deletion_timestamp for pod in pods)
+    found = (pod.trouble() for pod in new)
+    return tuple(t for t in found if t and not (t.pod and room_is_coming))
+
+
+def _not_created(deployment: Deployment) -> tuple[Trouble, ...]:
+    """Returns why Kubernetes cannot make the pods at all, such as a quota."""
+    condition = deployment.status.condition("ReplicaFailure")
+    if condition is None or condition.status != "True":
+        return ()
+    told = line("Kubernetes cannot create the pods", condition.reason, condition.message)
+    return (Trouble(told, deployment.metadata.name, _SETTLING),)
+
+
+def _last_words(ended: _Ended | None) -> str:
+    """Returns the last line that a container left; its log's, where it wrote no message."""
+    lines = [text for text in (ended.message if ended else "").splitlines() if text.strip()]
+    return lines[-1] if lines else ""

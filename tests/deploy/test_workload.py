@@ -1,0 +1,127 @@
+"""What pods and Deployments of a real cluster say of a rollout, as they were recorded."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.deploy.workload import Deployment, Patience, Pod, Trouble, of_deployment
+
+RECORDED = json.loads((Path(__file__).parent / "recorded" / "pods.json").read_text())
+URI = "s3://models/brain-tumor/2/"
+OLD = "s3://models/brain-tumor/1/"
+
+
+def pod(name: str) -> Pod:
+    return Pod.model_validate(RECORDED["pods"][name])
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "seconds"),
+    [
+        ("crash", "crashes again and again: exit status 2: error: /mnt/models: there is no", 0),
+        ("crash-ended", "crashes again and again: exit status 2: error: /mnt/models: there", 0),
+        ("probe", "kserve-container crashes again and again: exit status 137", 0),
+        ("download", "storage-initializer crashes again and again: exit status 1: ", 0),
+        ("download-ended", "storage-initializer crashes again and again: exit status 1: ", 0),
+        ("memory", "kserve-container needs more memory than its limit (OOMKilled)", 0),
+        ("image", "kserve-container cannot start: ErrImagePull: failed to pull", 15),
+        ("image-back-off", "kserve-container cannot start: ImagePullBackOff: Back-off", 15),
+        ("never", "cannot start: ErrImageNeverPull: Container image", 15),
+        ("name", "cannot start: InvalidImageName: Failed to apply default image tag", 15),
+        ("secret", 'cannot start: CreateContainerConfigError: secret "nowhere" not found', 15),
+        ("command", "cannot start: RunContainerError: failed to create containerd task", 15),
+        ("room", "no node takes pod room: 0/1 nodes are available: 1 Insufficient cpu", 30),
+        (
+            "claim",
+            'no node takes pod claim: 0/1 nodes are available: persistentvolumeclaim "now',
+            30,
+        ),
+    ],
+)
+def test_why_a_pod_will_not_start(name: str, told: str, seconds: float) -> None:
+    trouble = pod(name).trouble()
+    assert trouble
+    assert told in trouble.told
+    assert "\n" not in trouble.told
+    assert trouble.seconds == seconds
+
+
+@pytest.mark.parametrize("name", ["good", "mount"])
+def test_a_pod_that_may_still_start(name: str) -> None:
+    assert pod(name).trouble() is None
+
+
+def deployment(**status: int) -> Deployment:
+    document = copy.deepcopy(RECORDED["deployment"])
+    document["spec"]["selector"]["matchLabels"] = {"app": "isvc.brain-tumor-predictor"}
+    document["status"] |= {"conditions": [], "observedGeneration": 1} | status
+    return Deployment.model_validate(document)
+
+
+def ready(source: str, **metadata: Any) -> Pod:
+    document = copy.deepcopy(RECORDED["pods"]["good"])
+    document["metadata"]["annotations"] = dict.fromkeys(document["metadata"]["annotations"], source)
+    document["metadata"] |= metadata
+    return Pod.model_validate(document)
+
+
+FULL = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+
+
+def test_it_is_done_when_every_replica_is_new_and_available() -> None:
+    assert not of_deployment(deployment(**FULL), [ready(URI)], URI, 1).waits_for
+
+
+@pytest.mark.parametrize(
+    ("found", "pods", "uri", "least", "waits_for"),
+    [
+        (None, [], URI, 1, "KServe has not begun yet"),
+        (deployment(**FULL), [ready(OLD)], OLD, 1, "KServe has not begun yet"),
+        (deployment(**FULL, observedGeneration=0), [], URI, 1, "Kubernetes has not looked at"),
+        (deployment(**FULL), [ready(URI)], URI, 3, "1 of 3 pods are ready"),
+        (deployment(replicas=2, updatedReplicas=1, availableReplicas=2), [], URI, 1, "0 of 1"),
+        (deployment(**FULL), [ready(URI), ready(OLD)], URI, 1, "pods of another version still"),
+    ],
+    ids=["none", "before", "unseen", "autoscaler", "surge", "old"],
+)
+def test_it_is_not_done(
+    found: Deployment | None, pods: list[Pod], uri: str, least: int, waits_for: str
+) -> None:
+    assert waits_for in of_deployment(found, pods, uri, least).waits_for
+
+
+def test_pods_that_cannot_be_created_at_all() -> None:
+    found = Deployment.model_validate(RECORDED["deployment"])
+    (trouble,) = of_deployment(found, [], URI, 1).troubles
+    assert "Kubernetes cannot create the pods: FailedCreate: pods" in trouble.told
+    assert "exceeded quota: small, requested: requests.cpu=5" in trouble.told
+
+
+def test_the_troubles_are_those_of_its_new_pods() -> None:
+    other = Pod.model_validate(
+        copy.deepcopy(RECORDED["pods"]["crash"]) | {"metadata": {"name": "x", "labels": {}}}
+    )
+    found = of_deployment(deployment(), [pod("crash"), ready(OLD), other], URI, 1)
+    assert [trouble.about for trouble in found.troubles] == ["crash"]
+
+
+def test_a_node_that_an_old_pod_still_fills_may_soon_take_the_new_one() -> None:
+    ends = ready(OLD, deletionTimestamp="2026-11-26T08:00:00Z")
+    assert of_deployment(deployment(), [pod("room"), ends], URI, 1).troubles == ()
+    assert of_deployment(deployment(), [pod("room")], URI, 1).troubles
+
+
+def test_a_trouble_is_certain_when_it_lasts() -> None:
+    patience = Patience()
+    pulls = [Trouble("ErrImagePull", "a", 15)]
+    backs_off = [Trouble("ImagePullBackOff", "a", 15)]
+    assert patience.lasting(pulls, 100) == []
+    assert patience.lasting(backs_off, 110) == []
+    assert patience.lasting(pulls, 115) == pulls
+    assert patience.lasting([], 116) == []
+    assert patience.lasting(pulls, 117) == []
+    crash = [Trouble("crashes", "b")]
+    assert patience.lasting(crash, 118) == crash
