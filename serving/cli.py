@@ -20,6 +20,10 @@ Name = Annotated[
     str,
     typer.Option("--name", "--model_name", help="Serve under this name. Empty: the model's own."),
 ]
+Host = Annotated[
+    str | None,
+    typer.Option("--host", help="Address to listen at; :: for all. 127.0.0.1 if not set."),
+]
 HttpPort = Annotated[
     int | None, typer.Option("--port", "--http_port", help="REST and the page. 8080 if not set.")
 ]
@@ -31,6 +35,7 @@ GrpcPort = Annotated[
 def serve(
     model: Model = Path("/mnt/models"),
     name: Name = "",
+    host: Host = None,
     port: HttpPort = None,
     grpc_port: GrpcPort = None,
 ) -> None:
@@ -40,7 +45,7 @@ def serve(
 
     [dim]brain-tumor serve runs/demo/registry/brain-tumor/1[/]
     """
-    given = {"http_port": port, "grpc_port": grpc_port}
+    given = {"host": host, "http_port": port, "grpc_port": grpc_port}
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # only what went wrong
     from serving.server import serve as run  # imports KServe
     from serving.settings import Settings

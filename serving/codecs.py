@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from components.errors import first_fault
 from components.images import SHAPE
 from serving.errors import PredictorError
+from serving.headers import number
 
 PIXELS, ENCODED = "images", "image_bytes"
 _KEYS = ("image_bytes", "image", "b64", "data", "image_url")
@@ -25,6 +26,7 @@ _FORMS = (
     '{"image_bytes": {"b64": "..."}}, {"image": ...}, {"b64": "..."}, {"data": ...}, '
     '{"image_url": "..."} or nested 150x150x3 numbers'
 )
+_LONGEST_ID = 256  # it is sent back
 _CONTAINER = 3  # measured against a number
 _BASE64_ALPHABET = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"+/")
 _JSON_TYPES = (
@@ -243,11 +245,11 @@ def v2_request(
     """
     header = len(body)
     if json_length is not None:
-        if not json_length.isascii() or not json_length.isdigit() or int(json_length) > len(body):
+        header = number("Inference-Header-Content-Length", json_length)
+        if header > len(body):
             raise PredictorError(
                 "malformed", "Inference-Header-Content-Length has to lie within the body"
             )
-        header = int(json_length)
     try:
         document = _V2Request.model_validate(parse_json(body[:header], max_values))
     except ValidationError as error:
@@ -295,6 +297,8 @@ def v2_items(request: InferRequest, max_instances: int) -> list[Item]:
     Raises:
         PredictorError: Another input, datatype or shape, or data that do not fit them.
     """
+    if len(request.id or "") > _LONGEST_ID:
+        raise PredictorError("malformed", f"id has more than {_LONGEST_ID} characters")
     if len(request.inputs) != 1:
         raise PredictorError(
             "malformed", f"one input is needed, {PIXELS} or {ENCODED}, not {len(request.inputs)}"

@@ -23,12 +23,15 @@ FAULTS = {
     "body-size": Fault(413, StatusCode.RESOURCE_EXHAUSTED),
     "instances": Fault(413, StatusCode.RESOURCE_EXHAUSTED),
     "image-size": Fault(413, StatusCode.RESOURCE_EXHAUSTED),
+    "url-size": Fault(414, StatusCode.RESOURCE_EXHAUSTED),
     "decode-time": Fault(422, StatusCode.FAILED_PRECONDITION),
     "url-failed": Fault(422, StatusCode.FAILED_PRECONDITION),
+    "head-size": Fault(431, StatusCode.RESOURCE_EXHAUSTED),
     "internal": Fault(500, StatusCode.INTERNAL),
     "overloaded": Fault(503, StatusCode.UNAVAILABLE),
 }
 RETRY_AFTER_SECONDS = 1
+_LONGEST = 500
 
 
 class PredictorError(GrpcException):
@@ -43,7 +46,9 @@ class PredictorError(GrpcException):
     """
 
     def __init__(self, reason: str, details: str) -> None:
-        """Args: reason: see the class; details: one line for the client."""
+        """Args: reason: see the class; details: one line for the client, cut off if it is long."""
+        if len(details) > _LONGEST:  # it may quote the request
+            details = details[: _LONGEST - 3] + "..."
         super().__init__(details, FAULTS[reason].grpc)
         self.reason = reason
 

@@ -138,7 +138,7 @@ class Fetcher:
                 raise PredictorError("url-failed", "the host sent a compressed answer")
             too_large = PredictorError("image-size", f"more than {most:,} bytes lie at image_url")
             declared = answer.get(b"content-length", b"0")
-            if not declared.isdigit() or int(declared) > most:
+            if not declared.isdigit() or len(declared) > 20 or int(declared) > most:
                 raise too_large
             body = bytearray()
             async for part in response.aiter_stream():

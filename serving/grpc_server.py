@@ -22,6 +22,7 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from serving import metrics
 from serving.errors import PredictorError
 from serving.intake import Intake
+from serving.ports import cannot_take
 from serving.settings import Settings
 from serving.wire import check_request
 
@@ -32,7 +33,11 @@ _CHANNEL_AGE = 450  # ms for a second of draining: with gRPC's jitter of 10%, un
 
 
 class GrpcServer:
-    """Open Inference over gRPC."""
+    """Open Inference over gRPC.
+
+    Attributes:
+        port: That it listens at.
+    """
 
     def __init__(
         self,
@@ -53,16 +58,26 @@ class GrpcServer:
         self._reader = _Reader(intake, settings.max_json_values)
         self._settings = settings
         self._server: grpc.aio.Server | None = None
+        self.port = settings.grpc_port
 
     async def start(self) -> None:
-        """Opens the port, and returns when the server has stopped."""
+        """Opens the port, and returns when the server has stopped.
+
+        Raises:
+            UserError: The port is taken.
+        """
         self._server = grpc.aio.server(
             ThreadPoolExecutor(1),
             interceptors=(ExceptionToStatusInterceptor(), self._reader),
             options=_options(self._settings),
         )
         add_GRPCInferenceServiceServicer_to_server(self._servicer, self._server)
-        self._server.add_insecure_port(f"[::]:{self._settings.grpc_port}")
+        host = self._settings.host
+        address = f"[{host}]" if host.version == 6 else str(host)
+        try:
+            self.port = self._server.add_insecure_port(f"{address}:{self.port}")
+        except RuntimeError as error:
+            raise cannot_take(host, self.port, OSError("cannot be opened")) from error
         await self._server.start()
         await self._server.wait_for_termination()
 
@@ -140,6 +155,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     options = [
         ("grpc.max_receive_message_length", settings.max_grpc_bytes),
         ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),  # a second server would take part of the calls
     ]
     if settings.drain_seconds:
         # Stopping cancels calls that reach the server before its GOAWAY reaches the client. The one

@@ -21,6 +21,7 @@ BATCH_SIZE = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 QUEUE_LENGTH = Gauge("brain_tumor_queue_length", "Images accepted and not yet answered.")
+CONNECTIONS = Gauge("brain_tumor_connections", "HTTP connections that are open.")
 RESPONSES = Counter(
     "brain_tumor_responses_total", "Answered requests.", ["protocol", "operation", "code"]
 )

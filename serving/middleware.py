@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import metrics
 from serving.errors import RETRY_AFTER_SECONDS, PredictorError
+from serving.headers import number
 from serving.intake import Intake
 from serving.settings import Settings
 
@@ -83,8 +84,8 @@ class Guard:
             metrics.STAGE["request"].observe(time.perf_counter() - started)
 
     def _limited(self, scope: Scope, receive: Receive, body: "_Body") -> Receive:
-        declared = _header(scope, b"content-length")
-        if declared and (not declared.isdigit() or int(declared) > self._most):
+        declared = _header(scope, b"content-length").decode("latin-1")
+        if declared and number("Content-Length", declared) > self._most:
             raise self._too_large()
         if scope["method"] in ("GET", "HEAD"):
             return receive

@@ -4,16 +4,21 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
+import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 import uvloop
 from kserve import ModelServer
 from kserve.errors import InvalidInput, ModelNotFound, ServerNotReady
 from kserve.model_server import app
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+from kserve.protocol.rest.server import RESTServer
 
 from serving import metrics
 from serving.classifier import Classifier
@@ -21,11 +26,15 @@ from serving.errors import PredictorError
 from serving.grpc_server import GrpcServer
 from serving.intake import Intake
 from serving.middleware import Guard
+from serving.ports import cannot_take, take
 from serving.predictor import Predictor
+from serving.protocol import Connection, close_overdue
 from serving.routes import add_routes
 from serving.settings import Settings
 
 _COLLECT_AFTER = 50_000
+_BACKLOG = 2048
+_FILES = 65_536
 _NO_FAULTS_OF_OURS = (InvalidInput, ModelNotFound, ServerNotReady)
 _log = logging.getLogger("brain_tumor")
 
@@ -39,8 +48,10 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
         settings: Limits and ports.
 
     Raises:
-        UserError: The model is not what its digests say, or cannot be loaded.
+        UserError: The model is not what its digests say, or cannot be loaded; or a port is taken.
     """
+    listener = take(settings.host, settings.http_port)
+    take(settings.host, settings.grpc_port).close()  # gRPC wants to open it itself
     classifier = Classifier(folder, _cpus())
     classifier.warm(settings.largest_batch)
     intake = Intake(settings.max_held_bytes)
@@ -49,7 +60,8 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
     gc.collect()
     gc.freeze()  # what lives now lives on: no collection needs to look at it again
     gc.set_threshold(_COLLECT_AFTER)  # nor at every few hundred values of a parsed body
-    _Server(predictor, intake, settings).start([predictor])
+    _allow_connections()
+    _Server(predictor, intake, settings, listener).start([predictor])
     _log.info("stopped")
 
 
@@ -85,42 +97,59 @@ class _ClosedRepository(ModelRepositoryExtension):
 class _Server(ModelServer):
     """KServe's server with this predictor's guards and an orderly end."""
 
-    def __init__(self, predictor: Predictor, intake: Intake, settings: Settings) -> None:
+    def __init__(
+        self, predictor: Predictor, intake: Intake, settings: Settings, listener: socket.socket
+    ) -> None:
         super().__init__(
-            http_port=settings.http_port,
-            grpc_port=settings.grpc_port,
             enable_grpc=False,  # KServe's own; this project's stands in its place
             enable_latency_logging=False,
-            grace_period=settings.grace_seconds,
         )
         _configure_logs(settings.access_log)
         self._predictor = predictor
-        self._drain_seconds = settings.drain_seconds
+        self._settings = settings
+        self._listener = listener
         self.dataplane = _DataPlane(predictor, model_registry=self.registered_models)
         self.model_repository_extension = _ClosedRepository(self.registered_models)
         add_routes(app, self.dataplane, predictor)
         app.add_middleware(
             Guard, intake=intake, settings=settings, draining=lambda: predictor.draining
         )
-        self._grpc_server = GrpcServer(
-            self.dataplane, self.model_repository_extension, intake, settings
+        RESTServer(
+            "kserve.model_server:app", self.dataplane, self.model_repository_extension, 0
+        ).create_application()  # KServe's routes, behind ours
+        self._grpc = GrpcServer(self.dataplane, self.model_repository_extension, intake, settings)
+        self._rest = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http=partial(Connection, settings),  # type: ignore[arg-type]
+                ws="none",
+                log_config=None,
+                timeout_keep_alive=settings.keep_alive_seconds,
+                timeout_graceful_shutdown=settings.grace_seconds,
+            )
         )
-        self.servers.append(self._grpc_server.start())
 
     def start(self, models: list[Any]) -> None:
-        uvloop.install()
-        asyncio.set_event_loop(asyncio.new_event_loop())
-        super().start(models)
+        self._register_and_check_atleast_one_model_is_ready(models)
+        uvloop.run(self._serve())
 
     async def _serve(self) -> None:
-        stopping = asyncio.create_task(self._stop_on_signal())
-        await super()._serve()
-        await stopping
+        self.setup_event_loop()
+        try:
+            self._listener.listen(_BACKLOG)
+        except OSError as error:  # someone else has begun to, in the meantime
+            raise cannot_take(self._settings.host, self._settings.http_port, error) from error
+        watching = asyncio.create_task(close_overdue(self._rest.server_state.connections))
+        try:
+            await asyncio.gather(
+                self._rest.serve([self._listener]), self._grpc.start(), self._stop_on_signal()
+            )
+        finally:
+            watching.cancel()
 
     async def _stop_on_signal(self) -> None:
         """Drops readiness, waits, then closes the ports and lets accepted requests end."""
-        rest = self._rest_server._server
-        while not rest.started:
+        while not self._rest.started:
             await asyncio.sleep(0.01)
         told = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -130,15 +159,22 @@ class _Server(ModelServer):
             "%s, version %d, is served at http://localhost:%d, over gRPC at localhost:%d",
             self._predictor.name,
             self._predictor.classifier.model.version,
-            self.http_port,
-            self.grpc_port,
+            self._listener.getsockname()[1],
+            self._grpc.port,
         )
         await told.wait()
         self._predictor.draining = True
         _log.info("stopping")
-        await asyncio.sleep(self._drain_seconds)
-        rest.should_exit = True
-        await self._grpc_server.stop()
+        await asyncio.sleep(self._settings.drain_seconds)
+        self._rest.should_exit = True
+        await self._grpc.stop()
+
+
+def _allow_connections() -> None:
+    """Raises the number of files this process may have open, which is often 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if most == resource.RLIM_INFINITY else min(most, _FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _cpus() -> int:

@@ -1,7 +1,7 @@
 """What whoever runs the predictor may set: environment variables `BRAIN_TUMOR_SERVE_*`."""
 
 import os
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
@@ -17,9 +17,23 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
+    host: IPv4Address | IPv6Address = Field(
+        IPv4Address("127.0.0.1"), description="address to listen at; :: for all, of IPv4 too"
+    )
     http_port: int = Field(8080, ge=0, le=65535, description="REST and the page")
     grpc_port: int = Field(8081, ge=0, le=65535, description="Open Inference over gRPC")
 
+    max_connections: int = Field(
+        1000, ge=1, description="HTTP connections; where more come, an idle one is closed"
+    )
+    max_head_bytes: int = Field(
+        64 * 2**10, ge=1024, description="the head of one HTTP request, and its trailers"
+    )
+    head_seconds: float = Field(10, gt=0, description="for the head to arrive, once it may")
+    keep_alive_seconds: int = Field(65, ge=1, description="an idle HTTP connection is kept")
+    write_seconds: float = Field(
+        30, gt=0, description="a client may read nothing of its answer, before it is cut off"
+    )
     max_body_bytes: int = Field(16 * 2**20, ge=1, description="one REST request")
     max_grpc_bytes: int = Field(
         4 * 2**20, ge=1, description="one gRPC request; this is gRPC's own default"
@@ -81,6 +95,8 @@ class Settings(BaseSettings):
         Raises:
             UserError: A value is not allowed, or a variable of the prefix names no setting.
         """
+        for name in _service_links():
+            del os.environ[name]
         known = {PREFIX + name.upper() for name in cls.model_fields}
         for name in sorted(os.environ):
             if name.upper().startswith(PREFIX) and name.upper() not in known:
@@ -89,3 +105,23 @@ class Settings(BaseSettings):
             return cls(**given)  # type: ignore[arg-type]
         except ValidationError as error:
             raise UserError(f"{PREFIX}*: {first_fault(error)}") from error
+
+
+def _service_links() -> list[str]:
+    """Finds what Kubernetes sets for a Service whose name begins as our settings do.
+
+    A Service `brain-tumor-serve` is BRAIN_TUMOR_SERVE_PORT=tcp://10.0.0.1:80 and some more in each
+    pod of its namespace.
+    """
+    services = [
+        name.removesuffix("_SERVICE_HOST")
+        for name in os.environ
+        if name.startswith(PREFIX) and name.endswith("_SERVICE_HOST")
+    ]
+    parts = tuple(f"{service}_{part}_" for service in services for part in ("SERVICE", "PORT"))
+    ports = [f"{service}_PORT" for service in services]
+    return [
+        name
+        for name, value in os.environ.items()
+        if name.startswith(parts) or (name in ports and "://" in value)
+    ]

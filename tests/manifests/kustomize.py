@@ -81,6 +81,7 @@ def pod_of(found: Objects) -> Object:
         "serviceAccountName",
         "terminationGracePeriodSeconds",
         "automountServiceAccountToken",
+        "enableServiceLinks",
         "topologySpreadConstraints",
     }
     predictor, runtime = found.predictor, found.one("ServingRuntime")["spec"]

@@ -101,6 +101,10 @@ def test_no_pod_carries_a_token_of_the_api_server(served: Objects) -> None:
     assert served.one("ServiceAccount")["automountServiceAccountToken"] is False
 
 
+def test_no_service_sets_variables_in_a_pod(served: Objects) -> None:
+    assert served.predictor["enableServiceLinks"] is False
+
+
 @pytest.mark.parametrize("name", STORES)
 def test_a_new_pod_is_ready_before_an_old_one_goes(name: str) -> None:
     found = objects(f"overlays/{name}", components=("canary",))

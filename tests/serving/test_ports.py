@@ -1,0 +1,117 @@
+"""Ports and addresses: what is taken is said before the model is loaded."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+
+from components.errors import UserError
+from serving import ports
+from serving.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+LOCAL = IPv4Address("127.0.0.1")
+
+
+@pytest.mark.parametrize("option", ["--port", "--grpc-port"])
+def test_a_port_that_is_taken_is_one_line(option: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        # The folder is none: the port is looked at before.
+        done = subprocess.run(
+            [sys.executable, "-m", "serving", str(tmp_path / "nowhere"), option, port],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 2
+    line = f"error: port {port} at 127.0.0.1: address already in use; choose another one, or stop"
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_second_server_shares_no_port(predictor: Any) -> None:
+    for port in (predictor.port, predictor.grpc_port):
+        for host in (LOCAL, ports.EVERYWHERE):
+            with pytest.raises(UserError, match="already in use"):
+                ports.take(host, port)
+
+
+def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"192\.0\.2\.1: cannot assign"):
+        ports.take(IPv4Address("192.0.2.1"), 0)
+
+
+def test_where_there_is_no_ipv6_all_addresses_are_those_of_ipv4(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = socket.socket
+
+    def without(family: int, kind: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(97, "Address family not supported by protocol")
+        return real(family, kind)
+
+    monkeypatch.setattr(socket, "socket", without)
+    with ports.take(ports.EVERYWHERE, 0) as found:
+        assert found.getsockname()[0] == "0.0.0.0"
+    with pytest.raises(UserError, match="not supported"):
+        ports.take(IPv6Address("::1"), 0)
+
+
+def test_it_serves_both_families(start: Callable[..., Any]) -> None:
+    with start(host="::") as server:
+        for host in ("127.0.0.1", "[::1]"):
+            ready = httpx.get(f"http://{host}:{server.port}/v2/models/brain-tumor/ready")
+            assert ready.json()["ready"] is True
+            with grpc.insecure_channel(f"{host}:{server.grpc_port}") as channel:
+                stub = GRPCInferenceServiceStub(channel)
+                assert stub.ModelReady(pb.ModelReadyRequest(name="brain-tumor")).ready
+
+
+def test_by_default_nobody_else_reaches_it() -> None:
+    assert Settings().host == LOCAL
+    assert ip_address(str(Settings().host)).is_loopback
+
+
+LINKS = {
+    "BRAIN_TUMOR_SERVE_SERVICE_HOST": "10.0.0.1",
+    "BRAIN_TUMOR_SERVE_SERVICE_PORT": "80",
+    "BRAIN_TUMOR_SERVE_SERVICE_PORT_HTTP1": "80",
+    "BRAIN_TUMOR_SERVE_PORT": "tcp://10.0.0.1:80",
+    "BRAIN_TUMOR_SERVE_PORT_80_TCP": "tcp://10.0.0.1:80",
+    "BRAIN_TUMOR_SERVE_PORT_80_TCP_ADDR": "10.0.0.1",
+    "BRAIN_TUMOR_SERVE_PORT_80_TCP_PORT": "80",
+    "BRAIN_TUMOR_SERVE_PORT_80_TCP_PROTO": "tcp",
+}
+
+
+@pytest.mark.parametrize("service", ["", "_HTTP", "_GRPC", "_METRICS", "_2"])
+def test_variables_of_a_service_are_no_settings(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in LINKS.items():
+        monkeypatch.setenv(name.replace("SERVE", f"SERVE{service}", 1), value)
+    assert Settings.from_environment() == Settings()
+
+
+def test_a_service_hides_no_setting_and_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in LINKS.items():
+        monkeypatch.setenv(name.replace("SERVE", "SERVE_HTTP", 1), value)
+    monkeypatch.setenv("BRAIN_TUMOR_SERVE_HTTP_PORT", "9090")  # the pod's own wins over the link
+    assert Settings.from_environment().http_port == 9090
+    monkeypatch.setenv("BRAIN_TUMOR_SERVE_GRPC_PROT", "9091")
+    with pytest.raises(UserError, match="BRAIN_TUMOR_SERVE_GRPC_PROT: no such setting"):
+        Settings.from_environment()
+    assert "BRAIN_TUMOR_SERVE_GRPC_PROT" in os.environ
