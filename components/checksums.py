@@ -2,12 +2,14 @@
 
 import hashlib
 import re
-from pathlib import Path
+import stat
+from pathlib import Path, PurePosixPath
 
 from components.errors import UserError
 from components.files import write_atomically
 
 SUMS = "SHA256SUMS"
+_MOST_BYTES = 2**20  # of the list
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<file>[^\\\r\n\0]+)")
 
 
@@ -38,28 +40,35 @@ def verify(folder: str | Path) -> None:
     listed = _read_sums(folder)
     present = set(_files(folder))
     for file in sorted(listed.keys() | present):
+        shown = _in_one_line(file)
         if file not in present:
-            raise UserError(f"{folder}: {file} is missing; restore the folder from its source")
+            raise UserError(f"{folder}: {shown} is missing; restore the folder from its source")
         if file not in listed:
-            raise UserError(f"{folder}: {file} is extra, {SUMS} does not list it; remove it")
+            raise UserError(f"{folder}: {shown} is extra, {SUMS} does not list it; remove it")
         if _digest(folder / file) != listed[file]:
             raise UserError(
-                f"{folder}: {file} has changed since it was written; "
+                f"{folder}: {shown} has changed since it was written; "
                 "restore the folder from its source"
             )
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
+    path = folder / SUMS
     try:
-        text = (folder / SUMS).read_text(encoding="utf-8")
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
+            raise UserError(f"{folder}: {SUMS} is a link or no regular file; restore the folder")
+        if found.st_size > _MOST_BYTES:
+            raise UserError(f"{folder}: {SUMS} has {found.st_size:,} bytes; restore the folder")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{folder}: cannot read {SUMS}, so this is no finished model folder: {error}"
         ) from error
     listed: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
         match = _LINE.fullmatch(line)
-        if match is None or match["file"] in listed:
+        if match is None or match["file"] in listed or not _stays_inside(match["file"]):
             raise UserError(f"{folder}: {SUMS} line {number} is malformed; restore the folder")
         listed[match["file"]] = match["digest"]
     return listed
@@ -71,10 +80,22 @@ def _files(folder: Path) -> list[str]:
     for path in folder.rglob("*"):
         file = path.relative_to(folder).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise UserError(f"{folder}: {file} is a link or no regular file; remove it")
+            raise UserError(
+                f"{folder}: {_in_one_line(file)} is a link or no regular file; remove it"
+            )
         if path.is_file() and file != SUMS:
             files.append(file)
     return sorted(files)
+
+
+def _stays_inside(file: str) -> bool:
+    path = PurePosixPath(file)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _in_one_line(file: str) -> str:
+    """Returns a file's name, quoted where it holds line breaks or what no terminal shows."""
+    return file if file.isprintable() else repr(file)
 
 
 def _digest(path: Path) -> str:

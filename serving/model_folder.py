@@ -1,6 +1,7 @@
 """A registered model's folder: checked whole before any of it is believed."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,7 @@ from components.errors import UserError, first_fault
 HEALTHY = "Healthy"
 METADATA, LABELS, SAVED_MODEL = "metadata.json", "labels.json", "saved_model.pb"
 CARD = "model_card.md"
+_MOST_BYTES = 4 * 2**20  # of a description
 
 _T = TypeVar("_T")
 _LABELS = TypeAdapter(tuple[str, str])
@@ -44,7 +46,7 @@ class ModelFolder:
     """What a model says of itself.
 
     Attributes:
-        path: The folder; the SavedModel lies in it.
+        path: The folder in which the SavedModel lies.
         name: The model's name.
         version: Its version.
         classes: Labels in the order of their indices.
@@ -80,9 +82,9 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         UserError: A file is missing, extra or changed, or the descriptions are malformed or
             contradict each other.
     """
-    path = Path(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise UserError(f"{path}: there is no such folder; give the folder of a registered model")
+    path = _linked_from(Path(path))
     verify(path)
     metadata = _read(path / METADATA, TypeAdapter(_Metadata))
     labels = _read(path / LABELS, _LABELS)
@@ -108,17 +110,45 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     )
 
 
+def _linked_from(path: Path) -> Path:
+    """Returns the folder that every entry of this one is linked from, or this one.
+
+    KServe's storage initializer links what lies on a volume instead of copying it.
+    """
+    if not (path / SUMS).is_symlink():
+        return path
+    try:
+        source = (path / SUMS).resolve(strict=True).parent
+        same = all(
+            (path / name).resolve(strict=True) == (source / name).resolve(strict=True)
+            for name in os.listdir(path) + os.listdir(source)
+        )
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that go round
+        raise UserError(f"{path}: holds links that lead nowhere: {error}") from error
+    if not same:
+        raise UserError(f"{path}: its entries are not all linked from one folder; copy the model")
+    return source
+
+
 def _read_card(path: Path) -> str:
     try:
-        return (path / CARD).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return _bytes_of(path / CARD).decode()
+    except UnicodeDecodeError as error:
         raise UserError(f"{path / CARD}: cannot read: {error}; register the model again") from error
 
 
 def _read(path: Path, adapter: TypeAdapter[_T]) -> _T:
     try:
-        return adapter.validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error}; register the model again") from error
+        return adapter.validate_json(_bytes_of(path))
     except ValidationError as error:
         raise UserError(f"{path}: {first_fault(error)}; register the model again") from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise UserError(f"{path}: has {size:,} bytes, which is no description of a model")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error}; register the model again") from error

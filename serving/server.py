@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
 import resource
 import signal
 import socket
@@ -21,6 +20,7 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 
 from serving import metrics
+from serving.cgroup import available_cpus
 from serving.classifier import Classifier
 from serving.errors import PredictorError
 from serving.grpc_server import GrpcServer
@@ -52,7 +52,7 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
     """
     listener = take(settings.host, settings.http_port)
     take(settings.host, settings.grpc_port).close()  # gRPC wants to open it itself
-    classifier = Classifier(folder, _cpus())
+    classifier = Classifier(folder, available_cpus())
     classifier.warm(settings.largest_batch)
     intake = Intake(settings.max_held_bytes)
     predictor = Predictor(name or classifier.model.name, classifier, intake, settings)
@@ -175,17 +175,6 @@ def _allow_connections() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if most == resource.RLIM_INFINITY else min(most, _FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-
-
-def _cpus() -> int:
-    """Returns how many CPUs this process may use: its cgroup's limit, or what it is bound to."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        limit = -(-int(quota) // int(period))
-    except (OSError, ValueError):  # no cgroup v2, or "max"
-        limit = bound or 1
-    return max(1, min(bound or 1, limit))
 
 
 def _describe(predictor: Predictor) -> None:

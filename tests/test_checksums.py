@@ -1,5 +1,6 @@
 """SHA256SUMS: what is written verifies, and every kind of change is named."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -47,6 +48,13 @@ def test_sha256sum_reads_it(folder: Path) -> None:
         (lambda f: (f / SUMS).write_text(""), "is extra"),
         (lambda f: (f / "link").symlink_to(f / "saved_model.pb"), "link is a link"),
         (lambda f: (f / "loop").symlink_to(f), "loop is a link"),
+        (lambda f: _replaced(f / SUMS).symlink_to("saved_model.pb"), "SHA256SUMS is a link"),
+        (lambda f: os.mkfifo(_replaced(f / SUMS)), "SHA256SUMS is a link or no regular file"),
+        (lambda f: os.truncate(f / SUMS, 3 * 2**30), "SHA256SUMS has 3,221,225,472 bytes"),
+        (lambda f: os.mkfifo(f / "pipe"), "pipe is a link or no regular file"),
+        (lambda f: (f / "two\nlines").write_bytes(b""), r"'two\\nlines' is extra"),
+        (lambda f: (f / "a\x1b[31m").write_bytes(b""), r"'a\\x1b\[31m' is extra"),
+        (lambda f: Path(os.fsdecode(bytes(f / "x") + b"\xff")).touch(), r"'x\\udcff' is extra"),
     ],
 )
 def test_every_change_is_named(folder: Path, harm: Callable[[Path], object], message: str) -> None:
@@ -56,12 +64,18 @@ def test_every_change_is_named(folder: Path, harm: Callable[[Path], object], mes
     assert "\n" not in str(caught.value)
 
 
-def test_a_path_that_leads_outside_is_never_read(folder: Path) -> None:
+@pytest.mark.parametrize("file", ["../secret", "variables/../../secret", "/etc/passwd", ".."])
+def test_a_path_that_leads_outside_is_never_read(folder: Path, file: str) -> None:
     (folder.parent / "secret").write_bytes(b"")
     with (folder / SUMS).open("a") as sums:
-        sums.write("0" * 64 + "  ../secret\n")
-    with pytest.raises(UserError, match=r"\.\./secret is missing"):
+        sums.write("0" * 64 + f"  {file}\n")
+    with pytest.raises(UserError, match="line 3 is malformed"):
         verify(folder)
+
+
+def _replaced(path: Path) -> Path:
+    path.unlink()
+    return path
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)

@@ -1,5 +1,6 @@
 """A model's folder is checked before anything in it is believed."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,53 @@ def test_digests_come_first(make_folder: Callable[..., Path]) -> None:
         open_model_folder(folder)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["none", "n" * 5000])
+def test_a_folder_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="no such folder"):
-        open_model_folder(tmp_path / "none")
+        open_model_folder(tmp_path / name)
+
+
+@pytest.mark.parametrize("file", ["labels.json", "metadata.json", "model_card.md"])
+def test_a_description_without_end_is_not_read(make_folder: Callable[..., Path], file: str) -> None:
+    folder = make_folder()
+    os.truncate(folder / file, 2**30)
+    write_sums(folder)
+    with pytest.raises(UserError, match=f"{file}: has 1,073,741,824 bytes"):
+        open_model_folder(folder)
+
+
+def _linked(source: Path, folder: Path) -> Path:
+    """Links each entry, as kserve_storage does for what lies on a volume."""
+    folder.mkdir()
+    for entry in source.iterdir():
+        (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+def test_what_kserve_links_is_read(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    source = make_folder()
+    linked = _linked(source, tmp_path / "linked")
+    assert open_model_folder(linked) == open_model_folder(source)
+    (source / "saved_model.pb").write_bytes(b"other")
+    with pytest.raises(UserError, match=r"saved_model\.pb has changed"):
+        open_model_folder(linked)
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "metadata.json", "SHA256SUMS", "more"])
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere", "itself", "file"])
+def test_links_that_lead_elsewhere_are_not_followed(
+    make_folder: Callable[..., Path], tmp_path: Path, name: str, target: str
+) -> None:
+    source = make_folder()
+    linked, secret = _linked(source, tmp_path / "linked"), tmp_path / "secret"
+    secret.write_text("of someone else")
+    place = linked / name
+    place.unlink(missing_ok=True)
+    if target == "file":
+        place.write_bytes(b"")
+    else:
+        place.symlink_to({"elsewhere": secret, "nowhere": tmp_path / "x", "itself": place}[target])
+    with pytest.raises(UserError) as caught:
+        open_model_folder(linked)
+    assert "\n" not in str(caught.value)
+    assert "someone else" not in str(caught.value)
