@@ -18,6 +18,7 @@ NAME = "brain-tumor"
 CLAIM = "brain-tumor-registry"
 MOUNT = "/registry"
 ACCOUNT = "brain-tumor-pipeline"
+LOADER = "brain-tumor-loader"
 
 Object = dict[str, Any]
 
@@ -136,7 +137,7 @@ class ServedNamespace:
         folder: Path,
         patches: list[Object] | None = None,
     ) -> "ServedNamespace":
-        """Copies the registry to the volume, applies the overlay and waits for version 1.
+        """Applies the overlay, copies the registry to the volume and waits for version 1.
 
         Args:
             cluster: Where.
@@ -146,32 +147,14 @@ class ServedNamespace:
             patches: Of a user's own overlay.
         """
         resources = (MANIFESTS / "overlays" / "local", MANIFESTS / "pipeline")
-        here = [{"op": "replace", "path": "/subjects/0/namespace", "value": name}]
-        binding = {
-            "target": {"kind": "RoleBinding", "name": ACCOUNT},
-            "patch": yaml.safe_dump(here),
-        }
-        patches = [binding, *(patches or [])]
-        overlay = cluster.kustomize(folder / "overlay", name, *resources, patches=patches)
-        served = cls(cluster, name, overlay)
-        served.load(registry)
+        overlay = cluster.kustomize(folder / "overlay", name, *resources, patches=patches or [])
         cluster.kubectl("apply", "--server-side", "-k", str(overlay))
+        served = cls(cluster, name, overlay)
+        served.kubectl("wait", "--for", "condition=Ready", f"pod/{LOADER}", "--timeout", "120s")
+        served.kubectl("cp", str(registry / NAME), f"{name}/{LOADER}:{MOUNT}")
+        served.kubectl("delete", "pod", LOADER)
         served.wait_for(1)
         return served
-
-    def load(self, registry: Path) -> None:
-        """Copies a registry to the volume, through the loader as docs/deploy.md says."""
-        local = MANIFESTS / "overlays" / "local"
-        self.cluster.kubectl("create", "namespace", self.name)
-        self.kubectl("apply", "--server-side", "-f", str(local / "persistentvolumeclaim.yaml"))
-        (loader,) = yaml.safe_load_all((local / "loader.yaml").read_text())
-        loader["metadata"]["namespace"] = self.name
-        loader["spec"]["containers"][0]["image"] = self.cluster.serve_image
-        self.cluster.apply(loader)
-        pod = loader["metadata"]["name"]
-        self.kubectl("wait", "--for", "condition=Ready", f"pod/{pod}", "--timeout", "120s")
-        self.kubectl("cp", f"{registry}/.", f"{self.name}/{pod}:{MOUNT}")
-        self.kubectl("delete", "pod", pod)
 
     def kubectl(self, *arguments: str, **options: Any) -> str:
         """Runs kubectl in this namespace."""
@@ -195,10 +178,15 @@ class ServedNamespace:
         ready = [
             pod
             for pod in self.pods()
-            if pod["metadata"]["annotations"].get(SOURCE) == uri
-            and any(c["type"] == "Ready" and c["status"] == "True" for c in _conditions(pod))
+            if pod["metadata"]["annotations"].get(SOURCE) == uri and self.is_ready(pod)
         ]
         return bool(ready) and len(ready) == len(self.pods())
+
+    @staticmethod
+    def is_ready(pod: Object) -> bool:
+        """Whether a pod is ready for requests."""
+        conditions = pod["status"].get("conditions", [])
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
     def wait_for(self, version: int) -> None:
         """Waits until a version serves, alone."""
@@ -208,14 +196,18 @@ class ServedNamespace:
             error.add_note(self.kubectl("describe", "pods"))
             raise
 
-    def run(self, *command: str, timeout: float = 900) -> tuple[int, str]:
-        """Runs a command in the image of the steps, under the account of the deploy step.
+    def start(self, *command: str) -> str:
+        """Starts a command in the image of the steps, under the account of the deploy step.
 
         Returns:
-            Its exit status, and what it printed.
+            The name of its pod.
         """
         pod = f"command-{time.time_ns():x}"
         self.cluster.apply(self._pod(pod, command))
+        return pod
+
+    def ended(self, pod: str, timeout: float = 900) -> tuple[int, str]:
+        """Waits for a command, and returns its exit status and what it printed."""
 
         def status() -> Object | None:
             found = self.cluster.get("pod", pod, self.name)["status"]
@@ -223,17 +215,18 @@ class ServedNamespace:
             ended: Object | None = told[0]["state"].get("terminated")
             return ended
 
-        try:
-            ended = until(status, f"{command} ends", timeout)
-            return int(ended["exitCode"]), self.kubectl("logs", pod)
-        finally:
-            self.kubectl("delete", "pod", pod, "--wait=false")
+        found = until(status, f"{pod} ends", timeout)
+        return int(found["exitCode"]), self.kubectl("logs", pod)
 
-    def deploy(self, version: int | str, *options: str, **run: Any) -> tuple[int, str]:
-        """Runs `brain-tumor deploy` in the cluster."""
-        served_from = f"pvc://{CLAIM}"
+    def start_deploy(self, version: int | str, *options: str, path: str = "") -> str:
+        """Starts `brain-tumor deploy`; `path` is where on the volume KServe looks for versions."""
+        served_from = f"pvc://{CLAIM}{path}"
         command = ("brain-tumor", "deploy", str(version), "--registry", MOUNT)
-        return self.run(*command, "--served-from", served_from, *options, **run)
+        return self.start(*command, "--served-from", served_from, "--force-conflicts", *options)
+
+    def deploy(self, version: int | str, *options: str, path: str = "") -> tuple[int, str]:
+        """Runs `brain-tumor deploy` in the cluster, to its end."""
+        return self.ended(self.start_deploy(version, *options, path=path))
 
     def _pod(self, name: str, command: tuple[str, ...]) -> Object:
         secure = {
@@ -277,8 +270,3 @@ class ServedNamespace:
 
 
 SOURCE = "internal.serving.kserve.io/storage-initializer-sourceuri"
-
-
-def _conditions(pod: Object) -> list[Object]:
-    found: list[Object] = pod["status"].get("conditions", [])
-    return found
