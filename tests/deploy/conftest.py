@@ -391,7 +391,7 @@ def plan(version: int = 6, **changes: Any) -> Plan:
         "version": version,
         "storage_uri": uri(version),
         "timeout_seconds": 30,
-        "soak_seconds": 0.3,
+        "soak_seconds": 1,
         "probe_seconds": 0.005,
         "answers_in_a_row": 6,
         "least_canary_answers": 4,

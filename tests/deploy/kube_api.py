@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from tests import crds
+
 GROUP, PLURAL = "serving.kserve.io", "inferenceservices"
 GROUPS = {
     PLURAL: GROUP,
@@ -203,7 +205,7 @@ class KubeAPI:
             self._admit(namespace)
             if key in self._objects:
                 raise _exists(PLURAL, key[1])
-            new = self._pruned(_owned(document, manager, "Update"))
+            new = self._checked(self._pruned(_owned(document, manager, "Update")))
             return new if dry else self._store(key, new)
 
     def apply(
@@ -221,7 +223,7 @@ class KubeAPI:
             expected = document["metadata"].get("resourceVersion")
             if expected and expected != self._objects[key]["metadata"]["resourceVersion"]:
                 raise _modified(PLURAL, key[1])
-            new = self._applied(key, self._pruned(document), manager, force)
+            new = self._checked(self._applied(key, self._pruned(document), manager, force))
             return self._bumped(key, new) if dry else self._store(key, new)
 
     def _admit(self, namespace: str) -> None:
@@ -240,6 +242,15 @@ class KubeAPI:
                 'admission webhook "inferenceservice.kserve-webhook-server.validator" denied the '
                 f"request: {self.denial}",
             )
+
+    def _checked(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Fills in what KServe's webhook does, and holds the object to the CRD's schema."""
+        for canary in document["spec"].get("canary", ()):
+            canary["predictor"]["model"].setdefault("name", "")
+        if faults := crds.faults(document):
+            told = f'InferenceService.{GROUP} "{document["metadata"]["name"]}" is invalid: '
+            raise Refused(422, "Invalid", told + "; ".join(faults))
+        return document
 
     def _pruned(self, document: dict[str, Any]) -> dict[str, Any]:
         if not self.knows_canary:
