@@ -133,7 +133,7 @@ class Rollout:
             if not self._try(live, wish_canary).spec.canary:
                 raise UserError(
                     f"{self._name}: this KServe drops spec.canary, which Standard mode needs for a "
-                    "canary; install KServe 0.20 or newer, or set canary_percent to 0"
+                    "canary; install KServe 0.21 or newer, or set canary_percent to 0"
                 )
         after = self._try(live, Wish(self._plan.storage_uri))
         if after.spec.canary or after.spec.predictor.canary_traffic_percent is not None:
@@ -326,8 +326,8 @@ class Rollout:
     def _progress(self, live: InferenceService, wish: Wish) -> Progress:
         """Looks how far the cluster is with a wish."""
         if not live.standard:
-            created = live.predictor.latest_created_revision
-            revision = self._api.revision(created) if created else None
+            newest = live.predictor.latest_created_revision
+            revision = self._api.revision(newest) if newest else None
             progress = of_revision(
                 live, revision, self._api.pods(), wish.storage_uri, wish.canary_percent
             )
