@@ -65,11 +65,13 @@ class Cluster:
         found = self.kubectl("get", kind, name, "--namespace", namespace, "--output", "json")
         return dict(json.loads(found))
 
-    def list(self, kind: str, namespace: str, selector: str = "") -> list[Object]:
-        """Returns the objects of a kind."""
+    def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Object]:
+        """Returns the objects of a kind, in one namespace or in all."""
+        where = ("--namespace", namespace) if namespace else ("--all-namespaces",)
         wanted = ("--selector", selector) if selector else ()
-        found = self.kubectl("get", kind, "--namespace", namespace, "--output", "json", *wanted)
-        return list(json.loads(found)["items"])
+        return list(
+            json.loads(self.kubectl("get", kind, *where, "--output", "json", *wanted))["items"]
+        )
 
     def kustomize(
         self,
@@ -254,7 +256,10 @@ class ServedNamespace:
                         "imagePullPolicy": "IfNotPresent",
                         "command": list(command),
                         "securityContext": secure,
-                        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
+                        "resources": {
+                            "requests": {"cpu": "100m", "memory": "256Mi"},
+                            "limits": {"memory": "512Mi"},
+                        },
                         "volumeMounts": [
                             {"name": "tmp", "mountPath": "/tmp"},
                             {"name": "registry", "mountPath": MOUNT},

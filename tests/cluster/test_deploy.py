@@ -112,8 +112,8 @@ def test_an_image_that_cannot_be_pulled(served: ServedNamespace) -> None:
 
 def half_of_the_room(cluster: Cluster) -> str:
     """Returns a request of CPU that the only node grants once, but not twice."""
-    (node,) = cluster.list("nodes", "default")
-    pods = [p for p in cluster.list_all("pods") if p["status"]["phase"] in ("Running", "Pending")]
+    (node,) = cluster.list("nodes")
+    pods = [p for p in cluster.list("pods") if p["status"]["phase"] in ("Running", "Pending")]
     taken = sum(
         cpu(container.get("resources", {}).get("requests", {}).get("cpu", "0"))
         for pod in pods
@@ -130,7 +130,7 @@ def cpu(quantity: str) -> int:
 def test_a_pod_that_no_node_takes(
     cluster: Cluster, namespace: str, registry: Path, tmp_path: Path
 ) -> None:
-    if len(cluster.list("nodes", "default")) > 1:
+    if len(cluster.list("nodes")) > 1:
         pytest.skip("needs a cluster of one node, to fill it")
     resources = {"requests": {"cpu": half_of_the_room(cluster), "memory": "768Mi"}}
     operation = {"op": "replace", "path": "/spec/containers/0/resources", "value": resources}
@@ -148,7 +148,7 @@ def test_pods_that_a_quota_forbids(served: ServedNamespace) -> None:
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "small", "namespace": served.name},
-        "spec": {"hard": {"limits.memory": "2Gi"}},  # one predictor, but not two
+        "spec": {"hard": {"limits.memory": "2560Mi"}},  # a predictor and the command, but not two
     }
     served.cluster.apply(quota)
     line = fails(served, 2)
