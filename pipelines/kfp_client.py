@@ -18,7 +18,7 @@ from components.errors import UserError, one_line
 LONGEST_REASON = 2000  # characters; what names a missing permission has about 600
 LOG_IN = "set KFP_COOKIE to the cookie of a session, or KFP_TOKEN to a token"
 ADVICE = {
-    401: "check --token and --cookie",
+    401: "check --token and --cookie, or KFP_TOKEN and KFP_COOKIE",
     403: "check --token, --cookie and --namespace",
     404: "check --endpoint",
 }
@@ -54,9 +54,7 @@ def connected(
     try:
         yield _Client(endpoint, timeout, token, cookie, _checked_authorities(ca_file))
     except api.ApiException as error:
-        told = _refusal(error)
-        for secret in filter(None, (token, cookie)):
-            told = told.replace(secret, "***")  # a proxy may quote what it was sent
+        told = _refusal(error, [token, *_cookie_values(cookie)])
         raise UserError(f"KFP at {endpoint} refused with HTTP {error.status}: {told}") from error
     except (HTTPError, OSError) as error:
         reason = one_line(getattr(error, "reason", None) or error)  # urllib3 tells of retries too
@@ -161,9 +159,16 @@ def _checked_authorities(path: Path | None) -> Path | None:
     return path
 
 
-def _refusal(error: api.ApiException) -> str:
+def _cookie_values(cookie: str) -> list[str]:
+    return [part.partition("=")[2].strip() or part for part in cookie.split(";")]
+
+
+def _refusal(error: api.ApiException, secrets: list[str]) -> str:
     """Returns what the server said, and what can be done about it."""
-    reason = one_line(_reason(error), LONGEST_REASON)
+    said = str(_reason(error))
+    for secret in filter(None, secrets):
+        said = said.replace(secret, "***")  # a proxy may quote what it was sent
+    reason = one_line(said, LONGEST_REASON)
     advice = ADVICE.get(error.status)
     if error.status == 400 and NO_NAMESPACE.search(reason):
         advice = "give yours with --namespace or KFP_NAMESPACE"

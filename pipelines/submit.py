@@ -92,6 +92,8 @@ def submit(
     _check_name("--experiment", experiment, LONGEST_EXPERIMENT)
     _check_name("version", version, LONGEST_VERSION)
     _check_name("--run-name", run_name, LONGEST_RUN, "characters")
+    for name, value in parameters.items():
+        _check_text(name, value)
     with connected(endpoint, TIMEOUT, token, cookie, ca_file) as client:
         # The experiment first: where the namespace is wrong, nothing has been uploaded yet.
         experiment_id = _experiment(client, namespace, experiment)
@@ -121,9 +123,21 @@ def _check_name(what: str, name: str, limit: int, unit: str = "bytes") -> None:
     """
     if not name or not name.isprintable():
         raise UserError(f"{what} {name!r} is no name; give one of printable characters")
+    _check_text(what, name)
     length = len(name.encode() if unit == "bytes" else name)
     if length > limit:
         raise UserError(f"{what} {name[:20]}… has {length} {unit}; KFP takes {limit} at most")
+
+
+def _check_text(what: str, value: object) -> None:
+    """Checks a value that KFP stores, in three bytes a character, when it has started the run.
+
+    Raises:
+        UserError: A character takes four bytes.
+    """
+    beyond = next((char for char in str(value) if char > "\uffff"), "")
+    if beyond:
+        raise UserError(f"{what}: KFP cannot store the character {beyond!r}; leave it out")
 
 
 def _found_or_made(look: Callable[[], str | None], make: Callable[[], str | None]) -> str:

@@ -223,6 +223,7 @@ class Recorder:
     def _ask(self, request: Request) -> Answer:
         passed_on = {"content-type", "authorization"}
         headers = {key: value for key, value in request.headers.items() if key.lower() in passed_on}
+        headers["Connection"] = "close"
         found = urllib3.request(
             request.method,
             self._endpoint + request.target,

@@ -1,5 +1,6 @@
 """Reaching a KFP API: logins, certificates, and what is said where it fails."""
 
+import json
 import shutil
 import ssl
 import subprocess
@@ -114,7 +115,7 @@ def test_what_a_server_says_is_shown(kind: str, body: bytes, said: str) -> None:
     ("status", "advice"),
     [
         (400, ""),
-        (401, "; check --token and --cookie"),
+        (401, "; check --token and --cookie, or KFP_TOKEN and KFP_COOKIE"),
         (403, "; check --token, --cookie and --namespace"),
         (404, "; check --endpoint"),
         (409, ""),
@@ -136,10 +137,12 @@ def test_a_long_reason_is_bounded() -> None:
     assert 1000 < len(line) < 3000
 
 
-def test_no_secret_is_told_that_a_server_repeats() -> None:
-    answer = Answer(401, b'{"message": "no such token: secret-word; nor secret-cookie"}')
-    line = _told(answer, token="secret-word", cookie="secret-cookie")
-    assert "no such token" in line
+@pytest.mark.parametrize("before", ["", "x" * 1990])
+def test_no_secret_is_told_that_a_server_repeats(before: str) -> None:
+    said = f"{before}no such token: secret-word; nor a=secret-a, but secret-b"
+    answer = Answer(401, json.dumps({"message": said}).encode())
+    line = _told(answer, token="secret-word", cookie="a=secret-a; b=secret-b")
+    assert "no such" in line
     assert "secret" not in line
 
 

@@ -265,12 +265,16 @@ def test_a_version_on_a_later_page(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"experiment": ""}, "--experiment", "no name"),
         ({"experiment": "a\nb"}, "--experiment", "no name"),
         ({"run_name": "a\ud800b"}, "--run-name", "no name"),
+        ({"experiment": "a🧠"}, "--experiment", "cannot store the character '🧠'"),
+        ({"run_name": "a🧠"}, "--run-name", "cannot store the character '🧠'"),
+        ({"parameters": {"source": "s3://🧠"}}, "source", "cannot store the character '🧠'"),
+        ({"parameters": {"gpu_node_selector": {"a": "🧠"}}}, "gpu_node", "cannot store"),
         ({"namespace": "n" * 64}, "'nnn", "no name of a namespace"),
         ({"namespace": "Alice"}, "'Alice'", "no name of a namespace"),
     ],
 )
 def test_a_name_that_kfp_cannot_take_is_never_sent(
-    option: dict[str, str], name: str, unit: str, monkeypatch: pytest.MonkeyPatch
+    option: dict[str, Any], name: str, unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError) as error:
         _sent(monkeypatch, endpoint="http://127.0.0.1:9", **option)
