@@ -35,7 +35,6 @@ VALUES = {
     "InferenceService.spec.predictor.model.storageUri": "storageUri",
     "InferenceService.spec.predictor.minReplicas": "minReplicas",
     "InferenceService.spec.predictor.maxReplicas": "maxReplicas",
-    "InferenceService.spec.predictor.canaryTrafficPercent": "canary.trafficPercent",
     "InferenceService.spec.canary.0.trafficPercent": "canary.trafficPercent",
     "ServingRuntime.spec.containers.0.image": "image",
     "ServingRuntime.spec.containers.0.resources": "resources",
