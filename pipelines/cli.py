@@ -317,8 +317,8 @@ def submit(
         cookie=cookie,
         ca_file=ca_file,
     )
-    console.print(f"pipeline version {done.version}, run {done.run_id}")
-    console.print(f"{endpoint.rstrip('/')}/#/runs/details/{done.run_id}")
+    console.print(f"pipeline version {done.version}, run {done.run_id}", soft_wrap=True)
+    console.print(f"{endpoint.rstrip('/')}/#/runs/details/{done.run_id}", soft_wrap=True)
 
 
 @app.command()

@@ -297,6 +297,17 @@ def test_a_version_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
         _sent(monkeypatch, endpoint="http://127.0.0.1:9")
 
 
+def test_the_command_prints_the_run_and_its_address_whole(
+    invoke: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "git_revision", lambda: REVISION)
+    with serving(Willing()) as address:
+        endpoint = f"{address}/{'pipeline' * 30}"
+        status, out, _ = invoke("submit", "--endpoint", endpoint)
+    assert status == 0
+    assert out == f"pipeline version {REVISION}, run 1\n{endpoint}/#/runs/details/1\n"
+
+
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"cannot be reached: .*Connection refused; check") as e:
         _sent(monkeypatch, endpoint="http://127.0.0.1:9")
