@@ -55,9 +55,9 @@ class Kfp:
 
     def ask(self, method: str, path: str, body: Any = None, **query: str) -> Any:
         """Sends one request to its API and returns the answer."""
-        options = {"json": body} if body is not None else {"fields": query}
+        options: Object = {"json": body} if body is not None else {"fields": query}
         url = ENDPOINT + API + path
-        found = urllib3.request(method, url, headers=self.headers, **options)
+        found = urllib3.request(method, url, headers=self.headers, timeout=60, **options)
         assert found.status == 200, f"{method} {path}: {found.data.decode()}"
         return found.json()
 
@@ -95,7 +95,7 @@ class Kfp:
 
         def found() -> Object | None:
             run: Object = self.ask("GET", f"/runs/{run_id}")
-            return run if run["state"] in ENDED else None
+            return run if run.get("state") in ENDED else None  # none while KFP knows none
 
         run: Object = until(found, f"run {run_id} ends", seconds)
         return run

@@ -230,6 +230,7 @@ class Recorder:
             body=request.data,
             headers=headers,
             redirect=False,
+            timeout=60,
         )
         kind = found.headers.get("Content-Type", "")
         return Answer(found.status, found.data, kind, found.headers.get("Location", ""))
