@@ -1,6 +1,8 @@
 """Bytes of an image file -> pixels. The only decoder: ingest, evaluation and serving share it."""
 
 import io
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,13 @@ MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 65_535  # JPEG's own; resizing takes memory by the side as well as by the area
 
+_MOST_SCANS = 12  # of a progressive JPEG as large as is allowed; of a smaller one, more
+_MOST_PARTS = 65_536  # chunks of a PNG, strips or tiles of a TIFF
+_ROWS = 256  # that are stretched at once
+_OFFSETS = (273, 324)  # tags of a TIFF: where its strips, or tiles, lie
+# Bytes of an element of a tag, by its type.
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+
 # Pillow's own guard only warns below twice its limit; ours refuses, from the header alone.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -25,7 +34,8 @@ class ImageError(ValueError):
     """An image that cannot be used.
 
     Attributes:
-        reason: One of `empty`, `too-large`, `format`, `too-many-pixels`, `unreadable`.
+        reason: One of `empty`, `too-large`, `format`, `too-many-pixels`, `too-much-work`,
+            `unreadable`.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -70,12 +80,14 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
         The pixels with the file's width, height, mode and format.
 
     Raises:
-        ImageError: The file is empty, too large, of another format, damaged or truncated.
+        ImageError: The file is empty, too large, of another format, damaged or truncated, or would
+            take far longer than one of its size should.
     """
     if not data:
         raise ImageError("empty", "the file holds no bytes")
     if len(data) > max_bytes:
         raise ImageError("too-large", f"{len(data):,} bytes, at most {max_bytes:,} are allowed")
+    _check_parts(data)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:  # hostile headers raise nearly anything
@@ -86,13 +98,20 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
             "too-many-pixels",
             f"{width}x{height}, at most {max_pixels:,} pixels and {MAX_SIDE:,} a side are allowed",
         )
+    # Also counts those of a thumbnail. Within a scan the two bytes never follow one another.
+    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1
+    if scans * width * height > _MOST_SCANS * max_pixels:
+        raise ImageError("too-much-work", f"{scans:,} scans of {width}x{height} pixels")
     mode = image.mode
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     try:
         # libjpeg scales by 1/2, 1/4, 1/8 while it decodes; twice the target keeps full quality.
         image.draft(None, (2 * SIZE, 2 * SIZE))
         image.load()
+        _check_tags(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
         pixels = np.asarray(_resized(image))
+    except ImageError:
+        raise
     except Exception as error:  # so do hostile bodies
         text = str(error).split("\n", 1)[0] or type(error).__name__
         raise ImageError("unreadable", text) from error
@@ -129,7 +148,63 @@ def _resized(image: Image.Image) -> Image.Image:
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Stretches a deep grey image from its own extremes to 0..255."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
-    low, high = values.min(), values.max()
+
+    def rows() -> Iterator[tuple[slice, np.ndarray]]:
+        # A few at once, because float64 takes eight times as much memory as the answer.
+        for start in range(0, len(stored), _ROWS):
+            part = slice(start, start + _ROWS)
+            yield part, np.nan_to_num(stored[part], posinf=0.0, neginf=0.0)
+
+    stored = np.asarray(image)
+    extremes = [(float(values.min()), float(values.max())) for _, values in rows()]
+    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
     scale = 255.0 / (high - low) if high > low else 0.0
-    return Image.fromarray(np.rint((values - low) * scale).astype(np.uint8))
+    stretched = np.empty(stored.shape, np.uint8)
+    for part, values in rows():
+        stretched[part] = np.rint((values.astype(np.float64) - low) * scale)
+    return Image.fromarray(stretched)
+
+
+def _check_parts(data: bytes) -> None:
+    """Refuses files of very many parts: Pillow makes objects of each, before it decodes any."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        place = 8
+        for _ in range(_MOST_PARTS):
+            place += 12 + int.from_bytes(data[place : place + 4], "big")
+            if place >= len(data):
+                return
+        raise ImageError("too-much-work", f"more than {_MOST_PARTS:,} chunks")
+    if data[:2] in (b"II", b"MM"):
+        _check_tags(data)
+
+
+def _check_tags(data: bytes) -> None:
+    """Refuses a TIFF, or Exif, whose tags say that they hold far more than there is.
+
+    Each may lie anywhere, so that thousands can name the same megabytes.
+    """
+    held = 0
+    for tag, size, count in _tags(data):
+        held += size * count
+        if held > 2 * len(data) + 2**16:
+            raise ImageError("too-much-work", "its tags hold more than the file")
+        if tag in _OFFSETS and count > _MOST_PARTS:
+            raise ImageError("too-much-work", f"more than {_MOST_PARTS:,} strips or tiles")
+
+
+def _tags(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yields number, bytes of an element and count of each tag of the first directory."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")  # BigTIFF has 43 here
+    head, start, entry = ("Q", 8, "HHQ8x") if big else ("H", 4, "HHI4x")
+    try:
+        (place,) = struct.unpack_from(order + ("Q" if big else "I"), data, start)
+        (count,) = struct.unpack_from(order + head, data, place)
+        place += struct.calcsize(head)
+        for index in range(count):
+            tag, kind, number = struct.unpack_from(
+                order + entry, data, place + index * struct.calcsize("=" + entry)
+            )
+            yield tag, _SIZES.get(kind, 0), number
+    except (struct.error, OverflowError):  # cut off; the decoder will say so
+        return

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from grpc import StatusCode
 from kserve import InferOutput, InferRequest, InferResponse
 from kserve.model import InferenceVerb
 
-from components.images import SHAPE, ImageError, decode
+from components.images import SHAPE
 from serving import metrics
 from serving.batching import Batcher
 from serving.classifier import Classifier, Prediction
@@ -28,14 +27,13 @@ from serving.codecs import (
     v2_items,
     v2_request,
 )
+from serving.decoding import Decoders
 from serving.errors import PredictorError
 from serving.explain import Explanation, explanation
 from serving.fetch import Fetcher
 from serving.intake import Intake
 from serving.settings import Settings
 
-_DECODE_THREADS = 2
-_TOO_LARGE = {"too-large", "too-many-pixels"}
 _log = logging.getLogger("brain_tumor")
 
 
@@ -65,7 +63,7 @@ class Predictor(kserve.Model):
 
     Reading a request, answering it and writing the answer are KServe's `preprocess`, `predict` (or
     `explain`) and `postprocess`. Nothing here blocks the event loop: files are decoded in a few
-    threads, and the model runs in one.
+    processes, and the model runs in a thread.
     """
 
     def __init__(
@@ -85,7 +83,7 @@ class Predictor(kserve.Model):
         self._intake = intake
         self._settings = settings
         self._fetcher = Fetcher(settings)
-        self._decoders = ThreadPoolExecutor(_DECODE_THREADS, thread_name_prefix="decode")
+        self.decoders = Decoders(settings)
         self._batcher = Batcher(
             classifier.classify,
             settings.largest_batch,
@@ -258,9 +256,8 @@ class Predictor(kserve.Model):
                 answers = []
                 for image in images:  # one by one, so that predictions get their turn between
                     found = await self._batcher.alone(self.classifier.explain, image[None])
-                    answers += await self._in_thread(
-                        lambda image=image, found=found: [explanation(image, *found[0])]
-                    )
+                    drawn = asyncio.to_thread(explanation, image, *found[0])
+                    answers.append(await drawn)
         return Answered(payload, answers)
 
     async def postprocess(
@@ -306,26 +303,7 @@ class Predictor(kserve.Model):
         if isinstance(item, Url):
             with metrics.STAGE["fetch"].time():
                 item = await self._fetcher.fetch(item.address)
-        seconds = self._settings.decode_seconds
-        try:
-            with metrics.STAGE["decode"].time():
-                return await asyncio.wait_for(self._in_thread(self._decode, item), seconds)
-        except TimeoutError as error:
-            raise PredictorError(
-                "decode-time", f"the image was not decoded within {seconds:g} s"
-            ) from error
-
-    def _decode(self, data: bytes) -> np.ndarray:
-        try:
-            return decode(data, self._settings.max_image_bytes, self._settings.max_pixels).pixels
-        except ImageError as error:
-            reason = "image-size" if error.reason in _TOO_LARGE else "image"
-            raise PredictorError(reason, str(error)) from error
-
-    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._decoders, function, *arguments
-        )
+        return await self.decoders.decode(item)
 
     def _outputs(self) -> list["_Output"]:
         return [o for o in _OUTPUTS if not o.in_distribution or self.classifier.knows_its_own]

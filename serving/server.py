@@ -146,6 +146,7 @@ class _Server(ModelServer):
             )
         finally:
             watching.cancel()
+            self._predictor.decoders.stop()
 
     async def _stop_on_signal(self) -> None:
         """Drops readiness, waits, then closes the ports and lets accepted requests end."""

@@ -253,6 +253,72 @@ def test_limits_are_settable() -> None:
         decode(data, max_pixels=200 * 160 - 1)
 
 
+def _many_scans(scans: int, side: int) -> bytes:
+    """A progressive JPEG that repeats its last scan."""
+    data = encoded(Image.new("L", (side, side), 90), "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    return data[:start] + data[start:-2] * scans + data[-2:]
+
+
+def _many_chunks(count: int) -> bytes:
+    data = encoded(picture(), "PNG")
+    empty = struct.pack(">I4sI", 0, b"tEXt", zlib.crc32(b"tEXt"))
+    return data[:33] + empty * count + data[33:]
+
+
+def _tiff(order: str, *tags: tuple[int, int, int, int]) -> bytes:
+    """A TIFF's head and tags: number, type, count, value."""
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags))
+    return head + b"".join(struct.pack(order + "HHII", *tag) for tag in tags) + bytes(4)
+
+
+def _big_tiff(*tags: tuple[int, int, int, int]) -> bytes:
+    head = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, len(tags))
+    return head + b"".join(struct.pack("<HHQQ", *tag) for tag in tags) + bytes(8)
+
+
+SAME_MEGABYTE = [(1000 + number, 1, 2**20, 0) for number in range(10)]
+STRIPS = (273, 4, 100_000, 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _many_scans(1600, 1000),
+        _many_chunks(70_000),
+        _tiff("<", *SAME_MEGABYTE) + bytes(2**20),
+        _tiff(">", *SAME_MEGABYTE) + bytes(2**20),
+        _big_tiff(*SAME_MEGABYTE) + bytes(2**20),
+        _tiff("<", STRIPS) + bytes(2**19),
+        _big_tiff((324, 16, 100_000, 0)) + bytes(2**20),
+    ],
+    ids=["scans", "chunks", "tags", "tags of MM", "tags of BigTIFF", "strips", "tiles"],
+)
+def test_what_makes_its_decoder_work_for_long_is_refused_before(data: bytes) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data)
+    assert caught.value.reason == "too-much-work"
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [_many_scans(100, 100), _many_chunks(100)])
+def test_some_more_work_is_done(data: bytes) -> None:
+    check(decode(data))
+
+
+@pytest.mark.parametrize("height", [1, 255, 256, 257, 600])
+def test_rows_are_stretched_together(height: int) -> None:
+    values = np.random.default_rng(height).normal(size=(height, 150)).astype(np.float32) * 1e6
+    values[0, :3] = (np.nan, np.inf, -np.inf)
+    # The same, over the whole image at once.
+    whole = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    scale = 255 / (whole.max() - whole.min())
+    grey = Image.fromarray(np.rint((whole - whole.min()) * scale).astype(np.uint8))
+    expected = grey.resize((150, 150), Image.Resampling.BILINEAR).convert("RGB")
+    decoded = decode(encoded(Image.fromarray(values), "TIFF"))
+    assert np.array_equal(decoded.pixels, np.asarray(expected))
+
+
 WHOLE = {
     name: FILES[name][0]() for name in ("rgb jpeg", "progressive jpeg", "rgba png", "lzw tiff")
 }

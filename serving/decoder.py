@@ -1,0 +1,58 @@
+"""A process that decodes images, one after another, as the server asks.
+
+Decoding is where hostile bytes meet C code, so it happens where it can be killed, has an end to its
+memory, and cannot harm the server. `serving.decoding` starts these processes and speaks to them.
+"""
+
+import resource
+import signal
+import socket
+import struct
+import sys
+
+from components.images import ImageError, decode
+
+# To the server, once: ready. From it: the length of a file, then the file. To it: whether that went
+# well, the length of what follows, then pixels, or a reason, a zero byte and one line for people.
+READY = b"\x01"
+REQUEST, ANSWER = struct.Struct("<I"), struct.Struct("<?I")
+_BYTES_PER_PIXEL = 24  # six copies of RGBA; the greatest that Pillow takes is five
+
+
+def main(server: int, max_bytes: int, max_pixels: int) -> None:
+    """Decodes until the server has gone.
+
+    Args:
+        server: File descriptor of a socket to it.
+        max_bytes: Of a file.
+        max_pixels: Of an image.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server tells when to end
+    _limit_memory(max_bytes + max_pixels * _BYTES_PER_PIXEL)
+    with socket.socket(fileno=server) as connection, connection.makefile("rb") as source:
+        connection.sendall(READY)
+        while length := source.read(REQUEST.size):
+            data = source.read(*REQUEST.unpack(length))
+            good, content = _decoded(data, max_bytes, max_pixels)
+            connection.sendall(ANSWER.pack(good, len(content)) + content)
+
+
+def _decoded(data: bytes, max_bytes: int, max_pixels: int) -> tuple[bool, bytes]:
+    try:
+        return True, decode(data, max_bytes, max_pixels).pixels.tobytes()
+    except ImageError as error:
+        return False, f"{error.reason}\0{error}".encode("utf-8", "replace")
+
+
+def _limit_memory(more: int) -> None:
+    """Lets the process take so many bytes more than it has now."""
+    try:
+        with open("/proc/self/statm") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:  # not Linux
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (now + more, now + more))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""Images are decoded in processes that may hang, break or be killed; the server goes on."""
+
+import asyncio
+import io
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from serving.decoding import Decoders
+from serving.settings import Settings
+
+PREDICT = "/v1/models/brain-tumor:predict"
+
+
+def _file(side: int, **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((side, side), 90).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+SMALL = _file(40)
+
+
+def _ask(server: Any, file: bytes) -> httpx.Response:
+    headers = {"Content-Type": "image/jpeg"}
+    return httpx.post(server.url + PREDICT, content=file, headers=headers, timeout=120)
+
+
+def _processes(server: Any) -> list[int]:
+    pid = server.process.pid
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    found = {int(child) for file in children for child in file.read_text().split()}
+    return [child for child in found if b"decoder" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def test_a_process_that_dies_is_replaced(start: Callable[..., Any]) -> None:
+    with start() as server:
+        assert _ask(server, SMALL).status_code == 200
+        first = _processes(server)
+        assert len(first) == 2
+        for process in first:
+            os.kill(process, signal.SIGKILL)
+        for _ in range(4):
+            assert _ask(server, SMALL).status_code == 200
+        assert not set(_processes(server)) & set(first)
+
+
+def _stop(processes: list[int]) -> None:
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+
+
+def test_a_decode_that_takes_too_long_is_ended(start: Callable[..., Any]) -> None:
+    with start(decode_seconds=1) as server:
+        first = _processes(server)
+        _stop(first)
+        for _ in first:
+            answer = _ask(server, SMALL)
+            assert answer.status_code == 422
+            assert answer.json()["error"] == "the image was not decoded within 1 s"
+        assert not set(_processes(server)) & set(first)
+        assert any(_ask(server, SMALL).status_code == 200 for _ in range(10))
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_it_ends_whatever_is_decoded(start: Callable[..., Any]) -> None:
+    with start(decode_seconds=600, grace_seconds=1) as server, ThreadPoolExecutor(4) as pool:
+        processes = _processes(server)
+        _stop(processes)
+        for _ in range(4):
+            pool.submit(_ask, server, SMALL)
+        while "brain_tumor_queue_length 4.0" not in httpx.get(server.url + "/metrics").text:
+            pass
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+        assert not any(Path(f"/proc/{process}/cmdline").exists() for process in processes)
+
+
+def test_those_that_wait_too_long_may_come_again() -> None:
+    decoders = Decoders(Settings(decode_seconds=1))
+
+    async def ask() -> list[Any]:
+        asked = (decoders.decode(SMALL) for _ in range(8))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    try:
+        asyncio.run(ask())  # they are ready
+        _stop([process._process.pid for process in decoders._all])
+        reasons = [getattr(answer, "reason", "decoded") for answer in asyncio.run(ask())]
+    finally:
+        decoders.stop()
+    assert reasons.count("decode-time") == 2  # waiting is not decoding
+    assert reasons.count("overloaded") > 0
+    assert set(reasons) <= {"decode-time", "overloaded", "decoded"}
