@@ -138,6 +138,7 @@ class ServedNamespace:
         registry: Path,
         folder: Path,
         patches: list[Object] | None = None,
+        components: tuple[str, ...] = (),
     ) -> "ServedNamespace":
         """Applies the overlay, copies the registry to the volume and waits for version 1.
 
@@ -147,9 +148,12 @@ class ServedNamespace:
             registry: What to copy.
             folder: For files of this function's own.
             patches: Of a user's own overlay.
+            components: Of manifests/components.
         """
         resources = (MANIFESTS / "overlays" / "local", MANIFESTS / "pipeline")
-        overlay = cluster.kustomize(folder / "overlay", name, *resources, patches=patches or [])
+        overlay = cluster.kustomize(
+            folder / "overlay", name, *resources, components=components, patches=patches or []
+        )
         cluster.kubectl("apply", "--server-side", "-k", str(overlay))
         served = cls(cluster, name, overlay)
         served.kubectl("wait", "--for", "condition=Ready", f"pod/{LOADER}", "--timeout", "120s")

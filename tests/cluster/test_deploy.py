@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.cluster import CLAIM, NAME, Cluster, Object, ServedNamespace, until
+from tests.cluster.cluster import CLAIM, NAME, SOURCE, Cluster, Object, ServedNamespace, until
 from tests.cluster.models import BROKEN
 
 
@@ -237,3 +237,30 @@ def test_a_canary_that_crashes_is_taken_back(served: ServedNamespace) -> None:
     assert f"pod {NAME}-v{BROKEN}-predictor" in line
     assert "kserve-container crashes again and again" in line
     assert names(served) == pods
+
+
+@pytest.fixture
+def knative(cluster: Cluster, namespace: str, registry: Path, tmp_path: Path) -> ServedNamespace:
+    """The same in Knative mode."""
+    if "NotFound" in cluster.kubectl("get", "crd", "revisions.serving.knative.dev", check=False):
+        pytest.skip("needs Knative Serving")
+    return ServedNamespace.made(cluster, namespace, registry, tmp_path, components=("knative",))
+
+
+def test_knative_revisions_replace_each_other(knative: ServedNamespace) -> None:
+    status, said = knative.deploy(2)
+    assert status == 0, said
+    status, said = knative.deploy(3, *CANARY)
+    assert status == 0, said
+    assert "probes of version 3, 0.0% failed" in said
+    service = knative.cluster.get("inferenceservice", NAME, knative.name)
+    component = service["status"]["components"]["predictor"]
+    newest = component["latestReadyRevision"]
+    revision = knative.cluster.get("revision", newest, knative.name)
+    assert revision["metadata"]["annotations"][SOURCE].endswith("/3")
+    assert [t["percent"] for t in component["traffic"]] == [100]
+
+
+def test_a_knative_revision_that_crashes(knative: ServedNamespace) -> None:
+    line = fails(knative, BROKEN)
+    assert "kserve-container crashes again and again" in line
