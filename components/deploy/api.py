@@ -20,8 +20,8 @@ from urllib3.exceptions import HTTPError
 from components.deploy.claim import Claim
 from components.deploy.inference_service import MANAGER, InferenceService
 from components.deploy.manifest import GROUP, PLURAL, VERSION
-from components.deploy.workload import Deployment, Pod, Revision
-from components.errors import UserError, first_fault
+from components.deploy.workload import SERVICE_LABEL, Deployment, Pod, Revision
+from components.errors import UserError, first_fault, one_line
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TIMEOUT = (10, 30)  # seconds to connect, and for an answer
@@ -31,6 +31,8 @@ _ROLE = "the Role brain-tumor-pipeline of manifests/base"
 # What autoscalers of nodes say of a pod for which they add one.
 _SCALING_UP = ("TriggeredScaleUp", "Nominated")
 _MOST_EVENTS = 100
+_LONGEST = 400  # characters of a message
+_PARTS = {GROUP: "KServe", "serving.knative.dev": "Knative Serving"}
 
 _Read = TypeVar("_Read", bound=BaseModel)
 
@@ -59,6 +61,10 @@ _LEASES = _Kind("coordination.k8s.io", "v1", "leases")
 
 class Stale(Exception):  # noqa: N818  # no error yet: it is read again and done again
     """The object is not what it was when it was read."""
+
+
+class Unavailable(UserError):  # noqa: N818  # what it is, as NotFound says it
+    """The API server does not answer, or not as it should, and may do so later."""
 
 
 class KubernetesAPI:
@@ -135,12 +141,12 @@ class KubernetesAPI:
 
     def pods(self) -> list[Pod]:
         """Returns the pods of the InferenceService, those of a canary too."""
-        selector = f"serving.kserve.io/inferenceservice={self.name},component=predictor"
+        selector = f"{SERVICE_LABEL}={self.name},component=predictor"
         return [_parsed(Pod, d) for d in self._list(_PODS, {"labelSelector": selector})]
 
-    def is_node_coming(self, pod: Pod) -> bool:
-        """Returns whether an autoscaler of nodes says that it adds one for a pod."""
-        about = {"fieldSelector": f"involvedObject.uid={pod.metadata.uid}", "limit": _MOST_EVENTS}
+    def is_node_coming(self, uid: str) -> bool:
+        """Returns whether an autoscaler of nodes says that it adds one for a pod of a uid."""
+        about = {"fieldSelector": f"involvedObject.uid={uid}", "limit": _MOST_EVENTS}
         return any(event.get("reason") in _SCALING_UP for event in self._list(_EVENTS, about))
 
     def claim(self) -> Claim | None:
@@ -250,15 +256,16 @@ class KubernetesAPI:
         if not error.status:  # TLS failed
             return self._unreachable(error.reason)
         told = _status(error)
-        message = _one_line(told.get("message") or error.reason)
+        message = one_line(told.get("message") or error.reason, _LONGEST)
         missing = (told.get("details") or {}).get("kind", "")
         here = f"{kind.plural} of namespace {self.namespace}"
-        if error.status == 409:
+        if error.status == 409 and verb in ("create", "patch", "update"):
             causes = (told.get("details") or {}).get("causes") or ()
             if any(cause.get("reason") == "FieldManagerConflict" for cause in causes):
                 return UserError(
                     f"InferenceService {self.namespace}/{self.name}: {message}; leave the field "
-                    "out of what that manager applies, or take it over once with force_conflicts"
+                    "out of what that manager applies, or take it over once with force_conflicts "
+                    "(--force-conflicts in a shell)"
                 )
             return Stale(message)
         if error.status == 404 and missing == "namespaces":
@@ -266,9 +273,10 @@ class KubernetesAPI:
         if error.status == 404 and missing == kind.plural:
             return _Missing(message)
         if error.status == 404:
+            part = _PARTS.get(kind.group, "Kubernetes")
             return UserError(
-                f"the cluster knows no {kind.plural}.{kind.group}: KServe is not installed there; "
-                "install it, or check the kubeconfig's context"
+                f"the cluster knows no {kind.plural}: {part} is not installed there; install it, "
+                "or check the kubeconfig's context"
             )
         if error.status == 401:
             return UserError("the API server takes the credentials for nobody's; log in again")
@@ -281,12 +289,13 @@ class KubernetesAPI:
                 f"KServe's webhook does not answer, so its controller may be down: {message}; see "
                 "'kubectl get pods --namespace kserve' and deploy again"
             )
-        return UserError(f"the API server refused to {verb} {here}: HTTP {error.status}: {message}")
+        kind_of = Unavailable if error.status in _PASSING else UserError
+        return kind_of(f"the API server refused to {verb} {here}: HTTP {error.status}: {message}")
 
-    def _unreachable(self, reason: object) -> UserError:
-        return UserError(
+    def _unreachable(self, reason: object) -> Unavailable:
+        return Unavailable(
             f"the Kubernetes API at {self._client.configuration.host} cannot be reached: "
-            f"{_one_line(reason)}; check the kubeconfig and the network"
+            f"{one_line(reason, _LONGEST)}; check the kubeconfig and the network"
         )
 
 
@@ -314,7 +323,7 @@ def open_api(name: str, namespace: str) -> KubernetesAPI:
             _, context = config.list_kube_config_contexts()
         except (config.ConfigException, OSError, ValueError) as error:
             raise UserError(
-                f"no Kubernetes cluster to deploy to: {_one_line(error)}; set KUBECONFIG"
+                f"no Kubernetes cluster to deploy to: {one_line(error, _LONGEST)}; set KUBECONFIG"
             ) from error
         here = context["context"].get("namespace") or "default"
     settings.retries = False
@@ -345,7 +354,3 @@ def _status(error: ApiException) -> dict[str, Any]:
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())[:400]

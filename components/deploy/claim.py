@@ -38,6 +38,12 @@ class Claim(Read):
         return self.spec.holder_identity
 
     @property
+    def version(self) -> int:
+        """The version of the rollout that has not ended; 0 where each has ended."""
+        number = self.holder.partition("-")[0]
+        return int(number) if number.isdecimal() and len(number) < 10 else 0
+
+    @property
     def former(self) -> str:
         """The storageUri that a rollout which has not ended would go back to; empty if none."""
         return self.metadata.annotations.get(FORMER, "")

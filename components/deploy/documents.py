@@ -2,14 +2,24 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
+
+from components.errors import one_line
 
 
 class Read(BaseModel):
     """A part of an object; fields that are not named are of no interest."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, document: Any) -> Any:
+        """Takes a field that is null for one that is absent, as Kubernetes does."""
+        if not isinstance(document, dict):
+            return document
+        return {name: value for name, value in document.items() if value is not None}
 
 
 class Metadata(Read):
@@ -55,4 +65,4 @@ class Conditions(Read):
 
 def line(*parts: str) -> str:
     """Joins what is not empty into one line; a part has at most 300 characters."""
-    return ": ".join(" ".join(part.split())[:300] for part in parts if part)
+    return ": ".join(one_line(part) for part in parts if part)

@@ -66,6 +66,11 @@ def created(name: str, storage_uri: str) -> dict[str, Any]:
     return document
 
 
+def canary_name(version: int) -> str:
+    """Returns what a canary of a version is called."""
+    return f"v{version}"
+
+
 def canary_of(live: InferenceService, version: int, storage_uri: str, percent: int) -> dict:
     """Returns the entry of `spec.canary` for a version; what it leaves out KServe takes from live.
 
@@ -83,7 +88,7 @@ def canary_of(live: InferenceService, version: int, storage_uri: str, percent: i
         "protocolVersion": model.protocol_version,
     }
     kept = {name: value for name, value in same.items() if value}
-    predictor = {"name": f"v{version}", "model": kept | {"storageUri": storage_uri}}
+    predictor = {"name": canary_name(version), "model": kept | {"storageUri": storage_uri}}
     return {"trafficPercent": percent, "predictor": predictor}
 
 

@@ -12,16 +12,23 @@ import itertools
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from components.deploy.api import KubernetesAPI, Stale
-from components.deploy.claim import claimed
+from components.deploy.api import KubernetesAPI, Stale, Unavailable
+from components.deploy.claim import Claim, claimed
 from components.deploy.inference_service import InferenceService
-from components.deploy.manifest import Wish, applied, canary_of, created, difference
+from components.deploy.manifest import (
+    Wish,
+    applied,
+    canary_name,
+    canary_of,
+    created,
+    difference,
+)
 from components.deploy.plan import Plan, version_of
 from components.deploy.served import Probe, ServedModel, canary_address, in_cluster_address
 from components.deploy.soak import Tally, hopeless, verdict
@@ -33,6 +40,7 @@ _Changed = TypeVar("_Changed")
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 _REFUSAL_SECONDS = 15.0  # KServe's status may still be of what was wanted before
+_NEXT_TRY_SECONDS = 330.0  # the kubelet starts a container that crashed again within five minutes
 
 
 class Overtaken(UserError):  # noqa: N818  # what happened, as NotFound says it
@@ -74,6 +82,7 @@ class Rollout:
         self._api = api
         self._images = images
         self._former = ""  # storageUri to go back to
+        self._pods_before: set[str] = set()
         # What storageUri can be if no other hand was there; empty until this rollout changed it.
         self._known_uris: tuple[str, ...] = ()
         self._looked = 0.0
@@ -114,7 +123,7 @@ class Rollout:
         except Overtaken:
             self._release()
             raise
-        except (UserError, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as error:
             raise self._go_back(error) from error
         self._release()
         return Outcome(live.status.url or self._address(live), changes, canary)
@@ -128,7 +137,14 @@ class Rollout:
                 f"{self._name}: has no spec.predictor.model whose storageUri could be set; deploy "
                 "to one whose predictor is a model"
             )
+        if live.status.is_true("Stopped"):
+            raise UserError(
+                f"{self._name} is stopped by its annotation serving.kserve.io/stop; take it away "
+                "and deploy again"
+            )
+        self._check_rights(live)
         if self._plan.canary_percent and live.standard:
+            self._check_canary_name()
             wish_canary = Wish(live.storage_uri, canary=self._canary_entry(live))
             if not self._try(live, wish_canary).spec.canary:
                 raise UserError(
@@ -144,10 +160,33 @@ class Rollout:
             )
         return difference(live.document, after.document)
 
+    def _check_rights(self, live: InferenceService) -> None:
+        """Reads once all that the rollout will read, so that a missing right is found out now."""
+        self._api.claim()
+        self._progress(live, Wish(live.storage_uri))
+        self._api.is_node_coming("")
+        self._pods_before = {pod.metadata.name for pod in self._api.pods()}
+
+    def _check_canary_name(self) -> None:
+        """Checks that the canary's Deployment would not be another InferenceService's.
+
+        `a` with a canary `v2` and an InferenceService `a-v2` have Deployments of one name.
+        """
+        name = f"{self._api.name}-{canary_name(self._plan.version)}"
+        found = self._api.deployment(f"{name}-predictor")
+        if found and not found.belongs_to(self._api.name):
+            raise UserError(
+                f"{self._name}: a canary of version {self._plan.version} would take the Deployment "
+                f"of InferenceService {name}; rename that one, or set canary_percent to 0"
+            )
+
     def _try(self, live: InferenceService, wish: Wish) -> InferenceService:
         document = applied(live, wish)
         del document["metadata"]["resourceVersion"]  # what is not kept cannot be too late
-        return self._api.apply(document, force=self._may_force(live), dry_run=True)
+        try:
+            return self._api.apply(document, force=self._may_force(live), dry_run=True)
+        except Stale as error:
+            raise UserError(f"{self._name} cannot be changed: {error}; deploy again") from error
 
     def _try_to_create(self) -> InferenceService:
         document = created(self._plan.inference_service, self._plan.storage_uri)
@@ -162,7 +201,7 @@ class Rollout:
         def claim() -> str:
             before = self._api.claim()
             live = self._api.get()
-            former = (before.former if before else "") or (live.storage_uri if live else "")
+            former = _served_before(before, live)
             if former == self._plan.storage_uri:
                 former = ""
             self._api.write_claim(claimed(self._api.name, before, self.id, former))
@@ -173,13 +212,20 @@ class Rollout:
         self._former = self._until_fresh(claim)
 
     def _release(self) -> None:
-        """Ends the rollout, unless another one has taken over meanwhile."""
-        claim = self._api.claim()
-        if claim and claim.holder == self.id:
-            try:
+        """Ends the rollout, unless another one has taken over meanwhile.
+
+        That it cannot be written changes nothing of what serves, so it is only said.
+        """
+
+        def release() -> None:
+            claim = self._api.claim()
+            if claim and claim.holder == self.id:
                 self._api.write_claim(claimed(self._api.name, claim, "", ""))
-            except Stale:
-                return
+
+        try:
+            self._until_fresh(release)
+        except UserError as error:
+            print(f"Lease {Claim.name_for(self._api.name)} still names this rollout: {error}")
 
     def _until_fresh(self, change: Callable[[], _Changed]) -> _Changed:
         """Makes a change, again where the object was changed after it was read."""
@@ -240,7 +286,7 @@ class Rollout:
         """Lets the former version serve again and returns what to tell."""
         reason = str(error) or "interrupted"
         failed = f"version {self._plan.version} is not rolled out to {self._name}: {reason}"
-        former = version_of(self._former)
+        former = self._version_here(self._former)
         name = f"version {former}" if former else self._former
         try:
             live = self._api.get()
@@ -267,6 +313,11 @@ class Rollout:
                 f"inferenceservice {self._api.name} --namespace {self._api.namespace}'"
             )
         return UserError(f"{failed}; {name} serves again")
+
+    def _version_here(self, uri: str) -> int | None:
+        """Returns the version that a storageUri of this registry names; None of another place."""
+        here = self._plan.storage_uri.rstrip("/").rpartition("/")[0]
+        return version_of(uri) if uri.rstrip("/").rpartition("/")[0] == here else None
 
     def _is_as_before(self, live: InferenceService) -> bool:
         """Returns whether no change of this rollout is in effect, such as one that was refused."""
@@ -308,20 +359,27 @@ class Rollout:
         end, told = time.monotonic() + self._plan.timeout_seconds, ""
         patience = Patience()
         while True:
-            live = self._look()
-            progress = self._progress(live, wish)
-            if not progress.waits_for:
-                return live
-            for trouble in patience.lasting(progress.troubles, self._looked):
-                # A node that is on its way ends it.
-                if trouble.pod is None or not self._api.is_node_coming(trouble.pod):
-                    raise UserError(trouble.told)
-            if str(progress) != told:
-                print(f"waiting for {self._name}: {progress}", flush=True)
-            told = str(progress)
-            if self._looked >= end:
+            try:
+                live = self._look()
+                progress = self._progress(live, wish)
+                if not progress.waits_for:
+                    return live
+                self._check_certain(patience.lasting(progress.troubles, self._looked))
+                state = str(progress)
+            except Unavailable as error:  # what runs goes on without the API server
+                state = str(error)
+            if state != told:
+                print(f"waiting for {self._name}: {state}", flush=True)
+            told = state
+            if time.monotonic() >= end:
                 raise UserError(f"not ready within {self._plan.timeout_seconds:g} s: {told}")
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    def _check_certain(self, troubles: list[Trouble]) -> None:
+        """Raises `UserError` for a trouble that has lasted, unless a node is on its way."""
+        for trouble in troubles:
+            if trouble.pod is None or not self._api.is_node_coming(trouble.pod.metadata.uid):
+                raise UserError(trouble.told)
 
     def _progress(self, live: InferenceService, wish: Wish) -> Progress:
         """Looks how far the cluster is with a wish."""
@@ -341,12 +399,18 @@ class Rollout:
             progress = of_deployment(
                 deployment, self._api.pods(), wish.storage_uri, live.least_replicas
             )
-        if not progress.waits_for and not live.ready:
-            return Progress(live.reason)
-        if progress.waits_for and live.refusal:
-            refused = Trouble(live.refusal, "KServe", _REFUSAL_SECONDS)
-            return Progress(progress.waits_for, (*progress.troubles, refused))
-        return progress
+        if not progress.waits_for:
+            return progress if live.ready else Progress(live.reason)
+        troubles = [self._with_time_to_try(trouble) for trouble in progress.troubles]
+        if live.refusal:
+            troubles.append(Trouble(live.refusal, "KServe", _REFUSAL_SECONDS))
+        return Progress(progress.waits_for, tuple(troubles))
+
+    def _with_time_to_try(self, trouble: Trouble) -> Trouble:
+        """Gives a pod that was there before, and may be mended meanwhile, time for its next try."""
+        if trouble.about not in self._pods_before:
+            return trouble
+        return replace(trouble, seconds=max(trouble.seconds, _NEXT_TRY_SECONDS))
 
     def _verify(self, live: InferenceService, version: int, check_numbers: bool = False) -> None:
         """Asks until only one version answers.
@@ -398,17 +462,23 @@ class Rollout:
             raise self._api.gone()
         claim = self._api.claim()
         self._looked = time.monotonic()
-        if claim is None or claim.holder != self.id:
-            version = (claim.holder if claim else "").split("-")[0] or "unknown"
-            raise Overtaken(
-                f"overtaken by another rollout to {self._name}, of version {version}, which goes on"
-            )
+        if claim is None:  # deleted by hand
+            self._claim_again()
+        elif claim.holder != self.id:
+            other = f"of version {claim.version}, which goes on" if claim.holder else "which ended"
+            raise Overtaken(f"overtaken by another rollout to {self._name}, {other}")
         if self._known_uris and live.storage_uri not in self._known_uris:
             raise Overtaken(
                 f"somebody else changed storageUri of {self._name} to {live.storage_uri} during "
                 "the rollout; it is left so"
             )
         return live
+
+    def _claim_again(self) -> None:
+        try:
+            self._api.write_claim(claimed(self._api.name, None, self.id, self._former))
+        except Stale as error:
+            raise Overtaken(f"overtaken by another rollout to {self._name}") from error
 
     def _address(self, live: InferenceService) -> str:
         told = live.status.address.url
@@ -430,3 +500,17 @@ class Rollout:
     @property
     def _name(self) -> str:
         return f"{self._api.namespace}/{self._api.name}"
+
+
+def _served_before(claim: Claim | None, live: InferenceService | None) -> str:
+    """Returns the storageUri to go back to: what served before a rollout that did not end.
+
+    Its claim says so, as long as nobody has changed the InferenceService since. Otherwise what is
+    wanted now counts.
+    """
+    if live is None:
+        return ""
+    is_of_claim = claim and (
+        live.storage_uri == claim.former or version_of(live.storage_uri) == claim.version
+    )
+    return claim.former or live.storage_uri if claim and is_of_claim else live.storage_uri

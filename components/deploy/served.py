@@ -81,7 +81,7 @@ class ServedModel:
             content = self._post(image.png)
             seconds = time.perf_counter() - started
             answer = _Answer.model_validate_json(content)
-            version = int(answer.model_version)
+            probe = Probe(int(answer.model_version), seconds, mismatch=_mismatch(answer, image))
         except httpx.HTTPStatusError as error:
             fault = f"HTTP {error.response.status_code}"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -91,7 +91,7 @@ class ServedModel:
         except (ValueError, OSError) as error:
             fault = str(error)
         else:
-            return Probe(version, seconds, mismatch=_mismatch(answer, image))
+            return probe
         return Probe(0, time.perf_counter() - started, fault=f"{self.address}: {fault}")
 
     def _post(self, png: bytes) -> bytes:
@@ -100,11 +100,11 @@ class ServedModel:
         Raises:
             httpx.HTTPError: There was none, or it is an error.
             OSError: The host has no address.
-            ValueError: The answer is too large for one.
+            ValueError: The answer is too large for one, or comes too slowly.
         """
         data = base64.b64encode(png).decode()
         inputs = [{"name": "image_bytes", "shape": [1], "datatype": "BYTES", "data": [data]}]
-        url = self._next_address() + self._path
+        url, end = self._next_address() + self._path, time.perf_counter() + _TIMEOUT
         with self._client.stream(
             "POST", url, json={"inputs": inputs}, headers=self._headers
         ) as response:
@@ -114,6 +114,8 @@ class ServedModel:
                 content += part
                 if len(content) > _MAX_BYTES:
                     raise ValueError(f"an answer of more than {_MAX_BYTES:,} bytes")
+                if time.perf_counter() > end:
+                    raise ValueError(f"an answer that is not whole within {_TIMEOUT:g} s")
         return content
 
     def _next_address(self) -> str:

@@ -5,7 +5,7 @@ and why a pod of it will not start.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import Field
 
@@ -13,11 +13,13 @@ from components.deploy.documents import Conditions, Metadata, Read, line
 from components.deploy.inference_service import InferenceService
 
 SOURCE = "internal.serving.kserve.io/storage-initializer-sourceuri"
+SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 REVISION_LABEL = "serving.knative.dev/revision"
 
 # A pod in such a state may still come out of it; it is certain only after so many seconds.
 _SETTLING = 15.0
 _SCHEDULING = 30.0
+_MAKING_ROOM = 120.0  # an old pod ends, or one of less priority
 _CANNOT_START = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -60,7 +62,9 @@ class Progress:
 
     def __str__(self) -> str:
         """Returns what is waited for and why it may never come, in one line."""
-        return "; ".join((self.waits_for, *(trouble.told for trouble in self.troubles)))
+        first = [trouble.told for trouble in self.troubles[:1]]
+        more = len(self.troubles) - 1
+        return "; ".join([self.waits_for, *first, *([f"{more} more like it"] if more > 0 else [])])
 
 
 @dataclass
@@ -68,10 +72,11 @@ class Patience:
     """Remembers how long troubles have lasted.
 
     Attributes:
-        since: When each was seen first, by what has it, in seconds of a clock that only grows.
+        since: When each was seen first, in seconds of a clock that only grows. Troubles of one pod
+            that take as long to be certain are one.
     """
 
-    since: dict[str, float] = field(default_factory=dict)
+    since: dict[tuple[str, float], float] = field(default_factory=dict)
 
     def lasting(self, troubles: Sequence[Trouble], now: float) -> list[Trouble]:
         """Returns the troubles that have lasted long enough to be certain.
@@ -80,8 +85,13 @@ class Patience:
             troubles: What there is now; what is left out has ended.
             now: The clock's time.
         """
-        self.since = {t.about: self.since.get(t.about, now) for t in troubles}
-        return [t for t in troubles if now - self.since[t.about] >= t.seconds]
+        keys = [(trouble.about, trouble.seconds) for trouble in troubles]
+        self.since = {key: self.since.get(key, now) for key in keys}
+        return [
+            trouble
+            for key, trouble in zip(keys, troubles, strict=True)
+            if now - self.since[key] >= trouble.seconds
+        ]
 
 
 class _Ended(Read):
@@ -95,8 +105,13 @@ class _Waiting(Read):
     message: str = ""
 
 
+class _Running(Read):
+    pass
+
+
 class _State(Read):
     waiting: _Waiting | None = None
+    running: _Running | None = None
     terminated: _Ended | None = None
 
 
@@ -108,6 +123,8 @@ class _Container(Read):
 
     def trouble(self) -> tuple[str, float]:
         """Returns why it does not start, empty where it does, and when that is certain."""
+        if self.state.running:
+            return "", 0  # what it died of before does not keep it from running now
         waiting, ended = self.state.waiting, self.state.terminated or self.last_state.terminated
         if ended and ended.reason == "OOMKilled":
             return f"{self.name} needs more memory than its limit (OOMKilled)", 0
@@ -123,6 +140,7 @@ class _Container(Read):
 
 class _PodStatus(Conditions):
     phase: str = ""
+    nominated_node_name: str = ""
     init_container_statuses: tuple[_Container, ...] = ()
     container_statuses: tuple[_Container, ...] = ()
 
@@ -139,19 +157,25 @@ class Pod(Read):
         return self.metadata.annotations.get(SOURCE, "")
 
     @property
+    def ends(self) -> bool:
+        """Whether it was told to end; no new requests are sent to it."""
+        return bool(self.metadata.deletion_timestamp)
+
+    @property
     def ready(self) -> bool:
-        """Whether requests are sent to it."""
+        """Whether it can answer requests."""
         return self.status.is_true("Ready")
 
     def trouble(self) -> Trouble | None:
         """Returns why it will not start, if something keeps it from it."""
-        if self.metadata.deletion_timestamp or self.status.phase in ("Failed", "Succeeded"):
-            return None  # its successor counts
+        if self.ends or self.ready or self.status.phase in ("Failed", "Succeeded"):
+            return None  # of one that ends, its successor counts
         name = self.metadata.name
         scheduled = self.status.condition("PodScheduled")
         if scheduled and scheduled.reason == "Unschedulable":
             told = line(f"no node takes pod {name}", scheduled.message)
-            return Trouble(told, name, _SCHEDULING, self)
+            making_room = self.status.nominated_node_name
+            return Trouble(told, name, _MAKING_ROOM if making_room else _SCHEDULING, self)
         for container in (*self.status.init_container_statuses, *self.status.container_statuses):
             told, seconds = container.trouble()
             if told:
@@ -197,6 +221,10 @@ class Deployment(Read):
         """The storageUri that its pods have or will have."""
         return self.spec.template.metadata.annotations.get(SOURCE, "")
 
+    def belongs_to(self, inference_service: str) -> bool:
+        """Returns whether KServe made it for an InferenceService."""
+        return self.metadata.labels.get(SERVICE_LABEL) == inference_service
+
     def owns(self, pod: Pod) -> bool:
         """Returns whether a pod is one of its own."""
         return self.spec.selector.match_labels.items() <= pod.metadata.labels.items()
@@ -223,28 +251,33 @@ def of_deployment(
 ) -> Progress:
     """Tells how far a Deployment is with a model.
 
-    It is done when all replicas serve the model and no pod of another one is ready.
+    It is done when all replicas serve the model and none of another one is left. Replicas that the
+    autoscaler adds on top of its least number may still start.
 
     Args:
         deployment: As it is now; None where KServe has not made it yet.
         pods: Of the InferenceService.
         storage_uri: Of the model.
-        least_replicas: How many the autoscaler is about to make.
+        least_replicas: How many KServe's autoscaler makes at least; 0 where there is none.
     """
     if deployment is None or deployment.source != storage_uri:
-        return Progress("KServe has not begun yet, its controller may be down")
+        return Progress("KServe has not begun yet")
     status, name = deployment.status, deployment.metadata.name
     if status.observed_generation < deployment.metadata.generation:
         return Progress(f"Kubernetes has not looked at Deployment {name} yet")
     own = [pod for pod in pods if deployment.owns(pod)]
-    wanted = max(deployment.spec.replicas, least_replicas, 1)
+    wanted = least_replicas or deployment.spec.replicas
+    if not wanted:
+        return Progress(
+            "no pod", (Trouble(f"Deployment {name} is scaled to 0", name, _SCHEDULING),)
+        )
     old = status.replicas - status.updated_replicas
     if old or min(status.updated_replicas, status.available_replicas) < wanted:
         new = [pod for pod in own if pod.source == storage_uri]
         ready = sum(pod.ready for pod in new)
         troubles = (*_troubles(new, pods), *_not_created(deployment))
         return Progress(f"{ready} of {wanted} pods are ready", troubles)
-    if any(pod.ready and pod.source != storage_uri for pod in own):
+    if any(pod.ready and not pod.ends and pod.source != storage_uri for pod in own):
         return Progress("pods of another version still answer")
     return Progress()
 
@@ -268,7 +301,7 @@ def of_revision(
         percent: The share, 0..100; None for all.
     """
     if revision is None or revision.source != storage_uri:
-        return Progress("KServe has not begun yet, its controller may be down")
+        return Progress("KServe has not begun yet")
     name = revision.metadata.name
     if live.predictor.latest_ready_revision != name:
         condition = revision.status.condition("Ready")
@@ -286,9 +319,10 @@ def of_revision(
 
 def _troubles(new: Sequence[Pod], pods: Sequence[Pod]) -> tuple[Trouble, ...]:
     """Returns the troubles of new pods; while an old pod ends, its node may still take one."""
-    room_is_coming = any(pod.metadata.deletion_timestamp for pod in pods)
-    found = (pod.trouble() for pod in new)
-    return tuple(t for t in found if t and not (t.pod and room_is_coming))
+    found = tuple(trouble for trouble in (pod.trouble() for pod in new) if trouble)
+    if not any(pod.ends for pod in pods):
+        return found
+    return tuple(replace(t, seconds=_MAKING_ROOM) if t.pod else t for t in found)
 
 
 def _not_created(deployment: Deployment) -> tuple[Trouble, ...]:

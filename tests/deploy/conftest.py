@@ -53,6 +53,7 @@ class Pod:
     label: str = ""
     seconds: float = 0.0
     body: bytes = b""
+    probabilities: list[Any] = field(default_factory=list)
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Pods:
                 "name": "probabilities",
                 "shape": [1, 2],
                 "datatype": "FP32",
-                "data": [1 - healthy, healthy],
+                "data": pod.probabilities or [1 - healthy, healthy],
             },
         ]
         answer = {"model_name": NAME, "model_version": str(pod.version), "outputs": outputs}

@@ -110,8 +110,59 @@ def test_the_troubles_are_those_of_its_new_pods() -> None:
 
 def test_a_node_that_an_old_pod_still_fills_may_soon_take_the_new_one() -> None:
     ends = ready(OLD, deletionTimestamp="2026-11-26T08:00:00Z")
-    assert of_deployment(deployment(), [pod("room"), ends], URI, 1).troubles == ()
-    assert of_deployment(deployment(), [pod("room")], URI, 1).troubles
+    for pods, seconds in (([pod("room")], 30), ([pod("room"), ends], 120)):
+        (trouble,) = of_deployment(deployment(), pods, URI, 1).troubles
+        assert trouble.seconds == seconds
+    nominated = copy.deepcopy(RECORDED["pods"]["room"])
+    nominated["status"]["nominatedNodeName"] = "a-node"
+    trouble_of_it = Pod.model_validate(nominated).trouble()
+    assert trouble_of_it
+    assert trouble_of_it.seconds == 120
+
+
+def test_a_container_that_runs_again_has_no_trouble() -> None:
+    document = copy.deepcopy(RECORDED["pods"]["good"])
+    (container,) = document["status"]["containerStatuses"]
+    container["restartCount"] = 1
+    container["lastState"] = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    assert Pod.model_validate(document).trouble() is None
+    document["status"]["conditions"] = []  # not ready yet
+    assert Pod.model_validate(document).trouble() is None
+
+
+def test_a_deployment_that_is_scaled_to_nothing() -> None:
+    document = copy.deepcopy(RECORDED["deployment"])
+    document["spec"]["replicas"] = 0
+    document["status"] = {"observedGeneration": 1}
+    (trouble,) = of_deployment(Deployment.model_validate(document), [], URI, 0).troubles
+    assert trouble.told == "Deployment brain-tumor-predictor is scaled to 0"
+
+
+def test_replicas_on_top_of_the_least_may_still_start() -> None:
+    more = deployment(replicas=6, updatedReplicas=6, availableReplicas=5)
+    assert not of_deployment(more, [ready(URI), pod("room")], URI, 3).waits_for
+
+
+def test_an_old_pod_that_ends_gets_no_more_requests() -> None:
+    ends = ready(OLD, deletionTimestamp="2026-11-26T08:00:00Z")
+    assert not of_deployment(deployment(**FULL), [ready(URI), ends], URI, 1).waits_for
+
+
+def test_nulls_are_absent_fields() -> None:
+    document = {"name": "x", "labels": None, "annotations": None, "deletionTimestamp": None}
+    found = Pod.model_validate({"metadata": document, "status": {"conditions": None}})
+    assert (found.source, found.ready, found.ends) == ("", False, False)
+
+
+def test_what_is_told_is_one_short_line_without_control_characters() -> None:
+    document = copy.deepcopy(RECORDED["pods"]["crash"])
+    (container,) = document["status"]["containerStatuses"]
+    container["lastState"]["terminated"]["message"] = "\x1b[31mno\u202e " + "x" * 9999
+    bad = Pod.model_validate(document)
+    progress = of_deployment(deployment(), [bad] * 200, URI, 1)
+    assert str(progress).isprintable()
+    assert len(str(progress)) < 1000
+    assert str(progress).endswith("; 199 more like it")
 
 
 def test_a_trouble_is_certain_when_it_lasts() -> None:
@@ -123,5 +174,7 @@ def test_a_trouble_is_certain_when_it_lasts() -> None:
     assert patience.lasting(pulls, 115) == pulls
     assert patience.lasting([], 116) == []
     assert patience.lasting(pulls, 117) == []
+    assert patience.lasting([Trouble("no node", "a", 30)], 117.5) == []
+    assert patience.lasting(pulls, 140) == []  # another trouble than before, of the same pod
     crash = [Trouble("crashes", "b")]
-    assert patience.lasting(crash, 118) == crash
+    assert patience.lasting(crash, 141) == crash
