@@ -62,6 +62,7 @@ class _Traffic(Read):
 class _Component(Read):
     latest_created_revision: str = ""
     latest_ready_revision: str = ""
+    address: _Address = _Address()
     traffic: tuple[_Traffic, ...] = ()
 
 
@@ -125,6 +126,15 @@ class InferenceService(Read):
     def predictor(self) -> _Component:
         """What Knative made of the predictor; empty in Standard mode."""
         return self.status.components.get("predictor", _Component())
+
+    @property
+    def address(self) -> str:
+        """Where pods of the cluster reach the predictor; empty where KServe does not say.
+
+        In Knative mode the InferenceService's own address leads to Istio's gateway, which a cluster
+        with another network layer does not have. The predictor's works with each.
+        """
+        return ("" if self.standard else self.predictor.address.url) or self.status.address.url
 
     @property
     def ready(self) -> bool:

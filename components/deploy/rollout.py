@@ -481,8 +481,8 @@ class Rollout:
             raise Overtaken(f"overtaken by another rollout to {self._name}") from error
 
     def _address(self, live: InferenceService) -> str:
-        told = live.status.address.url
-        return self._plan.address or in_cluster_address(self._api.name, self._api.namespace, told)
+        told = in_cluster_address(self._api.name, self._api.namespace, live.address)
+        return self._plan.address or told
 
     def _model(self, address: str, live: InferenceService) -> ServedModel:
         """Returns the model behind an address; an ingress knows it by its host name."""

@@ -269,13 +269,16 @@ class KServe:
             traffic[0]["percent"] = percent
             traffic.append({"revisionName": former, "percent": 100 - percent, "tag": "prev"})
             pods = [*pods, self.pod(self._rolled_out)] if percent else [self.pod(self._rolled_out)]
-        self.pods.services = {f"{NAME}-predictor": pods, NAME: pods}
+        self.pods.services = {f"{NAME}-predictor": pods}
         component = {
             "latestCreatedRevision": revision,
             "latestReadyRevision": revision,
+            "address": {"url": f"http://{NAME}-predictor.{DOMAIN}:{self.port}"},
             "traffic": traffic,
         }
-        self.say(live, components={"predictor": component})
+        # The InferenceService's own address needs Istio, which is not there.
+        address = {"url": f"http://{NAME}.{DOMAIN}:{self.port}"}
+        self.say(live, components={"predictor": component}, address=address)
 
 
 def _mode(live: dict[str, Any]) -> str:
