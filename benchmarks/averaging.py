@@ -96,7 +96,10 @@ def main() -> None:
         split = make_folds(dataset, 5, options.validation_share, options.seed)[options.fold - 1]
         state = options.state or Path(scratch, "state")
         members = trained(dataset, split, options.epochs, options.seed, options.networks, state)
-        ways = {"one network": members[0], "with --mirror": averaged(members[:1], mirrored=True)}
+        ways = {
+            "one network": members[0],
+            "with --average-mirror-image": averaged(members[:1], mirrored=True),
+        }
         for count in range(2, len(members) + 1):
             ways[f"with --ensemble {count}"] = averaged(members[:count])
         ways["with both"] = averaged(members, mirrored=True)

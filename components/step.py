@@ -13,14 +13,19 @@ from typing import Any
 from components.errors import UserError
 from components.files import write_atomically
 
+# A container's last words: Kubernetes makes this file, and Argo shows what stands in it.
+LAST_WORDS = Path("/dev/termination-log")
+_LONGEST = 4096  # bytes that Kubernetes keeps
+
 
 @contextmanager
 def step(name: str, *metrics: Any) -> Iterator[None]:
     """Runs the body of a pipeline step.
 
     A `UserError` ends the process with exit status 1 and its one line on standard error, so that
-    whoever submitted the run reads what to do and not a traceback. Success prints wall time and
-    peak resident memory, which `pipelines.local` collects into its summary.
+    whoever submitted the run reads what to do and not a traceback. In a pod the line also becomes
+    the container's termination message. Success prints wall time and peak resident memory, which
+    `pipelines.local` collects into its summary.
 
     Args:
         name: The step's name, as in the pipeline.
@@ -34,13 +39,22 @@ def step(name: str, *metrics: Any) -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        _leave_last_words(f"{name}: {error}")
         sys.exit(f"{name}: {error}")
+    except Exception as error:
+        _leave_last_words(f"{name}: {type(error).__name__}: {error}")
+        raise
     for artifact in metrics:
         write_atomically(artifact.path, json.dumps(artifact.metadata, indent=1))
     seconds = time.perf_counter() - started
     print(
         f"{name} finished in {seconds:.1f} s, peak memory {peak_memory() / 1e9:.2f} GB", flush=True
     )
+
+
+def _leave_last_words(text: str) -> None:
+    if LAST_WORDS.exists():  # in a pod
+        LAST_WORDS.write_bytes(text.encode(errors="replace")[:_LONGEST])
 
 
 def peak_memory() -> int:

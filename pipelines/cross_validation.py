@@ -24,7 +24,7 @@ class Outputs(NamedTuple):
     cross_validation_report: HTML
     suspicious_labels: HTML
     cross_validation: Artifact
-    metrics: Metrics
+    cross_validation_metrics: Metrics
 
 
 def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
@@ -51,7 +51,7 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
         epochs: int = 16,
         patience: int = 0,
         ensemble: int = 1,
-        mirror: bool = False,
+        average_mirror_image: bool = False,
         target_sensitivity: float = 0.0,
         bootstrap_samples: int = 1000,
         state_root: str = f"{volume}/state" if volume else "",
@@ -81,7 +81,7 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
             epochs: Most epochs of each fold's training.
             patience: Stop after so many epochs without a better one. 0 trains them all.
             ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training and in serving.
-            mirror: Average each answer with that to the mirror image, at twice the time in serving.
+            average_mirror_image: Average each answer with that to the mirror image, at twice the time in serving.
             target_sensitivity: Share of validation's tumours that the threshold has to find, 0 to 1. 0 for the nearest to 0.5 that validation does not speak against.
             bootstrap_samples: Resamples of the duplicate groups behind each interval.
             state_root: Folder that outlives a killed step, which then goes on where it was. Empty starts it again.
@@ -130,20 +130,20 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
                 epochs=epochs,
                 patience=patience,
                 ensemble=ensemble,
-                mirror=mirror,
+                mirror=average_mirror_image,
                 target_sensitivity=target_sensitivity,
                 seed=seed,
                 state_root=state_root,
-            ).set_display_name("Train and predict a fold")
+            ).set_display_name("Train a fold")
 
         # 4. All images, each predicted by the fold that held it out, give the figures.
         collect_task = collect(
             dataset=dataset,
-            folds=dsl.Collected(fold_task.outputs["result"]),
+            folds=dsl.Collected(fold_task.outputs["fold_result"]),
             seed=seed,
             bootstrap_samples=bootstrap_samples,
             git_revision=git_revision,
-        ).set_display_name("Collect the folds")
+        ).set_display_name("Collect folds")
 
         for task in (ingest_task, folds_task, collect_task):
             place(task, cluster, cluster.cpu, cluster.memory)
@@ -155,12 +155,12 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
             mount_volume(task, cluster)
 
         return Outputs(
-            data_report=ingest_task.outputs["report"],
-            folds_report=folds_task.outputs["report"],
-            cross_validation_report=collect_task.outputs["report"],
+            data_report=ingest_task.outputs["data_report"],
+            folds_report=folds_task.outputs["folds_report"],
+            cross_validation_report=collect_task.outputs["cross_validation_report"],
             suspicious_labels=collect_task.outputs["suspicious_labels"],
             cross_validation=collect_task.outputs["cross_validation"],
-            metrics=collect_task.outputs["metrics"],
+            cross_validation_metrics=collect_task.outputs["cross_validation_metrics"],
         )
 
     return cross_validation

@@ -31,7 +31,7 @@ class Outputs(NamedTuple):
     train_report: HTML
     evaluation_report: HTML
     evaluation: Artifact
-    metrics: Metrics
+    held_out_metrics: Metrics
 
 
 def training_pipeline(cluster: Cluster) -> GraphComponent:
@@ -59,7 +59,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         epochs: int = 16,
         patience: int = 0,
         ensemble: int = 1,
-        mirror: bool = False,
+        average_mirror_image: bool = False,
         bootstrap_samples: int = 1000,
         target_sensitivity: float = 0.0,
         min_accuracy: float = 0.75,
@@ -67,15 +67,15 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         min_specificity: float = 0.7,
         champion_margin: float = 0.02,
         registry: str = f"{volume}/registry" if volume else "",
-        model_registry: str = "",
+        kubeflow_model_registry: str = "",
         inference_service: str = "",
         serving_namespace: str = "",
         served_from: str = f"pvc://{cluster.volume_claim}/registry" if volume else "",
         canary_percent: int = 0,
-        soak_seconds: int = 300,
-        max_error_rate: float = 0.01,
-        max_latency_seconds: float = 1.0,
-        force_conflicts: bool = False,
+        canary_soak_seconds: int = 300,
+        canary_max_error_rate: float = 0.01,
+        canary_max_latency_seconds: float = 1.0,
+        deploy_force_conflicts: bool = False,
         deploy_dry_run: bool = False,
         state_root: str = f"{volume}/state" if volume else "",
         seed: int = 0,
@@ -105,7 +105,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             epochs: Most epochs of the final training.
             patience: Stop after so many epochs without a better one. 0 trains them all.
             ensemble: Networks to train, from different seeds, and average. Each costs its time again, in training and in serving.
-            mirror: Average each answer with that to the mirror image, at twice the time in serving.
+            average_mirror_image: Average each answer with that to the mirror image, at twice the time in serving.
             bootstrap_samples: Resamples of the duplicate groups behind each interval.
             target_sensitivity: Share of the validation part's tumours that the threshold has to find, 0 to 1. 0 for the nearest to 0.5 that validation does not speak against.
             min_accuracy: Least held-out accuracy of a registered model, 0 to 1.
@@ -113,15 +113,15 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             min_specificity: Least held-out specificity of a registered model, 0 to 1.
             champion_margin: By how much a new model may be worse than the champion, 0 to 1.
             registry: Folder of registered models, s3:// or gs://. Empty keeps the model as an artifact of the run only.
-            model_registry: Address of a Kubeflow Model Registry, http:// or https://, that records each version too.
+            kubeflow_model_registry: Address of a Kubeflow Model Registry, http:// or https://, that records each version too.
             inference_service: InferenceService to roll the registered model out to; made where missing. Empty deploys nothing.
             serving_namespace: Namespace of the InferenceService. Empty for that of the run.
             served_from: The registry's address as KServe reads it, where the registry is a mounted folder, such as pvc://claim/registry.
             canary_percent: Share of the traffic that a new model gets first, 0 to 99. 0 replaces the former one at once.
-            soak_seconds: How long a canary has to do well before it gets all traffic.
-            max_error_rate: Greatest share of a canary's answers that may fail, 0 to 1.
-            max_latency_seconds: What 95 of 100 answers of a canary have to stay below.
-            force_conflicts: Take storageUri over from what else manages it, such as kubectl.
+            canary_soak_seconds: How long a canary has to do well before it gets all traffic.
+            canary_max_error_rate: Greatest share of a canary's answers that may fail, 0 to 1.
+            canary_max_latency_seconds: What 95 of 100 answers of a canary have to stay below.
+            deploy_force_conflicts: Take storageUri over from what else manages it, such as kubectl.
             deploy_dry_run: Only show what deploying would change.
             state_root: Folder that outlives a killed step, which then goes on where it was. Empty starts it again.
             seed: Of everything random.
@@ -151,7 +151,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             held_out_share=held_out_share,
             validation_share=validation_share,
             seed=seed,
-        ).set_display_name("Split by duplicate group")
+        ).set_display_name("Split by group")
         parts = split_task.outputs["parts"]
 
         # 3. KerasTuner looks for the values that validate best.
@@ -166,7 +166,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             executions_per_trial=executions_per_trial,
             seed=seed,
             state_root=state_root,
-        ).set_display_name("Tune hyperparameters")
+        ).set_display_name("Tune network")
 
         # 4. The final CNN is trained with them.
         train_task = train(
@@ -181,10 +181,10 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             epochs=epochs,
             patience=patience,
             ensemble=ensemble,
-            mirror=mirror,
+            mirror=average_mirror_image,
             seed=seed,
             state_root=state_root,
-        ).set_display_name("Train CNN")
+        ).set_display_name("Train network")
 
         # 5. It is measured on images it has not seen, and on all, beside two floors.
         evaluate_task = evaluate(
@@ -194,7 +194,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             seed=seed,
             bootstrap_samples=bootstrap_samples,
             target_sensitivity=target_sensitivity,
-        ).set_display_name("Evaluate beside the floors")
+        ).set_display_name("Evaluate model")
 
         # 6. What passes the gate becomes a new version that never changes.
         register_task = register(
@@ -203,14 +203,14 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             model=train_task.outputs["model"],
             evaluation=evaluate_task.outputs["evaluation"],
             registry=registry,
-            model_registry=model_registry,
+            model_registry=kubeflow_model_registry,
             min_accuracy=min_accuracy,
             min_sensitivity=min_sensitivity,
             min_specificity=min_specificity,
             champion_margin=champion_margin,
             git_revision=git_revision,
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-        ).set_display_name("Register behind a gate")
+        ).set_display_name("Register model")
 
         # 7. It replaces the one that serves, if it does well there; else that one stays.
         with (
@@ -224,10 +224,10 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
                 inference_service=inference_service,
                 namespace=serving_namespace,
                 canary_percent=canary_percent,
-                soak_seconds=soak_seconds,
-                max_error_rate=max_error_rate,
-                max_latency_seconds=max_latency_seconds,
-                force_conflicts=force_conflicts,
+                soak_seconds=canary_soak_seconds,
+                max_error_rate=canary_max_error_rate,
+                max_latency_seconds=canary_max_latency_seconds,
+                force_conflicts=deploy_force_conflicts,
                 dry_run=deploy_dry_run,
                 run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             ).set_display_name("Deploy to KServe")
@@ -253,13 +253,13 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             registered=register_task.outputs["registered"],
             model_uri=register_task.outputs["model_uri"],
             threshold=evaluate_task.outputs["threshold"],
-            data_report=ingest_task.outputs["report"],
-            split_report=split_task.outputs["report"],
-            tune_report=tune_task.outputs["report"],
-            train_report=train_task.outputs["report"],
-            evaluation_report=evaluate_task.outputs["report"],
+            data_report=ingest_task.outputs["data_report"],
+            split_report=split_task.outputs["split_report"],
+            tune_report=tune_task.outputs["tune_report"],
+            train_report=train_task.outputs["train_report"],
+            evaluation_report=evaluate_task.outputs["evaluation_report"],
             evaluation=evaluate_task.outputs["evaluation"],
-            metrics=evaluate_task.outputs["metrics"],
+            held_out_metrics=evaluate_task.outputs["held_out_metrics"],
         )
 
     return training

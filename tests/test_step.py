@@ -54,6 +54,31 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
         raise UserError("bad input")
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (UserError("source x: no such file; give a folder"), "train: source x: no such file; give"),
+        (ValueError("no such axis"), "train: ValueError: no such axis"),
+        (UserError("ä" * 5000), "train: ä"),
+    ],
+    ids=["user", "ours", "long"],
+)
+def test_in_a_pod_the_reason_is_the_termination_message(
+    error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "termination-log"
+    monkeypatch.setattr("components.step.LAST_WORDS", file)
+    with pytest.raises((SystemExit, ValueError)), step("train"):
+        raise error
+    assert not file.exists(), "outside a pod"
+
+    file.touch()
+    with pytest.raises((SystemExit, ValueError)), step("train"):
+        raise error
+    assert file.read_bytes().decode(errors="ignore").startswith(words)
+    assert file.stat().st_size <= 4096
+
+
 def test_peak_memory_is_in_bytes() -> None:
     before = peak_memory()
     block = bytearray(b"\1" * 100_000_000)

@@ -9,9 +9,9 @@ from components.base import component
 def collect(
     dataset: Input[Dataset],
     folds: Input[list[Artifact]],
-    report: Output[HTML],
+    cross_validation_report: Output[HTML],
     suspicious_labels: Output[HTML],
-    metrics: Output[Metrics],
+    cross_validation_metrics: Output[Metrics],
     cross_validation: Output[Artifact],
     seed: int,
     bootstrap_samples: int,
@@ -22,9 +22,9 @@ def collect(
     Args:
         dataset: What ingest wrote.
         folds: What cross_validate wrote for each fold.
-        report: Self-contained HTML with the figures.
+        cross_validation_report: Self-contained HTML with the figures.
         suspicious_labels: Gallery of the labels that a radiologist should look at.
-        metrics: Every number, under a name that says what, predictor and measure.
+        cross_validation_metrics: Every number, under a name that says what, predictor and measure.
         cross_validation: Folder of cross_validation.json, predictions.csv, suspicious_labels.csv.
         seed: Of the bootstrap.
         bootstrap_samples: Resamples of the duplicate groups behind each interval.
@@ -32,7 +32,7 @@ def collect(
     """
     from components.step import step
 
-    with step("collect", metrics):
+    with step("collect", cross_validation_metrics):
         from components.collect.collector import collect
         from components.dataset import ImageDataset
 
@@ -40,11 +40,11 @@ def collect(
             ImageDataset(dataset.path),
             [fold.path for fold in folds],
             cross_validation.path,
-            report.path,
+            cross_validation_report.path,
             suspicious_labels.path,
             seed,
             bootstrap_samples,
             git_revision,
         )
         for name, number in result.flat().items():
-            metrics.log_metric(name, float(number))
+            cross_validation_metrics.log_metric(name, float(number))

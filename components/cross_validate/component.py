@@ -10,9 +10,9 @@ def cross_validate(
     dataset: Input[Dataset],
     parts: Input[Dataset],
     model: Output[Model],
-    report: Output[HTML],
-    metrics: Output[Metrics],
-    result: Output[Artifact],
+    fold_report: Output[HTML],
+    fold_metrics: Output[Metrics],
+    fold_result: Output[Artifact],
     fold: int,
     architecture: str,
     pretrained_weights: str,
@@ -34,9 +34,9 @@ def cross_validate(
         dataset: What ingest wrote.
         parts: What folds wrote.
         model: Keras model, history, record and TensorBoard logs of this fold.
-        report: Curves and a table of epochs.
-        metrics: The fold's own figures.
-        result: Predictions of the held-out images, temperature and thresholds.
+        fold_report: Curves and a table of epochs.
+        fold_metrics: The fold's own figures.
+        fold_result: Predictions of the held-out images, temperature and thresholds.
         fold: From 1.
         architecture: compact, efficientnet, reference or xception.
         pretrained_weights: File of Xception's weights without top; empty to download them.
@@ -54,7 +54,7 @@ def cross_validate(
     """
     from components.step import state_folder, step
 
-    with step(f"cross-validate-{fold}", metrics):
+    with step(f"cross-validate-{fold}", fold_metrics):
         from pathlib import Path
 
         from components.cross_validate.fold import cross_validate
@@ -74,15 +74,15 @@ def cross_validate(
             target_sensitivity,
             seed,
             model.path,
-            report.path,
-            result.path,
+            fold_report.path,
+            fold_result.path,
             state_folder(state_root, "cross-validate"),
             ensemble,
             mirror,
         )
         model.metadata["framework"] = "keras"
         model.metadata["fold"] = fold
-        metrics.log_metric("temperature", float(done.temperature))
-        metrics.log_metric("threshold", float(done.model.threshold))
-        metrics.log_metric("best_epoch", int(done.best_epoch))
-        metrics.log_metric("held_out_accuracy", float(done.accuracy(images.labels)))
+        fold_metrics.log_metric("temperature", float(done.temperature))
+        fold_metrics.log_metric("threshold", float(done.model.threshold))
+        fold_metrics.log_metric("best_epoch", int(done.best_epoch))
+        fold_metrics.log_metric("held_out_accuracy", float(done.accuracy(images.labels)))

@@ -21,7 +21,7 @@ def deploy(
     force_conflicts: bool,
     dry_run: bool,
     run_id: str,
-    summary: Output[Markdown],
+    rollout: Output[Markdown],
 ) -> NamedTuple("Outputs", [("url", str), ("version", int)]):  # type: ignore[valid-type]
     """Rolls a registered version out to a KServe InferenceService and makes it champion.
 
@@ -43,7 +43,7 @@ def deploy(
         force_conflicts: Take storageUri over from another field manager, such as kubectl.
         dry_run: Only say what would change.
         run_id: Id of the pipeline run, for the registry's history.
-        summary: What was or would be changed.
+        rollout: What was or would be changed.
 
     Returns:
         url: Where the version is served; empty after a dry run.
@@ -69,7 +69,7 @@ def deploy(
             max_latency_seconds=max_latency_seconds,
             force_conflicts=force_conflicts,
         )
-        write_atomically(summary.path, done.summary)
+        write_atomically(rollout.path, done.summary)
         if dry_run:
             print(done.changes or "nothing would change")
         else:

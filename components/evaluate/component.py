@@ -15,10 +15,12 @@ def evaluate(
     seed: int,
     bootstrap_samples: int,
     target_sensitivity: float,
-    metrics: Output[Metrics],
+    held_out_metrics: Output[Metrics],
     held_out_curves: Output[ClassificationMetrics],
+    held_out_details: Output[Metrics],
+    full_dataset_metrics: Output[Metrics],
     full_dataset_curves: Output[ClassificationMetrics],
-    report: Output[HTML],
+    evaluation_report: Output[HTML],
     evaluation: Output[Artifact],
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Outputs",
@@ -38,10 +40,12 @@ def evaluate(
         seed: Of the bootstrap and of the metadata floor.
         bootstrap_samples: Resamples of the duplicate groups behind each interval.
         target_sensitivity: What the threshold has to reach on validation, 0..1; 0 for none.
-        metrics: Every number, under a name that says part, predictor and measure.
+        held_out_metrics: The eight measures on the held-out part, temperature and threshold.
         held_out_curves: Confusion matrix and ROC on the held-out part.
-        full_dataset_curves: The same on the full dataset, most of which was trained on.
-        report: Self-contained HTML.
+        held_out_details: Intervals, floors, shortcuts and stability on the held-out part.
+        full_dataset_metrics: All measures on the full dataset, most of which was trained on.
+        full_dataset_curves: Confusion matrix and ROC on the full dataset.
+        evaluation_report: Self-contained HTML.
         evaluation: Folder of evaluation.json, roc.json and predictions.csv.
 
     Returns:
@@ -49,7 +53,14 @@ def evaluate(
     """
     from components.step import step
 
-    with step("evaluate", metrics, held_out_curves, full_dataset_curves):
+    with step(
+        "evaluate",
+        held_out_metrics,
+        held_out_details,
+        full_dataset_metrics,
+        held_out_curves,
+        full_dataset_curves,
+    ):
         from components.dataset import CLASSES, ImageDataset, Split
         from components.evaluate.evaluator import evaluate
         from components.evaluate.results import RocCurves
@@ -60,13 +71,18 @@ def evaluate(
             Split.open(split.path, images),
             model.path,
             evaluation.path,
-            report.path,
+            evaluation_report.path,
             seed,
             bootstrap_samples,
             target_sensitivity,
         )
-        for name, value in result.flat().items():
-            metrics.log_metric(name, float(value))
+        for metrics, numbers in (
+            (held_out_metrics, result.held_out_metrics()),
+            (held_out_details, result.held_out_details()),
+            (full_dataset_metrics, result.full_dataset_metrics()),
+        ):
+            for name, value in numbers.items():
+                metrics.log_metric(name, float(value))
         curves = RocCurves.open(evaluation.path)
         for artifact, part, curve in (
             (held_out_curves, result.held_out, curves.held_out),

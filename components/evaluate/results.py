@@ -111,34 +111,25 @@ class Evaluation(_Strict):
     shortcuts: Shortcuts | None = Field(default=None, description="null in older evaluations")
     stability: Stability | None = Field(default=None, description="null in older evaluations")
 
-    def flat(self) -> dict[str, float]:
-        """Returns the numbers under names that say part, predictor and measure.
+    def held_out_metrics(self) -> dict[str, float]:
+        """Returns the figures that count: ten, because KFP's UI shows ten on a page."""
+        chosen = {"temperature": self.temperature, "threshold": self.threshold}
+        return _measures(self.held_out) | chosen
 
-        The model's measures carry `_low` and `_high` beside them, the floors' do not.
-        """
-        numbers = {"temperature": self.temperature, "threshold": self.threshold}
-        for part in ("held_out", "full_dataset"):
-            result: PartResult = getattr(self, part)
-            if result.uncalibrated_ece is not None:
-                numbers[f"{part}_uncalibrated_ece"] = result.uncalibrated_ece
-            for measure in Scores.model_fields:
-                interval: Interval = getattr(result.model, measure)
-                numbers[f"{part}_{measure}"] = interval.value
-                numbers[f"{part}_{measure}_low"] = interval.low
-                numbers[f"{part}_{measure}_high"] = interval.high
-                for floor in ("metadata_floor", "nearest_neighbour_floor"):
-                    numbers[f"{part}_{floor}_{measure}"] = getattr(
-                        getattr(result, floor), measure
-                    ).value
+    def held_out_details(self) -> dict[str, float]:
+        """Returns what puts them into perspective: intervals, floors, shortcuts and stability."""
+        numbers = _intervals_and_floors(self.held_out)
         if self.shortcuts and self.shortcuts.floor_wrong:
-            numbers["held_out_accuracy_metadata_floor_wrong"] = (
-                self.shortcuts.floor_wrong.model.value
-            )
+            numbers["accuracy_metadata_floor_wrong"] = self.shortcuts.floor_wrong.model.value
         if self.stability:
             for change in self.stability.changes:
-                name = f"held_out_most_flips_{change.family}"
+                name = f"most_flips_{change.family}"
                 numbers[name] = max(numbers.get(name, 0.0), change.flips.value)
         return numbers
+
+    def full_dataset_metrics(self) -> dict[str, float]:
+        """Returns the figures of all images, most of which the model was trained on."""
+        return _measures(self.full_dataset) | _intervals_and_floors(self.full_dataset)
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -166,3 +157,20 @@ class RocCurves(_Strict):
     def open(cls, folder: str | Path) -> Self:
         """Reads what the evaluate step wrote; raises UserError where it cannot."""
         return cls._read(Path(folder) / ROC)
+
+
+def _measures(part: PartResult) -> dict[str, float]:
+    return {measure: getattr(part.model, measure).value for measure in Scores.model_fields}
+
+
+def _intervals_and_floors(part: PartResult) -> dict[str, float]:
+    numbers = {}
+    for measure in Scores.model_fields:
+        interval: Interval = getattr(part.model, measure)
+        numbers[f"{measure}_low"] = interval.low
+        numbers[f"{measure}_high"] = interval.high
+        for floor in ("metadata_floor", "nearest_neighbour_floor"):
+            numbers[f"{floor}_{measure}"] = getattr(getattr(part, floor), measure).value
+    if part.uncalibrated_ece is not None:
+        numbers["uncalibrated_ece"] = part.uncalibrated_ece
+    return numbers

@@ -10,8 +10,8 @@ from components.base import component
 @component
 def ingest(
     dataset: Output[Dataset],
-    report: Output[HTML],
-    metrics: Output[Metrics],
+    data_report: Output[HTML],
+    data_metrics: Output[Metrics],
     source: str,
     source_version: str,
     max_bad_share: float,
@@ -22,8 +22,8 @@ def ingest(
 
     Args:
         dataset: Shards of pixels and a manifest.
-        report: What the data is like.
-        metrics: Counts, and what metadata alone gives away.
+        data_report: What the data is like.
+        data_metrics: Counts, and what metadata alone gives away.
         source: kaggle://owner/dataset, sample://, or a folder or zip, also in s3:// or gs://.
         source_version: Version of the dataset, for Kaggle; elsewhere it only renews the cache.
         max_bad_share: Greatest share of unusable files.
@@ -35,7 +35,7 @@ def ingest(
     """
     from components.step import state_folder, step
 
-    with step("ingest", metrics):
+    with step("ingest", data_metrics):
         from components.dataset import CLASSES, ImageDataset
         from components.ingest.ingest import ingest as ingest_images
         from components.ingest.report import write_data_report
@@ -46,21 +46,23 @@ def ingest(
                 opened, dataset.path, state_folder(state_root, "ingest"), max_bad_share
             )
         images = ImageDataset(dataset.path)
-        metadata = write_data_report(report.path, images, seed)
+        metadata = write_data_report(data_report.path, images, seed)
         dataset.metadata["source"] = source
         dataset.metadata["source_version"] = manifest.source_version
         dataset.metadata["digest"] = images.digest
-        metrics.log_metric("images", len(images))
+        data_metrics.log_metric("images", len(images))
         for label, name in enumerate(CLASSES):
-            metrics.log_metric(
+            data_metrics.log_metric(
                 f"images_{name.lower().replace(' ', '_')}", int((images.labels == label).sum())
             )
-        metrics.log_metric("duplicate_groups", int(images.groups.max()) + 1)
-        metrics.log_metric("mixed_groups", len(manifest.mixed_groups))
-        metrics.log_metric("quarantined_files", len(manifest.quarantined))
+        data_metrics.log_metric("duplicate_groups", int(images.groups.max()) + 1)
+        data_metrics.log_metric("mixed_groups", len(manifest.mixed_groups))
+        data_metrics.log_metric("quarantined_files", len(manifest.quarantined))
         if metadata:
-            metrics.log_metric("metadata_accuracy_random_folds", float(metadata.random_folds.value))
-            metrics.log_metric(
+            data_metrics.log_metric(
+                "metadata_accuracy_random_folds", float(metadata.random_folds.value)
+            )
+            data_metrics.log_metric(
                 "metadata_accuracy_grouped_folds", float(metadata.grouped_folds.value)
             )
         return (len(images), images.digest)

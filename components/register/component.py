@@ -22,7 +22,7 @@ def register(
     git_revision: str,
     run_id: str,
     registered_model: Output[Model],
-    summary: Output[Markdown],
+    registration: Output[Markdown],
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Outputs", [("registered", bool), ("model_uri", str), ("version", int)]
 ):
@@ -45,7 +45,7 @@ def register(
         git_revision: Revision of the project, for the model card.
         run_id: Id of the pipeline run, for the model card.
         registered_model: The registered version; empty where the model was refused.
-        summary: What became of the model, and why.
+        registration: What became of the model, and why.
 
     Returns:
         registered: Whether the model was registered.
@@ -53,11 +53,10 @@ def register(
             empty where the model was refused.
         version: Its number; 0 where the model was refused.
     """
-    from pathlib import Path
-
     from components.step import step
 
     with step("register"):
+        from components.files import write_atomically
         from components.register.gate import Gate
         from components.register.registrar import register as register_model
 
@@ -75,8 +74,7 @@ def register(
         )
         # Without a registry the artifact of the run is the only place of the model.
         uri = result.uri or (registered_model.uri if result.registered else "")
-        Path(summary.path).parent.mkdir(parents=True, exist_ok=True)
-        Path(summary.path).write_text(result.summary, encoding="utf-8")
+        write_atomically(registration.path, result.summary)
         registered_model.framework = "tensorflow"
         registered_model.metadata["registry_uri"] = uri
         registered_model.metadata["version"] = result.version

@@ -11,8 +11,8 @@ from components.base import component
 def split(
     dataset: Input[Dataset],
     parts: Output[Dataset],
-    report: Output[HTML],
-    metrics: Output[Metrics],
+    split_report: Output[HTML],
+    split_metrics: Output[Metrics],
     strategy: str,
     held_out_share: float,
     validation_share: float,
@@ -23,8 +23,8 @@ def split(
     Args:
         dataset: What ingest wrote.
         parts: Which image belongs where; no pixels.
-        report: What each part holds, and what of it has a twin in training.
-        metrics: The same as numbers.
+        split_report: What each part holds, and what of it has a twin in training.
+        split_metrics: The same as numbers.
         strategy: grouped, or by-name as the reference implementation did.
         held_out_share: Share that no choice is based on.
         validation_share: Share of the rest that values, epoch and threshold are chosen on.
@@ -35,7 +35,7 @@ def split(
     """
     from components.step import step
 
-    with step("split", metrics):
+    with step("split", split_metrics):
         from pathlib import Path
 
         from components.dataset import PARTS, SPLIT, ImageDataset, twins_in_training
@@ -46,11 +46,11 @@ def split(
         images = ImageDataset(dataset.path)
         made = make_split(images, strategy, held_out_share, validation_share, seed)  # type: ignore[arg-type]  # checked there
         write_atomically(Path(parts.path) / SPLIT, made.model_dump_json())
-        write_split_report(report.path, images, made)
+        write_split_report(split_report.path, images, made)
         for part in PARTS:
-            metrics.log_metric(f"{part}_images", len(made.part(part)))
+            split_metrics.log_metric(f"{part}_images", len(made.part(part)))
             twins = twins_in_training(images.groups, made.part("train"), made.part(part))
-            metrics.log_metric(f"{part}_twins_in_training", twins)
+            split_metrics.log_metric(f"{part}_twins_in_training", twins)
         parts.metadata["strategy"] = strategy
         return (len(made.train), len(made.validation), len(made.held_out))
 
@@ -59,8 +59,8 @@ def split(
 def folds(
     dataset: Input[Dataset],
     parts: Output[Dataset],
-    report: Output[HTML],
-    metrics: Output[Metrics],
+    folds_report: Output[HTML],
+    folds_metrics: Output[Metrics],
     folds: int,
     validation_share: float,
     seed: int,
@@ -70,8 +70,8 @@ def folds(
     Args:
         dataset: What ingest wrote.
         parts: A folder for each fold that says which image belongs where; no pixels.
-        report: What each fold holds out, and what of it has a twin in training.
-        metrics: The same as numbers.
+        folds_report: What each fold holds out, and what of it has a twin in training.
+        folds_metrics: The same as numbers.
         folds: How many.
         validation_share: Share of the rest that epoch, temperature and threshold are chosen on.
         seed: Decides which group goes where.
@@ -81,7 +81,7 @@ def folds(
     """
     from components.step import step
 
-    with step("folds", metrics):
+    with step("folds", folds_metrics):
         from pathlib import Path
 
         from components.dataset import SPLIT, ImageDataset, twins_in_training
@@ -95,7 +95,7 @@ def folds(
             write_atomically(Path(parts.path) / f"fold-{fold}" / SPLIT, made.model_dump_json())
             held_out = made.part("held_out")
             twins = twins_in_training(images.groups, made.part("train"), held_out)
-            metrics.log_metric(f"fold_{fold}_images", len(held_out))
-            metrics.log_metric(f"fold_{fold}_twins_in_training", twins)
-        write_folds_report(report.path, images, splits)
+            folds_metrics.log_metric(f"fold_{fold}_images", len(held_out))
+            folds_metrics.log_metric(f"fold_{fold}_twins_in_training", twins)
+        write_folds_report(folds_report.path, images, splits)
         return list(range(1, folds + 1))

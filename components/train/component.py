@@ -12,8 +12,8 @@ def train(
     dataset: Input[Dataset],
     split: Input[Dataset],
     model: Output[Model],
-    report: Output[HTML],
-    metrics: Output[Metrics],
+    train_report: Output[HTML],
+    train_metrics: Output[Metrics],
     architecture: str,
     pretrained_weights: str,
     learning_rate: float,
@@ -33,8 +33,8 @@ def train(
         dataset: What ingest wrote.
         split: What split wrote.
         model: Keras model, history, record and TensorBoard logs.
-        report: Curves and a table of epochs.
-        metrics: What was kept, measured on both parts.
+        train_report: Curves and a table of epochs.
+        train_metrics: What was kept, measured on both parts.
         architecture: compact, efficientnet, reference or xception.
         pretrained_weights: File of Xception's weights without top; empty to download them.
         learning_rate: Of the optimizer.
@@ -55,7 +55,7 @@ def train(
     from components.dataset import ImageDataset, Split
     from components.step import state_folder, step
 
-    with step("train", metrics):
+    with step("train", train_metrics):
         from components.hyperparameters import Hyperparameters
         from components.train.trainer import train as train_model
 
@@ -70,7 +70,7 @@ def train(
             patience,
             seed,
             output=model.path,
-            report=report.path,
+            report=train_report.path,
             state=state_folder(state_root, "train"),
             ensemble=ensemble,
             mirror=mirror,
@@ -78,7 +78,7 @@ def train(
         best = fitted.best
         model.metadata["framework"] = "keras"
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
-            metrics.log_metric(f"best_epoch_{name}", float(getattr(best, name)))
-        metrics.log_metric("best_epoch", int(best.epoch))
-        metrics.log_metric("epochs_trained", len(fitted.history))
+            train_metrics.log_metric(f"best_epoch_{name}", float(getattr(best, name)))
+        train_metrics.log_metric("best_epoch", int(best.epoch))
+        train_metrics.log_metric("epochs_trained", len(fitted.history))
         return (int(best.epoch), float(best.val_accuracy))

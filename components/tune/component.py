@@ -12,8 +12,8 @@ def tune(
     dataset: Input[Dataset],
     split: Input[Dataset],
     trials: Output[Artifact],
-    report: Output[HTML],
-    metrics: Output[Metrics],
+    tune_report: Output[HTML],
+    tune_metrics: Output[Metrics],
     architectures: str,
     pretrained_weights: str,
     tuner: str,
@@ -38,8 +38,8 @@ def tune(
         dataset: What ingest wrote.
         split: What split wrote.
         trials: Every trial as CSV.
-        report: Every trial as a table and a picture.
-        metrics: The best trial's figures.
+        tune_report: Every trial as a table and a picture.
+        tune_metrics: The best trial's figures.
         architectures: Names, with commas between, to choose among.
         pretrained_weights: File of Xception's weights without top; empty to download them.
         tuner: random, bayesian, hyperband or grid.
@@ -55,7 +55,7 @@ def tune(
     from components.dataset import ImageDataset, Split
     from components.step import state_folder, step
 
-    with step("tune", metrics):
+    with step("tune", tune_metrics):
         from components.tune.search import best_trial
         from components.tune.tuner import tune as run_search
 
@@ -70,14 +70,14 @@ def tune(
             executions_per_trial,
             seed,
             output=trials.path,
-            report=report.path,
+            report=tune_report.path,
             state=state_folder(state_root, "tune"),
             pretrained_weights=pretrained_weights,
         )
-        metrics.log_metric("best_validation_accuracy", float(best_trial(done).score or 0))
-        metrics.log_metric("trials", len(done))
-        metrics.log_metric("failed_trials", sum(1 for trial in done if trial.failure))
-        metrics.log_metric("learning_rate", float(values.learning_rate))
+        tune_metrics.log_metric("best_validation_accuracy", float(best_trial(done).score or 0))
+        tune_metrics.log_metric("trials", len(done))
+        tune_metrics.log_metric("failed_trials", sum(1 for trial in done if trial.failure))
+        tune_metrics.log_metric("learning_rate", float(values.learning_rate))
         return (
             str(values.architecture),
             float(values.learning_rate),

@@ -206,9 +206,9 @@ def test_the_component(
     arguments: dict[str, Any] = {
         "dataset": dsl.Dataset(uri=str(dataset.folder)),
         "folds": [dsl.Artifact(uri=str(folder)) for folder in write_folds(results)],
-        "report": dsl.HTML(uri=str(tmp_path / "report.html")),
+        "cross_validation_report": dsl.HTML(uri=str(tmp_path / "report.html")),
         "suspicious_labels": dsl.HTML(uri=str(tmp_path / "gallery.html")),
-        "metrics": metrics,
+        "cross_validation_metrics": metrics,
         "cross_validation": dsl.Artifact(uri=str(tmp_path / "out"), metadata={}),
         "seed": 0,
         "bootstrap_samples": 100,

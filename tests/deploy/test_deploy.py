@@ -60,7 +60,7 @@ def arguments(cluster: Cluster, registry: Registry, tmp_path: Path) -> dict[str,
         "force_conflicts": False,
         "dry_run": False,
         "run_id": "run-7",
-        "summary": dsl.Markdown(uri=str(tmp_path / "out" / "summary.md")),
+        "rollout": dsl.Markdown(uri=str(tmp_path / "out" / "summary.md")),
     }
 
 
@@ -72,7 +72,7 @@ def test_what_serves_becomes_champion(
     assert cluster.wanted["predictor"]["model"]["storageUri"] == f"{ROOT}/brain-tumor/6"
     assert registry.aliases()[Alias.champion] == 6
     assert registry.history()[-1].reason == "serves as models/brain-tumor, run run-7"
-    summary = Path(arguments["summary"].path).read_text()
+    summary = Path(arguments["rollout"].path).read_text()
     assert "# Version 6 serves" in summary
     assert url in summary
     assert f"+      storageUri: {ROOT}/brain-tumor/6" in summary
@@ -98,7 +98,7 @@ def test_a_dry_run_changes_nothing(
     url, version = deploy.python_func(**arguments | {"dry_run": True})
     assert (url, version) == ("", 6)
     assert f"+      storageUri: {ROOT}/brain-tumor/6" in capsys.readouterr().out
-    assert "# Dry run" in Path(arguments["summary"].path).read_text()
+    assert "# Dry run" in Path(arguments["rollout"].path).read_text()
     assert cluster.api[NAME] == before
     assert registry.aliases()[Alias.champion] == 5
 

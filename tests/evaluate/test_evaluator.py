@@ -105,8 +105,11 @@ def test_the_evaluation_adds_up(outcome, dataset, split):
     assert sum(map(sum, result.held_out.confusion)) == len(held)
     # Each remembers its own training images.
     assert result.full_dataset.nearest_neighbour_floor.accuracy.value >= 0.6
-    assert all(np.isfinite(list(result.flat().values())))
-    assert result.flat()["held_out_accuracy"] == result.held_out.model.accuracy.value
+    numbers = result.held_out_metrics()
+    assert len(numbers) == 10, "a page of KFP's UI"
+    assert numbers["accuracy"] == result.held_out.model.accuracy.value
+    for found in (numbers, result.held_out_details(), result.full_dataset_metrics()):
+        assert all(np.isfinite(list(found.values())))
 
 
 def test_shortcuts_and_stability_are_measured_on_the_held_out_part(outcome):
@@ -118,11 +121,11 @@ def test_shortcuts_and_stability_are_measured_on_the_held_out_part(outcome):
     wrong = sum(found.images for found in (tables.floor_wrong,) if found)
     assert wrong / 12 == pytest.approx(1 - result.held_out.metadata_floor.accuracy.value)
     assert result.stability.images == 6  # groups
-    numbers = result.flat()
-    assert numbers["held_out_most_flips_border"] == max(
+    numbers = result.held_out_details()
+    assert numbers["most_flips_border"] == max(
         change.flips.value for change in result.stability.changes if change.family == "border"
     )
-    assert ("held_out_accuracy_metadata_floor_wrong" in numbers) == bool(wrong)
+    assert ("accuracy_metadata_floor_wrong" in numbers) == bool(wrong)
 
 
 def test_the_threshold_comes_from_validation_alone(dataset, split, model_folder, outcome, tmp_path):
@@ -155,9 +158,9 @@ def test_what_is_measured_is_calibrated_on_validation(outcome, dataset, split, m
     np.testing.assert_allclose(found, calibrate(raw, result.temperature), atol=1e-5)
     brier = np.mean((found - (dataset.labels == 0))[held_out] ** 2)
     assert result.held_out.model.brier.value == pytest.approx(brier)
-    flat = result.flat()
-    assert flat["temperature"] == result.temperature
-    assert flat["held_out_uncalibrated_ece"] == result.held_out.uncalibrated_ece
+    assert result.held_out_metrics()["temperature"] == result.temperature
+    details = result.held_out_details()
+    assert details["uncalibrated_ece"] == result.held_out.uncalibrated_ece
     before = f"{result.held_out.uncalibrated_ece:.3f} before calibration"
     assert before in (folder / "report.html").read_text()
 
@@ -204,7 +207,9 @@ def test_by_name_says_what_it_is_and_the_component_logs_finite_numbers(
     def artifact(kind, path):
         return kind(name=kind.__name__, uri=str(path))
 
-    metrics = artifact(dsl.Metrics, tmp_path / "metrics")
+    metrics, details, full_metrics = (
+        artifact(dsl.Metrics, tmp_path / name) for name in ("metrics", "details", "full_metrics")
+    )
     held_out = artifact(dsl.ClassificationMetrics, tmp_path / "held_out")
     full = artifact(dsl.ClassificationMetrics, tmp_path / "full")
     outputs = evaluate_component.python_func(
@@ -214,18 +219,21 @@ def test_by_name_says_what_it_is_and_the_component_logs_finite_numbers(
         seed=0,
         bootstrap_samples=100,
         target_sensitivity=0.0,
-        metrics=metrics,
+        held_out_metrics=metrics,
         held_out_curves=held_out,
+        held_out_details=details,
+        full_dataset_metrics=full_metrics,
         full_dataset_curves=full,
-        report=types.SimpleNamespace(path=str(tmp_path / "report.html")),
+        evaluation_report=types.SimpleNamespace(path=str(tmp_path / "report.html")),
         evaluation=types.SimpleNamespace(path=str(tmp_path / "evaluation")),
     )
     assert all(type(value) is float for value in outputs)
-    assert all(np.isfinite(value) for value in metrics.metadata.values())
-    assert metrics.metadata["held_out_accuracy"] == outputs[1]
-    assert {"threshold", "held_out_metadata_floor_accuracy", "full_dataset_accuracy_low"} <= set(
-        metrics.metadata
-    )
+    for found in (metrics, details, full_metrics):
+        assert all(np.isfinite(value) for value in found.metadata.values())
+    assert metrics.metadata["threshold"] == outputs[0]
+    assert metrics.metadata["accuracy"] == outputs[1]
+    assert {"metadata_floor_accuracy", "accuracy_low"} <= set(details.metadata)
+    assert {"accuracy", "metadata_floor_accuracy", "accuracy_low"} <= set(full_metrics.metadata)
     json.dumps([held_out.metadata, full.metadata], allow_nan=False)
     assert sum(sum(row["row"]) for row in held_out.metadata["confusionMatrix"]["rows"]) == 12
     text = (tmp_path / "report.html").read_text()

@@ -21,8 +21,8 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
         "seed": 0,
         "state_root": str(tmp_path / "state"),
         "dataset": dsl.Dataset(uri=str(tmp_path / "out" / "dataset"), metadata={}),
-        "report": dsl.HTML(uri=str(tmp_path / "out" / "report.html")),
-        "metrics": dsl.Metrics(uri=str(tmp_path / "out" / "metrics"), metadata={}),
+        "data_report": dsl.HTML(uri=str(tmp_path / "out" / "report.html")),
+        "data_metrics": dsl.Metrics(uri=str(tmp_path / "out" / "metrics"), metadata={}),
     }
 
 
@@ -35,14 +35,14 @@ def test_what_it_writes(arguments: dict[str, Any]) -> None:
         "source_version": "1",
         "digest": digest,
     }
-    metrics = arguments["metrics"].metadata
+    metrics = arguments["data_metrics"].metadata
     assert metrics["images"] == 40
     assert metrics["images_brain_tumor"] + metrics["images_healthy"] == 40
     assert metrics["quarantined_files"] == 3
     assert metrics["mixed_groups"] == 0
     assert 0 <= metrics["metadata_accuracy_grouped_folds"] <= 1
     json.dumps(metrics, allow_nan=False)
-    assert "<h1>Data report</h1>" in Path(arguments["report"].path).read_text()
+    assert "<h1>Data report</h1>" in Path(arguments["data_report"].path).read_text()
 
 
 @pytest.mark.parametrize(

@@ -185,3 +185,15 @@ def test_every_step_has_a_name_for_people(tasks: dict[str, dict[str, Any]]) -> N
     names = [task["taskInfo"]["name"] for task in tasks.values()]
     assert len(set(names)) == len(tasks)
     assert all(" " in name for name in names)
+    assert max(map(len, names)) <= 18, "KFP's UI cuts longer ones"
+
+
+def test_every_artifact_has_a_name_of_its_own(spec: dict[str, Any]) -> None:
+    made = [
+        name
+        for component, definition in spec["components"].items()
+        if "executorLabel" in definition
+        for name in definition["outputDefinitions"]["artifacts"]
+    ]
+    assert len(set(made)) == len(made)
+    assert not {"report", "metrics", "summary", "result"} & set(made)

@@ -58,7 +58,7 @@ def test_the_folds_results_are_collected(text: str, spec: dict[str, Any]) -> Non
     inner = spec["components"]["comp-for-loop-1"]
     outputs = inner["dag"]["outputs"]["artifacts"][source["outputArtifactKey"]]
     assert outputs["artifactSelectors"] == [
-        {"producerSubtask": FOLD, "outputArtifactKey": "result"}
+        {"producerSubtask": FOLD, "outputArtifactKey": "fold_result"}
     ]
     assert spec["components"]["comp-collect"]["inputDefinitions"]["artifacts"]["folds"][
         "isArtifactList"
@@ -129,7 +129,7 @@ def test_a_volume_is_mounted_where_something_outlives_a_step() -> None:
 def test_the_reports_and_metrics_are_outputs(spec: dict[str, Any]) -> None:
     outputs = spec["root"]["outputDefinitions"]["artifacts"]
     kinds = {name: output["artifactType"]["schemaTitle"] for name, output in outputs.items()}
-    assert kinds.pop("metrics") == "system.Metrics"
+    assert kinds.pop("cross_validation_metrics") == "system.Metrics"
     assert kinds.pop("cross_validation") == "system.Artifact"
     assert set(kinds.values()) == {"system.HTML"}
     assert "suspicious_labels" in kinds

@@ -143,7 +143,7 @@ def test_the_reports_and_metrics_are_outputs(spec: dict[str, Any]) -> None:
     outputs = spec["root"]["outputDefinitions"]
     assert set(outputs["parameters"]) == {"registered", "model_uri", "threshold"}
     kinds = {name: a["artifactType"]["schemaTitle"] for name, a in outputs["artifacts"].items()}
-    assert kinds.pop("metrics") == "system.Metrics"
+    assert kinds.pop("held_out_metrics") == "system.Metrics"
     assert kinds.pop("evaluation") == "system.Artifact"
     assert set(kinds.values()) == {"system.HTML"}
     assert set(kinds) == {

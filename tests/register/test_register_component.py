@@ -29,7 +29,7 @@ def test_every_parameter_is_described() -> None:
     spec = register.component_spec
     assert spec.description
     assert set(spec.inputs) >= {"dataset", "registry", "champion_margin", "run_id"}
-    assert {"registered", "model_uri", "version", "registered_model", "summary"} == set(
+    assert {"registered", "model_uri", "version", "registered_model", "registration"} == set(
         spec.outputs
     )
 
@@ -56,7 +56,7 @@ def arguments(
         "git_revision": "",
         "run_id": "",
         "registered_model": dsl.Model(uri=str(tmp_path / "registered_model"), metadata={}),
-        "summary": dsl.Markdown(uri=str(tmp_path / "out" / "summary.md")),
+        "registration": dsl.Markdown(uri=str(tmp_path / "out" / "summary.md")),
     }
 
 
@@ -68,7 +68,7 @@ def test_a_model_that_passes(arguments: dict[str, Any], capsys: pytest.CaptureFi
     assert copy.metadata["version"] == 1
     assert copy.framework == "tensorflow"
     verify(copy.path)
-    assert "Registered as version 1" in Path(arguments["summary"].path).read_text()
+    assert "Registered as version 1" in Path(arguments["registration"].path).read_text()
     assert "registered as version 1" in capsys.readouterr().out
 
 
@@ -86,7 +86,7 @@ def test_a_refused_model_ends_well(
     output = capsys.readouterr().out
     assert "NOT registered" in output
     assert "specificity on the held-out images is 60.0%" in output
-    assert "Not registered" in Path(arguments["summary"].path).read_text()
+    assert "Not registered" in Path(arguments["registration"].path).read_text()
     assert not Path(arguments["registered_model"].path).exists()
     assert not (tmp_path / "registry").exists()
 
