@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from components.check.parameters import ALLOWED, checked
 from components.errors import UserError
 from components.files import write_atomically
 from pipelines import compile as compiling
@@ -137,7 +138,7 @@ def takes_cluster(command: Callable[..., None]) -> Callable[..., None]:
     def with_cluster(**arguments: Any) -> None:
         given = {name: arguments.pop(name) for name in Cluster.model_fields}
         set_here = {name: value for name, value in given.items() if value is not None}
-        command(cluster=settings.checked(Cluster, set_here), **arguments)
+        command(cluster=checked(Cluster, set_here), **arguments)
 
     own = [p for name, p in inspect.signature(command).parameters.items() if name != "cluster"]
     options = [
@@ -169,7 +170,7 @@ def _described(description: str, default: Any, panel: str, metavar: str | None =
 
 def _option(parameter: settings.Parameter) -> inspect.Parameter:
     """Returns a command-line option for a pipeline parameter; unset it is None."""
-    allowed = settings.ALLOWED.get(parameter.name)
+    allowed = ALLOWED.get(parameter.name)
     kind = parameter.type if parameter.type in (bool, int, float, str) else str
     metavar = "JSON" if parameter.type in (dict, list) else None
     if get_origin(allowed) is Literal:

@@ -6,12 +6,20 @@ from kfp import dsl
 from kfp.dsl import HTML, Artifact, Metrics
 from kfp.dsl.graph_component import GraphComponent
 
+from components.check.component import check
 from components.collect.component import collect
 from components.cross_validate.component import cross_validate
 from components.ingest.component import ingest
 from components.split.component import folds as make_folds
 from pipelines.cluster import VOLUME, Cluster
-from pipelines.placement import connect_kaggle, connect_store, mount_volume, place, place_on_gpus
+from pipelines.placement import (
+    LIGHT,
+    connect_kaggle,
+    connect_store,
+    mount_volume,
+    place,
+    place_on_gpus,
+)
 
 NAME = "brain-tumor-cross-validation"
 
@@ -95,14 +103,21 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
         Returns:
             The reports, the gallery of labels in doubt, the predictions and the metrics.
         """
+        # 0. A value that is not allowed ends the run before anything takes time.
+        check_task = check(locals()).set_display_name("Check parameters")
+
         # 1. Files from anywhere become checked pixels in groups of near-duplicates.
-        ingest_task = ingest(
-            source=source,
-            source_version=source_version,
-            max_bad_share=max_bad_share,
-            seed=seed,
-            state_root=state_root,
-        ).set_display_name("Ingest images")
+        ingest_task = (
+            ingest(
+                source=source,
+                source_version=source_version,
+                max_bad_share=max_bad_share,
+                seed=seed,
+                state_root=state_root,
+            )
+            .set_display_name("Ingest images")
+            .after(check_task)
+        )
         dataset = ingest_task.outputs["dataset"]
 
         # 2. Groups are divided into folds.
@@ -147,6 +162,7 @@ def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
 
         for task in (ingest_task, folds_task, collect_task):
             place(task, cluster, cluster.cpu, cluster.memory)
+        place(check_task, cluster, *LIGHT)
         place(fold_task, cluster, cluster.training_cpu, cluster.training_memory)
         place_on_gpus(fold_task, cluster, gpu_type, gpu_count, gpu_node_selector, gpu_tolerations)
         connect_kaggle(ingest_task, cluster)

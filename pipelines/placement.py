@@ -7,6 +7,7 @@ from kfp.dsl.pipeline_channel import PipelineParameterChannel
 from pipelines.cluster import GCS_KEY, GCS_KEY_FOLDER, STORE_VARIABLES, VOLUME, Cluster
 
 USER = 65532  # of the image
+LIGHT = ("100m", "512Mi")  # CPU and memory of a step that computes nothing
 
 
 def place(

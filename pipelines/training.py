@@ -6,6 +6,7 @@ from kfp import dsl
 from kfp.dsl import HTML, Artifact, Metrics
 from kfp.dsl.graph_component import GraphComponent
 
+from components.check.component import check
 from components.deploy.component import deploy
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
@@ -14,7 +15,14 @@ from components.split.component import split
 from components.train.component import train
 from components.tune.component import tune
 from pipelines.cluster import VOLUME, Cluster
-from pipelines.placement import connect_kaggle, connect_store, mount_volume, place, place_on_gpus
+from pipelines.placement import (
+    LIGHT,
+    connect_kaggle,
+    connect_store,
+    mount_volume,
+    place,
+    place_on_gpus,
+)
 
 NAME = "brain-tumor-training"
 
@@ -134,14 +142,21 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         Returns:
             Whether a model was registered and where, its decision threshold, the reports and the metrics.
         """
+        # 0. A value that is not allowed ends the run before anything takes time.
+        check_task = check(locals()).set_display_name("Check parameters")
+
         # 1. Files from anywhere become checked pixels in groups of near-duplicates.
-        ingest_task = ingest(
-            source=source,
-            source_version=source_version,
-            max_bad_share=max_bad_share,
-            seed=seed,
-            state_root=state_root,
-        ).set_display_name("Ingest images")
+        ingest_task = (
+            ingest(
+                source=source,
+                source_version=source_version,
+                max_bad_share=max_bad_share,
+                seed=seed,
+                state_root=state_root,
+            )
+            .set_display_name("Ingest images")
+            .after(check_task)
+        )
         dataset = ingest_task.outputs["dataset"]
 
         # 2. Groups are divided into train, validation and held-out parts.
@@ -239,8 +254,8 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
         for task in (tune_task, train_task):
             place(task, cluster, cluster.training_cpu, cluster.training_memory)
         place(register_task, cluster, cluster.cpu, cluster.memory, repeatable=False)
-        # It only waits, and what it waits for wants the room.
-        place(deploy_task, cluster, "100m", "512Mi", repeatable=False)
+        place(check_task, cluster, *LIGHT)
+        place(deploy_task, cluster, *LIGHT, repeatable=False)
         connect_kaggle(ingest_task, cluster)
         for task in (tune_task, train_task):
             place_on_gpus(task, cluster, gpu_type, gpu_count, gpu_node_selector, gpu_tolerations)

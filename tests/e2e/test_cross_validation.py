@@ -42,7 +42,7 @@ def first(runs: Path) -> str:
 
 
 def test_every_image_is_predicted_once(first: str) -> None:
-    steps = ["ingest", "folds", "cross-validate-1", "cross-validate-2", "collect"]
+    steps = ["check", "ingest", "folds", "cross-validate-1", "cross-validate-2", "collect"]
     assert re.findall(r"^([\w-]+) +[\d.]+ s", first, re.MULTILINE) == [*steps, "total"]
     assert "mean of 2 folds" in first
     result = json.loads(_place(first, "metrics").read_text())

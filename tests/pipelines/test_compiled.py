@@ -59,7 +59,7 @@ def test_compiling_is_repeatable_and_light(pipeline: Pipeline, text: str, tmp_pa
 
 def test_importing_the_doors_of_the_project_is_light() -> None:
     doors = [f"components.{path.parent.name}.component" for path in ROOT.glob(COMPONENTS)]
-    assert len(doors) == 9
+    assert len(doors) == 10
     modules = [path.stem for path in (ROOT / "pipelines").glob("[a-z]*.py")]
     # What runs the steps here looks at the data as well.
     doors += [f"pipelines.{name}" for name in modules if name not in ("demo", "local")]
@@ -147,7 +147,7 @@ def test_cpu_and_memory_are_settings(pipeline: Pipeline) -> None:
         asked = tuple(resources[f"resource{kind}"] for kind in ("CpuRequest", "MemoryLimit"))
         if name in ("tune", "train", "cross-validate"):
             assert asked == ("8", "32Gi")
-        elif name != "deploy":
+        elif name not in ("check", "deploy"):
             assert asked == ("1500m", "5Gi")
 
 
@@ -156,6 +156,37 @@ def test_no_step_runs_as_root(text: str, tasks: dict[str, dict[str, Any]]) -> No
         context = kubernetes_of(text)[name]["securityContext"]
         assert context["runAsNonRoot"] is True
         assert int(context["runAsUser"]) == int(context["runAsGroup"]) > 0
+
+
+def test_the_first_step_checks_all_parameters_and_the_others_wait_for_it(
+    pipeline: Pipeline, spec: dict[str, Any]
+) -> None:
+    tasks = spec["root"]["dag"]["tasks"]
+    given = tasks["check"]["inputs"]["parameters"]
+    names = {parameter.name for parameter in parameters(pipeline)}
+    assert given == {name: {"componentInputParameter": name} for name in names}
+    assert [name for name, task in tasks.items() if not task.get("dependentTasks")] == ["check"]
+
+
+def test_the_first_step_says_every_fault_in_one_line(
+    pipeline: Pipeline, containers: dict[str, dict[str, Any]]
+) -> None:
+    # As in a pod: what KFP copied into the pipeline, with the values as its JSON has them.
+    namespace: dict[str, Any] = {}
+    exec(containers["check"]["command"][-1], namespace)
+    values = {parameter.name: parameter.default for parameter in parameters(pipeline)}
+    namespace["check"](**values)
+    with pytest.raises(SystemExit) as caught:
+        namespace["check"](**values | {"epochs": 2.5, "max_bad_share": 2})
+    line = str(caught.value)
+    assert line.startswith("check: max_bad_share: 2 is not allowed; ")
+    assert "; epochs: 2.5 is not allowed; " in line
+    assert "\n" not in line
+
+
+def test_other_values_take_what_is_cached(spec: dict[str, Any]) -> None:
+    ingest = spec["root"]["dag"]["tasks"]["ingest"]
+    assert "epochs" not in ingest["inputs"]["parameters"], "KFP caches by a step's inputs"
 
 
 def test_caching_and_retries_can_be_off(pipeline: Pipeline) -> None:
@@ -193,7 +224,7 @@ def test_every_artifact_has_a_name_of_its_own(spec: dict[str, Any]) -> None:
         name
         for component, definition in spec["components"].items()
         if "executorLabel" in definition
-        for name in definition["outputDefinitions"]["artifacts"]
+        for name in definition.get("outputDefinitions", {}).get("artifacts", ())
     ]
     assert len(set(made)) == len(made)
     assert not {"report", "metrics", "summary", "result"} & set(made)

@@ -33,7 +33,8 @@ def test_the_steps_stand_in_their_order(text: str, spec: dict[str, Any]) -> None
         for name, task in spec["root"]["dag"]["tasks"].items()
     }
     assert after == {
-        "ingest": set(),
+        "check": set(),
+        "ingest": {"check"},
         "folds": {"ingest"},
         "for-loop-1": {"ingest", "folds"},
         "collect": {"ingest", "for-loop-1"},

@@ -9,7 +9,7 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import STORE_VARIABLES, VOLUME, Cluster
 from tests.pipelines.specification import kubernetes_of, specification
 
-STEPS = {"ingest", "split", "tune", "train", "evaluate", "register", "deploy"}
+STEPS = {"check", "ingest", "split", "tune", "train", "evaluate", "register", "deploy"}
 
 
 def _compiled(**settings: Any) -> str:
@@ -24,7 +24,8 @@ def text() -> str:
 def test_the_steps_stand_in_their_order(tasks: dict[str, dict[str, Any]]) -> None:
     after = {name: set(task.get("dependentTasks", ())) for name, task in tasks.items()}
     assert after == {
-        "ingest": set(),
+        "check": set(),
+        "ingest": {"check"},
         "split": {"ingest"},
         "tune": {"ingest", "split"},
         "train": {"ingest", "split", "tune"},

@@ -1,0 +1,1 @@
+"""Checks a run's parameters before anything takes time."""
