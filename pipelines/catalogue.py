@@ -26,8 +26,8 @@ class Pipeline(StrEnum):
         }[self]
 
     @property
-    def define(self) -> Callable[[Cluster], GraphComponent]:
-        """What makes it for a cluster."""
+    def define(self) -> Callable[..., GraphComponent]:
+        """What makes it for a cluster and, where it is known before it starts, a run's id."""
         return {
             Pipeline.training: training.training_pipeline,
             Pipeline.cross_validation: cross_validation.cross_validation_pipeline,

@@ -26,7 +26,7 @@ GCS_KEY = f"{GCS_KEY_FOLDER}/gcloud-application-credentials.json"  # as KServe n
 class Cluster(BaseModel):
     """Settings that are compiled into the pipeline.
 
-    KFP takes the size of /dev/shm, volumes of which there may be none, caching and retries only
+    KFP takes the size of /dev/shm, volumes of which there may be none, and caching only
     when a pipeline is compiled. It takes CPU and memory with a run as well, but then they count as
     inputs of a step: more memory for a step that ran out of it would repeat all steps before it.
     What else it can take with a run is a parameter of the pipeline.
@@ -86,7 +86,6 @@ class Cluster(BaseModel):
         0, ge=0, le=100, description="Folds of a cross-validation at a time; 0 for all at once"
     )
     caching: bool = Field(True, description="Use finished steps of earlier runs")
-    retries: int = Field(2, ge=0, le=10, description="How often a step that can be repeated is")
 
 
 def check_namespace(name: str) -> None:

@@ -35,11 +35,12 @@ class Outputs(NamedTuple):
     cross_validation_metrics: Metrics
 
 
-def cross_validation_pipeline(cluster: Cluster) -> GraphComponent:
+def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphComponent:
     """Returns the pipeline for a cluster; the local runner takes it as well.
 
     Args:
         cluster: What is compiled in.
+        run_id: Of the run; nothing here needs it.
     """
     volume = VOLUME if cluster.volume_claim else ""
 

@@ -1,6 +1,8 @@
 """The same pipelines on this machine, through kfp.local."""
 
+import hashlib
 import io
+import json
 import os
 import re
 import sys
@@ -71,7 +73,8 @@ def run_local(
     """Runs a pipeline on this machine.
 
     Finished steps are taken from the cache when data, parameters and code are the same, and a
-    step that was killed goes on where it was: the same command again resumes a run.
+    step that was killed goes on where it was: the same command again resumes a run. A model that
+    the same command registered before is not registered again.
 
     Args:
         pipeline: Which.
@@ -105,7 +108,7 @@ def run_local(
     }
     if "source" in parameters and "://" not in parameters["source"]:
         parameters["source"] = str(Path(parameters["source"]).expanduser().absolute())
-    cluster = Cluster(retries=0, parallel_folds=1)  # one fold takes all CPUs
+    cluster = Cluster(parallel_folds=1)  # one fold takes all CPUs
     check_deploy(parameters, cluster)
     if not parameters.get("source_version"):
         parameters["source_version"] = source_fingerprint(parameters.get("source", "kaggle://"))
@@ -125,7 +128,7 @@ def run_local(
         try:
             # Within a task KFP logs to standard output; of cached ones it tells outside.
             with redirect_stdout(transcript), local_logger_context():
-                task = pipeline.define(cluster)(**parameters)
+                task = pipeline.define(cluster, _run_id(pipeline, parameters))(**parameters)
         except RuntimeError as error:
             raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
     return LocalRun(dict(task.outputs), transcript.steps, log)
@@ -281,6 +284,12 @@ def _environment() -> Iterator[None]:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+
+
+def _run_id(pipeline: Pipeline, parameters: dict[str, Any]) -> str:
+    """Returns the same id for the same command, so that a run that goes on is still the run."""
+    what = json.dumps([pipeline, parameters], sort_keys=True)
+    return f"local-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
 
 def _revision_if_any() -> str:

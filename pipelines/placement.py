@@ -15,7 +15,7 @@ def place(
     cluster: Cluster,
     cpu: str,
     memory: str,
-    repeatable: bool = True,
+    cached: bool = True,
 ) -> None:
     """Gives a task the image and its share of a node.
 
@@ -24,16 +24,14 @@ def place(
         cluster: What is compiled in.
         cpu: Request; TensorFlow takes the CPUs that are free.
         memory: Request and limit.
-        repeatable: Whether it may be taken from the cache, and tried again where it failed.
+        cached: Whether what an earlier run's step made may be taken.
     """
     task.set_container_image(cluster.image)
     task.set_cpu_request(cpu)
     task.set_memory_request(memory)
     task.set_memory_limit(memory)
-    task.set_caching_options(cluster.caching and repeatable)
+    task.set_caching_options(cluster.caching and cached)
     kubernetes.set_security_context(task, USER, USER, run_as_non_root=True)
-    if cluster.retries and repeatable:
-        task.set_retry(cluster.retries, backoff_duration="30s", backoff_factor=2)
 
 
 def place_on_gpus(

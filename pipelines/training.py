@@ -42,11 +42,14 @@ class Outputs(NamedTuple):
     held_out_metrics: Metrics
 
 
-def training_pipeline(cluster: Cluster) -> GraphComponent:
+def training_pipeline(
+    cluster: Cluster, run_id: str = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+) -> GraphComponent:
     """Returns the pipeline for a cluster; the local runner takes it as well.
 
     Args:
         cluster: What is compiled in.
+        run_id: Of the run. A run registers its model once, however often its steps are tried.
     """
     volume = VOLUME if cluster.volume_claim else ""
 
@@ -224,7 +227,7 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
             min_specificity=min_specificity,
             champion_margin=champion_margin,
             git_revision=git_revision,
-            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            run_id=run_id,
         ).set_display_name("Register model")
 
         # 7. It replaces the one that serves, if it does well there; else that one stays.
@@ -244,18 +247,17 @@ def training_pipeline(cluster: Cluster) -> GraphComponent:
                 max_latency_seconds=canary_max_latency_seconds,
                 force_conflicts=deploy_force_conflicts,
                 dry_run=deploy_dry_run,
-                run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                run_id=run_id,
             ).set_display_name("Deploy to KServe")
 
-        # Registering twice would make two versions, so register is not repeated. Nor is deploy,
-        # which tries again by itself what can pass, and has gone back where it fails.
+        # Nothing is said of retries: KFP repeats a step whose pod was lost, and no other.
         for task in (ingest_task, split_task, evaluate_task):
             place(task, cluster, cluster.cpu, cluster.memory)
         for task in (tune_task, train_task):
             place(task, cluster, cluster.training_cpu, cluster.training_memory)
-        place(register_task, cluster, cluster.cpu, cluster.memory, repeatable=False)
+        place(register_task, cluster, cluster.cpu, cluster.memory, cached=False)
         place(check_task, cluster, *LIGHT)
-        place(deploy_task, cluster, *LIGHT, repeatable=False)
+        place(deploy_task, cluster, *LIGHT, cached=False)
         connect_kaggle(ingest_task, cluster)
         for task in (tune_task, train_task):
             place_on_gpus(task, cluster, gpu_type, gpu_count, gpu_node_selector, gpu_tolerations)

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs
 
+import tenacity
+
 from components.dataset import HEALTHY, TUMOR
 from components.errors import UserError
 from components.images import MAX_BYTES
@@ -30,6 +32,7 @@ _CLASS_FOLDERS = {"brain tumor": TUMOR, "brain tumour": TUMOR, "healthy": HEALTH
 _JUNK = {"thumbs.db", "desktop.ini", "__macosx"}
 _STORES = ("s3", "gs")
 _STORE_READERS = 8  # a store's answers are waited for, not computed
+_KAGGLE_ATTEMPTS, _KAGGLE_WAIT = 4, 0.5  # seconds, doubled each time and jittered
 _MAX_RATIO = 200  # image files are compressed already: what still shrinks this much is a bomb
 
 
@@ -325,10 +328,14 @@ def _download_from_kaggle(uri: str, version: str) -> tuple[Path, str]:
         raise UserError(f"source {uri}: version '{version}' is no number; Kaggle counts 1, 2, 3, …")
     import kagglehub  # slow to import, and needed by this source alone
 
+    download = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_may_pass),
+        stop=tenacity.stop_after_attempt(_KAGGLE_ATTEMPTS),
+        wait=tenacity.wait_random_exponential(_KAGGLE_WAIT),
+        reraise=True,
+    ).wraps(kagglehub.dataset_download)
     try:
-        folder = Path(
-            kagglehub.dataset_download(f"{handle}/versions/{version}" if version else handle)
-        )
+        folder = Path(download(f"{handle}/versions/{version}" if version else handle))
     except Exception as error:  # network, HTTP, credentials, disk: kagglehub shares no base class
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
@@ -337,3 +344,16 @@ def _download_from_kaggle(uri: str, version: str) -> tuple[Path, str]:
         ) from error
     found = re.search(r"/versions/(\d+)", folder.as_posix())
     return folder, found.group(1) if found else version
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Returns whether Kaggle may answer otherwise when it is asked again."""
+    import requests  # as kagglehub does
+
+    if isinstance(error, requests.HTTPError):
+        status = error.response.status_code if error.response is not None else 0
+        return status == 429 or status >= 500
+    return isinstance(
+        error,
+        requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError,
+    )

@@ -1,5 +1,6 @@
 """The register step: gate, champion, in-distribution check, export, publication."""
 
+import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from components.register.in_distribution import METHOD, InDistributionCheck, fit
 from components.register.smoke import write_smoke
 from components.registry import Registry, kubeflow
 from components.registry.history import Alias
+from components.train.trainer import MODEL
 
 _CHECKED_IMAGES = 8
 _BATCH = 64
@@ -104,6 +106,9 @@ def register(
             registry cannot be used.
     """
     registry = Registry.open(registry_uri) if registry_uri else None
+    run = _identity(run_id, Path(model_folder))
+    if registry and run and (version := registry.registered_by(run)):
+        return _registered_before(registry, version, Path(registered_folder), model_registry)
     inputs = _read_inputs(dataset_folder, split_folder, model_folder, evaluation_folder)
     challenger = _measure(_keras_answer(inputs.model), inputs.evaluation.threshold, inputs)
     _check_same_model(challenger, inputs, evaluation_folder)
@@ -116,7 +121,9 @@ def register(
             champion_version=champion.version if champion else None,
             notes=decision.reasons,
         )
-        version = _publish(registry, Path(registered_folder), inputs, record, git_revision, run_id)
+        version = _publish(
+            registry, Path(registered_folder), inputs, record, git_revision, run_id, run
+        )
         uri = registry.address(version) if registry else ""
         if model_registry:
             reasons = (*reasons, _record(model_registry, Path(registered_folder), uri))
@@ -132,6 +139,28 @@ def register(
         strategy=inputs.split.strategy,
     )
     return Registration(decision.accepted, uri, version, reasons, summary)
+
+
+def _identity(run_id: str, model_folder: Path) -> str:
+    """Returns what is registered once: a run and its model. Empty where there is no run."""
+    model = model_folder / MODEL
+    if not run_id or not model.is_file():  # which is told when it is opened
+        return ""
+    with model.open("rb") as file:
+        return f"{run_id} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _registered_before(
+    registry: Registry, version: int, folder: Path, model_registry: str
+) -> Registration:
+    """Returns what an earlier try of the run did, and does what it may not have come to."""
+    registry.fetch(version, folder)
+    uri = registry.address(version)
+    reasons: tuple[str, ...] = ("an earlier try of this run registered it",)
+    if model_registry:
+        reasons = (*reasons, _record(model_registry, folder, uri))
+    summary = card.render("registered_before.md.j2", version=version, uri=uri, reasons=reasons)
+    return Registration(True, uri, version, reasons, summary + (folder / card.CARD).read_text())
 
 
 def _read_inputs(
@@ -229,6 +258,7 @@ def _publish(
     record: card.GateRecord,
     git_revision: str,
     run_id: str,
+    run: str,
 ) -> int:
     """Writes the version into a local folder and, where there is a registry, publishes it."""
     data = card.Data.of(inputs.dataset, inputs.split)
@@ -256,7 +286,7 @@ def _publish(
         card.write_description(folder, metadata)
 
     if registry:
-        return registry.publish(folder, describe, f"run {run_id}" if run_id else "")
+        return registry.publish(folder, describe, f"run {run_id}" if run_id else "", run)
     describe(1)
     write_sums(folder)
     return 1

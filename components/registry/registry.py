@@ -2,14 +2,18 @@
 
 Everything hangs on one primitive that every store has, writing an object if there is none of that
 name. A number is taken by writing its claim, so no two runs get the same one and a killed run's is
-never given again. `SHA256SUMS` is uploaded last, and a version without it is seen by nobody. The
-aliases stand in the last event of the history, and the next event is written under the next number,
-so of two changes at once the slower is decided anew on what the faster left.
+never given again. `SHA256SUMS` is uploaded last, and a version without it is seen by nobody. Before
+it comes the run's decision, which names the version: of several tries of a run one writes it, and
+each can finish what it says. The aliases stand in the last event of the history, and the next event
+is written under the next number, so of two changes at once the slower is decided anew on what the
+faster left.
 """
 
 import contextlib
+import hashlib
 import itertools
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -18,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from components import checksums
 from components.checksums import SUMS
@@ -33,6 +37,7 @@ LATEST = "latest"
 
 _CLAIMS = f"{NAME}/_registry/claims"
 _HISTORY = f"{NAME}/_registry/history"
+_RUNS = f"{NAME}/_registry/runs"
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _FINISHED = re.compile(rf"{NAME}/([1-9][0-9]{{0,8}})/{SUMS}")
 _EVENT = re.compile(rf"{_HISTORY}/[0-9]{{8}}\.json")
@@ -51,6 +56,16 @@ class _Claim(BaseModel):
     time: AwareDatetime
     author: str
     token: str = Field(description="random, so that no two claims are alike")
+
+
+class _Decision(BaseModel):
+    """Which version a run registered; it holds whatever is needed to finish it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: PositiveInt
+    sums: str = Field(description="the version's SHA256SUMS")
+    reason: str
 
 
 class Registry:
@@ -101,31 +116,63 @@ class Registry:
         _check_number(metadata.version, version, self._store.address(name))
         return metadata
 
-    def publish(self, folder: str | Path, describe: Callable[[int], None], reason: str = "") -> int:
+    def publish(
+        self,
+        folder: str | Path,
+        describe: Callable[[int], None],
+        reason: str = "",
+        run: str = "",
+    ) -> int:
         """Registers a new version, which becomes the candidate.
 
         Args:
             folder: A local folder that holds the version, but for what names its number.
             describe: Writes the rest into the folder, given the number.
             reason: Why, for the history.
+            run: What is registered, such as the ids of a run and of its model: it is registered
+                once, however often and by however many at once this is called. Empty: each call
+                registers a version.
 
         Returns:
             The version. The folder then holds the very same files.
 
         Raises:
-            UserError: The registry cannot be written.
+            UserError: The registry cannot be written, or the run's version is gone.
         """
+        folder, run = Path(folder), run or uuid.uuid4().hex
         self._remove_stale()
         version = self._take_number()
         describe(version)
         checksums.write_sums(folder)
-        self._store.upload(Path(folder), _folder(version), last=SUMS)
+        sums = (folder / SUMS).read_text(encoding="utf-8")
+        decision = _Decision(version=version, sums=sums, reason=reason).model_dump_json().encode()
 
-        def decide(events: list[Event]) -> _Change:
-            return version, history.registered(history.current_aliases(events), version)
+        def commit() -> bool:
+            return self._store.create(_decision(run), decision)
 
-        self._append(Action.registered, decide, self._events()[-1:], reason)
+        ours = self._store.upload(folder, _folder(version), last=SUMS, commit=commit)
+        version = self._complete(self._read(_decision(run), _Decision))
+        if not ours:
+            shutil.rmtree(folder)
+            self.fetch(version, folder)
         return version
+
+    def registered_by(self, run: str) -> int | None:
+        """Returns the version that a run registered, finished if its writer was killed.
+
+        Args:
+            run: As for `publish`.
+
+        Returns:
+            The version; None where the run registered none yet.
+
+        Raises:
+            UserError: The version is gone.
+        """
+        try:
+            return self._complete(self._read(_decision(run), _Decision))
+        except NotFound:
+            return None
 
     def fetch(self, version: int, folder: str | Path) -> None:
         """Downloads a version into a local folder, which appears when its digests are right.
@@ -273,6 +320,30 @@ class Registry:
         self._store.create(f"{_CLAIMS}/{version}", _claim())  # for one that was copied here
         self._store.delete(_folder(version), first=SUMS)
 
+    def _complete(self, decision: _Decision) -> int:
+        """Makes true what a run decided, as far as it is not yet, and returns the version."""
+        version = decision.version
+        if SUMS not in (there := self._files(version)):
+            files = {line.partition("  ")[2] for line in decision.sums.splitlines()}
+            if not files <= there or version in history.deleted(self.history()):
+                raise UserError(
+                    f"version {version}, which this run registered, is gone from {self.uri}; "
+                    "start another run"
+                )
+            self._store.create(f"{_folder(version)}/{SUMS}", decision.sums.encode())
+
+        def decide(events: list[Event]) -> _Change | None:
+            if any((e.action, e.version) == (Action.registered, version) for e in events):
+                return None
+            return version, history.registered(history.current_aliases(events), version)
+
+        self._append(Action.registered, decide, self._events(), decision.reason)
+        return version
+
+    def _files(self, version: int) -> set[str]:
+        folder = f"{_folder(version)}/"
+        return {entry.name.removeprefix(folder) for entry in self._store.list(_folder(version))}
+
     def _append(
         self,
         action: Action,
@@ -366,6 +437,10 @@ class Registry:
 
 def _folder(version: int) -> str:
     return f"{NAME}/{version}"
+
+
+def _decision(run: str) -> str:
+    return f"{_RUNS}/{hashlib.sha256(run.encode()).hexdigest()}.json"
 
 
 def _claim() -> bytes:

@@ -8,7 +8,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -135,8 +135,14 @@ class LocalStore(Store):
         return True
 
     @override
-    def upload(self, folder: Path, name: str, last: str = "") -> None:
-        files = local_files(folder)
+    def upload(
+        self,
+        folder: Path,
+        name: str,
+        last: str = "",
+        commit: Callable[[], bool] | None = None,
+    ) -> bool:
+        files = [file for file in local_files(folder) if commit is None or file != last]
         place = self._path(name)
         with self._told(name):
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -145,6 +151,13 @@ class LocalStore(Store):
                 _copy(folder, files, staging)
                 _sync(staging)
             _sync_entry(place.parent)
+        if commit is None:
+            return True
+        if not commit():
+            self.delete(name)
+            return False
+        self.create(f"{name}/{last}", (folder / last).read_bytes())
+        return True
 
     @override
     def download(self, name: str, folder: Path) -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +110,13 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def upload(self, folder: Path, name: str, last: str = "") -> None:
+    def upload(
+        self,
+        folder: Path,
+        name: str,
+        last: str = "",
+        commit: Callable[[], bool] | None = None,
+    ) -> bool:
         """Copies a local folder into the store; nothing stays behind where that fails.
 
         Args:
@@ -118,6 +124,11 @@ class Store(ABC):
             name: The folder to make in the store; the caller sees to it that nobody else does.
             last: The file that is written once all others are there and verified, so that
                 whoever sees it sees all.
+            commit: Called once all but `last` are there. Where it returns False, they go again;
+                else they stay, even where `last` cannot be written.
+
+        Returns:
+            Whether the folder is there now: what `commit` returned.
 
         Raises:
             UserError: There is such a folder already, or `folder` holds what is no file.

@@ -198,7 +198,13 @@ class ObjectStore(Store):
         return created
 
     @override
-    def upload(self, folder: Path, name: str, last: str = "") -> None:
+    def upload(
+        self,
+        folder: Path,
+        name: str,
+        last: str = "",
+        commit: Callable[[], bool] | None = None,
+    ) -> bool:
         sizes = {file: (folder / file).stat().st_size for file in local_files(folder)}
         key = self._key(name)
         if next(self.list(name), None):
@@ -212,12 +218,20 @@ class ObjectStore(Store):
 
         try:
             in_parallel(put, [file for file in sizes if file != last])
-            if last:
+            if last and commit is None:
                 put(last)
         except Exception:
             with contextlib.suppress(UserError):  # the first error is the one to tell
                 self.delete(name, first=last)
             raise
+        if commit is None:
+            return True
+        if not commit():
+            with contextlib.suppress(UserError):  # no permission to delete: so be it
+                self.delete(name)
+            return False
+        put(last)
+        return True
 
     @override
     def download(self, name: str, folder: Path) -> None:

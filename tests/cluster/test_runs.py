@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.cluster import Cluster, until
-from tests.cluster.kfp import ENDPOINT, Artifact, Kfp, artifacts
+from tests.cluster.kfp import ENDPOINT, RUNS, Artifact, Kfp, artifacts
 
 SCRIPT = Path(sys.executable).with_name("brain-tumor")
 IMAGES = ["--source", "sample://?images=60", "--bootstrap-samples", "100", "--epochs", "1"]
@@ -57,6 +57,30 @@ def test_training(trained: dict[str, Any], cluster: Cluster) -> None:
     (model,) = [artifact for artifact in written if artifact.name == "registered_model"]
     assert "Brain Tumor" in model.read(cluster, "/labels.json")
     assert "saved_model.pb" in model.read(cluster, "/SHA256SUMS")
+
+
+def test_values_out_of_range_end_a_run_in_its_first_step(
+    kfp: Kfp, trained: dict[str, Any], cluster: Cluster
+) -> None:
+    values = trained["runtime_config"].get("parameters", {})
+    wrong = {
+        "display_name": "values out of range",
+        "experiment_id": trained["experiment_id"],
+        "pipeline_version_reference": trained["pipeline_version_reference"],
+        "runtime_config": {"parameters": values | {"epochs": 2.5, "max_bad_share": 2}},
+    }
+    run = kfp.ended(kfp.ask("POST", "/runs", wrong)["run_id"])
+    assert run["state"] == "FAILED"
+
+    (log,) = artifacts(run["run_id"], cluster)  # of the only step that ran
+    assert (log.step, log.name) == ("check", "executor-logs")
+    line = log.read(cluster, "-0").splitlines()[-1]  # KFP adds the number of the try
+    assert line.startswith("check: max_bad_share: 2 is not allowed; ")
+    assert "; epochs: 2.5 is not allowed; " in line
+    # What Argo says of the pod, which is where docs/cluster.md sends a user.
+    (workflow,) = cluster.list("workflows.argoproj.io", RUNS, f"pipeline/runid={run['run_id']}")
+    told = [node.get("message", "") for node in workflow["status"]["nodes"].values()]
+    assert f"main: Error (exit code 1): {line}" in told
 
 
 def test_cross_validation(kfp: Kfp, cluster: Cluster) -> None:

@@ -156,6 +156,13 @@ def test_a_run_killed_in_training_is_resumed_by_the_same_command(runs: Path, fir
     assert record["epochs"] == 8
     assert resumed.place("model").name == "2"
 
+    # As after a kill behind "registered": the same command finds what it registered.
+    again = _run(runs, *options)
+    assert again.status == 0, again.out + again.err
+    assert again.place("model") == resumed.place("model")
+    assert "an earlier try of this run registered it" in again.out
+    assert {path.name for path in resumed.place("model").parent.glob("[0-9]*")} == {"1", "2"}
+
 
 def test_a_failing_step_says_why_in_a_line(tmp_path: Path) -> None:
     failed = _run(tmp_path, "--max-bad-share", "0")
@@ -184,7 +191,7 @@ def test_what_is_registered_goes_on_to_be_deployed(
     version = run.place("model").name
     assert f"+      storageUri: pvc://claim/registry/brain-tumor/{version}" in run.out
     assert re.search(r"^deploy +[\d.]+ s", run.out, re.MULTILINE)
-    assert api.requests == ["list", "create?dryRun"]
+    assert api.requests == ["get", "create?dryRun"]
 
     refused = _run(runs, *deployed)  # before anything runs
     assert refused.status == 2

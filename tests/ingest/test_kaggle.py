@@ -12,6 +12,7 @@ import pytest
 from kagglesdk import kaggle_env
 
 from components.errors import UserError
+from components.ingest import sources
 from components.ingest.sources import open_source
 
 HANDLE = "owner/scans"
@@ -26,6 +27,7 @@ class Kaggle(ThreadingHTTPServer):
     """One dataset with three versions; a download holds the number of its version too."""
 
     status = 200
+    refusals = 1_000
     archive: bytes | None = None
 
     def __init__(self) -> None:
@@ -49,7 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         name = self.path.rsplit("/", 1)[-1]
         self.server.asked.append((name, body, self.headers["Authorization"]))
-        if self.server.status != 200:
+        if self.server.status != 200 and self.server.refusals > 0:
+            self.server.refusals -= 1
             self._answer(self.server.status, "application/json", b'{"message": "no"}')
         elif f"{body['ownerSlug']}/{body['datasetSlug']}" != HANDLE:
             self._answer(404, "application/json", b"{}")
@@ -81,6 +84,7 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sources, "_KAGGLE_WAIT", 0.001)
     with Kaggle() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setitem(
@@ -138,6 +142,19 @@ def test_a_refusal_is_one_line(kaggle: Kaggle, status: int) -> None:
     assert "the download from Kaggle failed" in message
     assert str(status) in message
     assert "check the name, the network and" in message
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_may_pass_is_tried_again(kaggle: Kaggle, status: int) -> None:
+    kaggle.status, kaggle.refusals = status, 2
+    assert contents()[0] == "3"
+    assert [name for name, *_ in kaggle.asked][:3] == ["GetDataset"] * 3
+
+
+def test_what_will_not_pass_is_asked_once(kaggle: Kaggle) -> None:
+    kaggle.status = 403
+    refused()
+    assert len(kaggle.asked) == 1
 
 
 def test_what_there_is_not(kaggle: Kaggle) -> None:

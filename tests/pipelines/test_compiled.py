@@ -189,11 +189,14 @@ def test_other_values_take_what_is_cached(spec: dict[str, Any]) -> None:
     assert "epochs" not in ingest["inputs"]["parameters"], "KFP caches by a step's inputs"
 
 
-def test_caching_and_retries_can_be_off(pipeline: Pipeline) -> None:
-    text = compiling.compiled(pipeline, Cluster(caching=False, retries=0))
-    for task in tasks_of(text).values():
+def test_caching_can_be_off(pipeline: Pipeline) -> None:
+    for task in tasks_of(compiling.compiled(pipeline, Cluster(caching=False))).values():
         assert not task.get("cachingOptions", {}).get("enableCache", False)
-        assert "retryPolicy" not in task
+
+
+def test_retries_are_left_to_kfp(tasks: dict[str, dict[str, Any]]) -> None:
+    # Stock KFP 2.17 repeats a step whose pod was lost, and none that failed, whatever this says.
+    assert not any("retryPolicy" in task for task in tasks.values())
 
 
 def test_the_user_interface_shows_what_each_parameter_is(

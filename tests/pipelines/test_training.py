@@ -129,15 +129,18 @@ def test_a_key_of_google_cloud_storage_is_mounted_where_it_is_named() -> None:
     assert "gcs-key" not in str(settings["train"])
 
 
-def test_caching_and_retries_are_for_what_changes_nothing_outside(
+def test_caching_is_for_what_changes_nothing_outside(
     tasks: dict[str, dict[str, Any]],
 ) -> None:
     for name, task in tasks.items():
         cached = task.get("cachingOptions", {}).get("enableCache", False)
         assert cached is (name not in ("register", "deploy"))
-        assert ("retryPolicy" in task) is (name not in ("register", "deploy"))
-        if "retryPolicy" in task:
-            assert task["retryPolicy"]["maxRetryCount"] == 2
+
+
+def test_a_run_is_known_by_its_id(tasks: dict[str, dict[str, Any]]) -> None:
+    for name in ("register", "deploy"):
+        value = tasks[name]["inputs"]["parameters"]["run_id"]["runtimeValue"]["constant"]
+        assert value == "{{$.pipeline_job_uuid}}"
 
 
 def test_the_reports_and_metrics_are_outputs(spec: dict[str, Any]) -> None:

@@ -27,8 +27,11 @@ def registry(store_uri: str) -> Registry:
 
 
 @contextmanager
-def _writing(uri: str, count: int = 1, writers: int = 1, stage: str = "") -> Iterator[Popen[str]]:
-    command = [sys.executable, "-m", "tests.registry.writer", uri, str(count), str(writers), stage]
+def _writing(
+    uri: str, count: int = 1, writers: int = 1, stage: str = "", run: str = ""
+) -> Iterator[Popen[str]]:
+    arguments = [uri, str(count), str(writers), stage, run]
+    command = [sys.executable, "-m", "tests.registry.writer", *arguments]
     with Popen(command, cwd=_ROOT, stdout=PIPE, text=True) as process:
         try:
             yield process
@@ -93,13 +96,18 @@ def test_many_writers_and_a_reader(registry: Registry, store_uri: str) -> None:
     assert registry.aliases() == {"candidate": events[-1].version}
 
 
-@pytest.mark.parametrize("stage", ["claimed", "uploading", "uploaded"])
-def test_a_killed_writer(registry: Registry, store_uri: str, stage: str, tmp_path: Path) -> None:
-    with _writing(store_uri, stage=stage) as process:
+def _kill_at(stage: str, uri: str, run: str = "") -> None:
+    """Lets a writer come to a stage, and kills it there."""
+    with _writing(uri, stage=stage, run=run) as process:
         assert process.stdout is not None
         assert any(line == "waiting\n" for line in process.stdout)
         process.kill()
         process.wait(timeout=10)
+
+
+@pytest.mark.parametrize("stage", ["claimed", "uploading", "decided", "uploaded"])
+def test_a_killed_writer(registry: Registry, store_uri: str, stage: str, tmp_path: Path) -> None:
+    _kill_at(stage, store_uri)
     # Only a whole version is seen; one that did not come into the history is nobody's candidate.
     seen = [1] if stage == "uploaded" else []
     assert registry.versions() == seen
@@ -113,6 +121,50 @@ def test_a_killed_writer(registry: Registry, store_uri: str, stage: str, tmp_pat
     assert publish(registry, tmp_path / "next") == 2
     assert registry.versions() == [*seen, 2]
     assert registry.aliases() == {"candidate": 2}
+
+
+@pytest.mark.parametrize("stage", ["claimed", "uploading", "decided", "uploaded"])
+def test_the_next_try_of_a_killed_run_registers_it_once(
+    registry: Registry, store_uri: str, stage: str, tmp_path: Path
+) -> None:
+    _kill_at(stage, store_uri, "run-a")
+    decided = 1 if stage in ("decided", "uploaded") else None
+    assert registry.registered_by("run-b") is None
+    if decided:
+        assert Registry.open(store_uri).registered_by("run-a") == decided
+
+    version = publish(registry, tmp_path / "next", "another try", run="run-a")
+    assert version == (decided or 2)
+    assert registry.versions() == [version] == [event.version for event in registry.history()]
+    assert registry.aliases() == {"candidate": version}
+    registry.verify(version)
+    # The folder holds what is registered, whoever did that.
+    registry.fetch(version, tmp_path / "fetched")
+    sums = [(tmp_path / name / "SHA256SUMS").read_text() for name in ("next", "fetched")]
+    assert sums[0] == sums[1]
+    verify(tmp_path / "next")
+    assert publish(registry, tmp_path / "other", "another run", run="run-b") > version
+
+
+def test_the_tries_of_a_run_at_once_make_one_version(registry: Registry, store_uri: str) -> None:
+    with _writing(store_uri, 1, _WRITERS, run="run-a") as process:
+        out, _ = process.communicate(timeout=200)
+    assert process.returncode == 0
+    found = re.findall(r"run-\S+ (\d+)\n", out)
+    assert len(found) == _WRITERS
+    (version,) = registry.versions()
+    assert set(found) == {str(version)}
+    assert [event.version for event in registry.history()] == [version]
+    registry.verify(version)
+
+
+def test_a_run_whose_version_was_deleted(registry: Registry, tmp_path: Path) -> None:
+    publish(registry, tmp_path / "1", run="run-a")
+    publish(registry, tmp_path / "2", run="run-b")
+    registry.delete(1)
+    with pytest.raises(UserError, match="version 1, which this run registered, is gone from"):
+        registry.registered_by("run-a")
+    assert registry.versions() == [2]
 
 
 def test_changes_at_once_follow_each_other(

@@ -63,7 +63,9 @@ def metadata(version: int, run: str = "run-7", champion: int | None = None) -> M
     )
 
 
-def publish(registry: Registry, folder: Path, mark: str = "graph", files: int = 1) -> int:
+def publish(
+    registry: Registry, folder: Path, mark: str = "graph", files: int = 1, run: str = ""
+) -> int:
     """Registers a version of small files, made in a new local folder."""
     (folder / "variables").mkdir(parents=True)
     (folder / "saved_model.pb").write_text(mark)
@@ -74,4 +76,4 @@ def publish(registry: Registry, folder: Path, mark: str = "graph", files: int = 
         content = metadata(version, mark).model_dump_json()
         write_atomically(folder / "metadata.json", content)
 
-    return registry.publish(folder, describe, f"run {mark}")
+    return registry.publish(folder, describe, f"run {mark}", run)

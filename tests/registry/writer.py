@@ -1,7 +1,7 @@
-"""Processes that register versions: `python -m tests.registry.writer URI COUNT WRITERS STAGE`.
+"""Processes that register versions: `python -m tests.registry.writer URI COUNT WRITERS STAGE RUN`.
 
 Each prints its marks and the numbers they get. At the stage that is named it says `waiting` and
-does no more, so that it can be killed there.
+does no more, so that it can be killed there. With a run, all are tries of it.
 """
 
 import os
@@ -16,7 +16,7 @@ from components.checksums import SUMS
 from components.registry import Registry
 from tests.registry import versions
 
-uri, count, writers, stage = sys.argv[1:]
+uri, count, writers, stage, run = sys.argv[1:]
 
 
 def pause() -> None:
@@ -40,21 +40,23 @@ while writer < int(writers) - 1 and os.fork() == 0:  # a chain: each waits for t
     writer += 1
 
 registry = Registry.open(uri)
+store = registry._store
 if stage == "claimed":
     versions.metadata = stopping(versions.metadata, lambda *_: True)
-elif stage == "uploading":  # all but the last file
-    store = registry._store
+elif stage == "uploading":  # all but the last file, and undecided
+    store.create = stopping(store.create, lambda name, _: "/runs/" in name)
+elif stage == "decided":  # but without the last file
     if uri.startswith("/"):
-        os.rename = stopping(os.rename, lambda source, target: Path(target).name.isdigit())
+        store.create = stopping(store.create, lambda name, _: Path(name).name == SUMS)
     else:
-        store._put = stopping(store._put, lambda path, key: Path(key).name == SUMS)
+        store._put = stopping(store._put, lambda _, key: Path(key).name == SUMS)
 elif stage == "uploaded":  # but not in the history yet
     registry._append = stopping(registry._append, lambda *_: True)
 
 for number in range(int(count)):
     with tempfile.TemporaryDirectory() as folder:
         mark = f"run-{writer}-{number}"
-        version = versions.publish(registry, Path(folder, "model"), mark, files=4)
+        version = versions.publish(registry, Path(folder, "model"), mark, files=4, run=run)
         print(f"{mark} {version}\n", end="", flush=True)
 
 if writer < int(writers) - 1:
