@@ -105,6 +105,8 @@ def _b64(content: bytes) -> str:
 
 
 class _ModelHandler(BaseHTTPRequestHandler):
+    disable_nagle_algorithm = True
+    wbufsize = 2**16
     pods: Pods
 
     def log_message(self, *arguments: Any) -> None:

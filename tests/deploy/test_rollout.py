@@ -354,8 +354,9 @@ def test_many_rollouts_at_once_leave_one_version_serving(cluster: Cluster) -> No
         thread.start()
     for thread in threads:
         thread.join(60)
-    (last,) = (version for version, told in results.items() if not told)
-    assert all("overtaken" in told for told in results.values() if told)
+    assert all("overtaken" in told for told in results.values() if told), results
+    (last,) = cluster.serving()
+    assert results[last] == ""  # one may have ended before the next began
     serves_again(cluster, last)
 
 
