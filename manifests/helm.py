@@ -54,7 +54,7 @@ MARKS = {
 }
 ABSENT = object()
 
-Variants = dict[str, Any]  # what there is, by the condition of the switch
+Variants = dict[str, Any]  # the objects, by the condition of the switch
 Branches = dict[str, list[str]]  # lines by condition
 
 

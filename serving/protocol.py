@@ -97,7 +97,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(cause)
 
     def _head_without_upgrade(self) -> bytes:
-        """Starts the message anew, since the parser has ended with the head."""
+        """Starts the message again, because the parser ended it with the head."""
         method = self.parser.get_method()
         self.parser = httptools.HttpRequestParser(self)
         lines = [b"%s %s HTTP/1.1" % (method, self.url)]

@@ -82,7 +82,7 @@ class Patience:
         """Returns the troubles that have lasted long enough to be certain.
 
         Args:
-            troubles: What there is now; what is left out has ended.
+            troubles: Those of this moment; a trouble that is left out has ended.
             now: The clock's time.
         """
         keys = [(trouble.about, trouble.seconds) for trouble in troubles]
