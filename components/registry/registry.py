@@ -5,8 +5,8 @@ name. A number is taken by writing its claim, so no two runs get the same one an
 never given again. `SHA256SUMS` is uploaded last, and a version without it is seen by nobody. Before
 it comes the run's decision, which names the version: of several tries of a run one writes it, and
 each can finish what it says. The aliases stand in the last event of the history, and the next event
-is written under the next number, so of two changes at once the slower is decided anew on what the
-faster left.
+is written under the next number, so of two changes at once the slower one starts again from
+what the faster one left.
 """
 
 import contextlib

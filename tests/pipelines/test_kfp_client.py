@@ -1,4 +1,4 @@
-"""Reaching a KFP API: logins, certificates, and what is said where it fails."""
+"""Tests of reaching a KFP API: logins, certificates, and errors in one line."""
 
 import json
 import shutil
