@@ -43,8 +43,8 @@ class Url:
     address: str
 
 
-# The bytes of an image file, pixels as uint8 [150, 150, 3], or where to fetch a file.
-Item = bytes | np.ndarray | Url
+Loaded = bytes | np.ndarray  # an image file, or pixels as uint8 [150, 150, 3]
+Item = Loaded | Url
 
 
 def parse_json(body: bytes, max_values: int) -> Any:

@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from socket import IPPROTO_TCP, SOCK_STREAM
@@ -16,6 +17,7 @@ from serving.settings import Settings
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
+Hold = Callable[[int], None]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
@@ -43,12 +45,37 @@ class Fetcher:
         self._settings = settings
         self._network = _CheckedNetwork(resolve, settings.image_url_networks)
         self._tls = ssl.create_default_context()
+        self._accepted = 0
 
-    async def fetch(self, address: str) -> bytes:
+    @contextmanager
+    def accept(self, count: int) -> Iterator[None]:
+        """Takes the places of some fetches.
+
+        Args:
+            count: How many.
+
+        Raises:
+            PredictorError: There are not so many places.
+        """
+        most = self._settings.image_url_fetches
+        if self._accepted + count > most and count:
+            raise PredictorError(
+                "overloaded",
+                f"{self._accepted} images are being fetched and at most {most} may; "
+                "try again shortly",
+            )
+        self._accepted += count
+        try:
+            yield
+        finally:
+            self._accepted -= count
+
+    async def fetch(self, address: str, hold: Hold) -> bytes:
         """Fetches one file.
 
         Args:
             address: The URL.
+            hold: Told the size of each part that comes; raises where too much is held.
 
         Returns:
             Its bytes.
@@ -61,7 +88,7 @@ class Fetcher:
             raise PredictorError("url-refused", "image_url is turned off here; send the image")
         try:
             async with asyncio.timeout(self._settings.image_url_seconds):
-                return await self._follow(address)
+                return await self._follow(address, hold)
         except TimeoutError as error:
             raise PredictorError(
                 "url-failed",
@@ -74,14 +101,14 @@ class Fetcher:
         except (OSError, UnicodeError) as error:
             raise PredictorError("url-failed", "the host could not be reached") from error
 
-    async def _follow(self, address: str) -> bytes:
+    async def _follow(self, address: str, hold: Hold) -> bytes:
         # A pool of its own for each image: no connection, and so no check, is shared.
         async with httpcore.AsyncConnectionPool(
             ssl_context=self._tls, network_backend=self._network, max_connections=1
         ) as pool:
             for _ in range(self._settings.image_url_redirects + 1):
                 url = self._check(address)
-                body, location = await self._get(pool, url)
+                body, location = await self._get(pool, url, hold)
                 if location is None:
                     return body
                 try:
@@ -113,7 +140,7 @@ class Fetcher:
         return url
 
     async def _get(
-        self, pool: httpcore.AsyncConnectionPool, url: httpx.URL
+        self, pool: httpcore.AsyncConnectionPool, url: httpx.URL, hold: Hold
     ) -> tuple[bytes, str | None]:
         """Returns the body, or where the host redirects to."""
         most = self._settings.max_image_bytes
@@ -142,6 +169,7 @@ class Fetcher:
                 raise too_large
             body = bytearray()
             async for part in response.aiter_stream():
+                hold(len(part))
                 body += part
                 if len(body) > most:
                     raise too_large

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import kserve
 import numpy as np
@@ -21,6 +22,7 @@ from serving.codecs import (
     ENCODED,
     PIXELS,
     Item,
+    Loaded,
     Url,
     v1_items,
     v1_payload,
@@ -35,6 +37,8 @@ from serving.intake import Intake
 from serving.settings import Settings
 
 _log = logging.getLogger("brain_tumor")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +234,10 @@ class Predictor(kserve.Model):
         Raises:
             PredictorError: An image is not usable, or too many are waiting.
         """
-        with self._batcher.accept(len(payload.items)):
-            images = await self._images(payload.items)
-            answers = await asyncio.gather(*map(self._batcher.submit, images))
+        async with self._fetched(payload.items) as items:
+            with self._batcher.accept(len(items)):
+                images = await _each(self._image, items)
+                answers = await asyncio.gather(*map(self._batcher.submit, images))
         for answer in answers:
             _count(answer, self.classifier)
         return Answered(payload, answers)
@@ -250,14 +255,15 @@ class Predictor(kserve.Model):
         Raises:
             PredictorError: As for `predict`.
         """
-        with self._batcher.accept(len(payload.items)):
-            images = await self._images(payload.items)
-            with metrics.STAGE["explain"].time():
-                answers = []
-                for image in images:  # one by one, so that predictions get their turn between
-                    found = await self._batcher.alone(self.classifier.explain, image[None])
-                    drawn = asyncio.to_thread(explanation, image, *found[0])
-                    answers.append(await drawn)
+        async with self._fetched(payload.items) as items:
+            with self._batcher.accept(len(items)):
+                images = await _each(self._image, items)
+                with metrics.STAGE["explain"].time():
+                    answers = []
+                    for image in images:  # one by one: predictions get their turn between
+                        found = await self._batcher.alone(self.classifier.explain, image[None])
+                        drawn = asyncio.to_thread(explanation, image, *found[0])
+                        answers.append(await drawn)
         return Answered(payload, answers)
 
     async def postprocess(
@@ -283,27 +289,34 @@ class Predictor(kserve.Model):
             return {"predictions": [answer.as_json() for answer in result.answers]}
         return self._v2_response(result.call.request, result.answers)
 
-    async def _images(self, items: Sequence[Item]) -> list[np.ndarray]:
-        """Returns pixels, uint8 [150, 150, 3], or raises the error of the first bad image."""
-        if len(items) == 1:
-            return [await self._image(items[0])]
-        results = await asyncio.gather(*map(self._image, items), return_exceptions=True)
-        images = []
-        for index, result in enumerate(results):
-            if isinstance(result, PredictorError):
-                raise result.of_instance(index) from result
-            if isinstance(result, BaseException):
-                raise result
-            images.append(result)
-        return images
+    @asynccontextmanager
+    async def _fetched(self, items: Sequence[Item]) -> AsyncIterator[Sequence[Loaded]]:
+        """Fetches what lies elsewhere, before it takes a place in the model's queue.
 
-    async def _image(self, item: Item) -> np.ndarray:
-        if isinstance(item, np.ndarray):
-            return item
-        if isinstance(item, Url):
+        Its bytes are held, as those of bodies are, until the request is answered.
+        """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            self._intake.hold(size)
+
+        async def load(item: Item) -> Loaded:
+            if not isinstance(item, Url):
+                return item
             with metrics.STAGE["fetch"].time():
-                item = await self._fetcher.fetch(item.address)
-        return await self.decoders.decode(item)
+                return await self._fetcher.fetch(item.address, hold)
+
+        try:
+            with self._fetcher.accept(sum(isinstance(item, Url) for item in items)):
+                loaded = await _each(load, items)
+            yield loaded
+        finally:
+            self._intake.release(held)
+
+    async def _image(self, item: Loaded) -> np.ndarray:
+        return item if isinstance(item, np.ndarray) else await self.decoders.decode(item)
 
     def _outputs(self) -> list["_Output"]:
         return [o for o in _OUTPUTS if not o.in_distribution or self.classifier.knows_its_own]
@@ -357,6 +370,21 @@ _OUTPUTS = (
         "in_distribution_score", "FP32", np.float32, (), lambda p: p.in_distribution_score, True
     ),
 )
+
+
+async def _each(function: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
+    """Calls a function for all items at once, or raises the error of the first bad one."""
+    if len(items) == 1:
+        return [await function(items[0])]
+    results = await asyncio.gather(*map(function, items), return_exceptions=True)
+    good = []
+    for index, result in enumerate(results):
+        if isinstance(result, PredictorError):
+            raise result.of_instance(index) from result
+        if isinstance(result, BaseException):
+            raise result
+        good.append(result)
+    return good
 
 
 def _count(answer: Prediction, classifier: Classifier) -> None:

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
         (), description="networks that are no public ones and yet allowed, such as 10.1.0.0/16"
     )
     image_url_redirects: int = Field(3, ge=0, le=20, description="followed at most")
+    image_url_fetches: int = Field(64, ge=1, description="images fetched at once")
     image_url_seconds: float = Field(10, gt=0, description="for one image, redirects included")
 
     @field_validator("image_url_hosts", "image_url_networks", mode="before")

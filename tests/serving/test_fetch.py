@@ -2,13 +2,15 @@
 
 import asyncio
 import gzip
-from collections.abc import Awaitable, Callable
+import io
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from serving.errors import PredictorError
 from serving.fetch import Address, Fetcher
@@ -16,12 +18,17 @@ from serving.settings import Settings
 
 IMAGE = b"\x89PNG and the rest of it"
 LOCAL = {"image_url_hosts": "*", "image_url_http": True, "image_url_networks": "127.0.0.0/8"}
+PREDICT = "/v1/models/brain-tumor:predict"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def _hold(size: int) -> None:
+    """Holds as much as there is."""
 
 
 def _fetch(url: str, resolve: Any = None, **settings: Any) -> bytes:
     fetcher = Fetcher(Settings(**settings), *([resolve] if resolve else []))
-    return asyncio.run(fetcher.fetch(url))
+    return asyncio.run(fetcher.fetch(url, _hold))
 
 
 def _refused(reason: str, url: str, resolve: Any = None, **settings: Any) -> str:
@@ -51,7 +58,9 @@ async def _host(serve: Serve) -> Any:
         yield server.sockets[0].getsockname()[1]
 
 
-def _fetch_from(answer: bytes | Serve, path: str = "/x.png", **settings: Any) -> bytes:
+def _fetch_from(
+    answer: bytes | Serve, path: str = "/x.png", hold: Any = _hold, **settings: Any
+) -> bytes:
     """Fetches from a host that gives this answer."""
 
     async def give(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,7 +71,7 @@ def _fetch_from(answer: bytes | Serve, path: str = "/x.png", **settings: Any) ->
     async def run() -> bytes:
         async with _host(give if isinstance(answer, bytes) else answer) as port:
             fetcher = Fetcher(Settings(**(LOCAL | settings)))
-            return await fetcher.fetch(f"http://127.0.0.1:{port}{path}")
+            return await fetcher.fetch(f"http://127.0.0.1:{port}{path}", hold)
 
     return asyncio.run(run())
 
@@ -189,7 +198,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to() -> None:
     async def run() -> bytes:
         async with _host(give) as port:
             fetcher = Fetcher(Settings(**LOCAL), rebinding)
-            return await fetcher.fetch(f"http://name.example:{port}/")
+            return await fetcher.fetch(f"http://name.example:{port}/", _hold)
 
     assert asyncio.run(run()) == b"127.0.0.1"
     assert asked == 1
@@ -305,27 +314,75 @@ def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) ->
     assert _fetch_from(_ok(IMAGE)) == IMAGE
 
 
-def test_the_predictor_answers_the_clients_of_the_reference(start: Callable[..., Any]) -> None:
-    import io
+def test_what_comes_is_held() -> None:
+    held: list[int] = []
+    assert _fetch_from(_ok(IMAGE), hold=held.append) == IMAGE
+    assert sum(held) == len(IMAGE)
 
-    from PIL import Image
+    def refuse(size: int) -> None:
+        raise PredictorError("overloaded", "too much")
 
+    with pytest.raises(PredictorError, match="too much"):
+        _fetch_from(_ok(IMAGE), hold=refuse)
+
+
+@pytest.fixture(scope="module")
+def fetching(start: Callable[..., Any]) -> Iterator[Any]:
+    """A predictor that fetches as many images at once as its queue is long."""
+    with start(**LOCAL, image_url_fetches=32, queue_length=32) as server:
+        yield server
+
+
+def _png() -> bytes:
     file = io.BytesIO()
     Image.new("L", (30, 30), 51).save(file, "PNG")
+    return file.getvalue()
 
-    async def ask(server: Any) -> None:
+
+def test_the_predictor_answers_the_clients_of_the_reference(fetching: Any) -> None:
+    async def ask() -> None:
         async def give(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(_ok(file.getvalue()))
+            writer.write(_ok(_png()))
             await writer.drain()
 
-        async with _host(give) as port, httpx.AsyncClient(base_url=server.url) as client:
+        async with _host(give) as port, httpx.AsyncClient(base_url=fetching.url) as client:
             url = f"http://127.0.0.1:{port}/scan.png"
             response = await client.post("/predict", json={"image_url": url})
             assert response.json() == {"prediction": "Brain Tumor"}
             both = {"instances": [{"image_url": url}, {"image_url": "http://10.0.0.1/"}]}
-            response = await client.post("/v1/models/brain-tumor:predict", json=both)
+            response = await client.post(PREDICT, json=both)
             assert response.status_code == 403
             assert response.json()["error"].startswith("instance 1: image_url leads")
 
-    with start(**LOCAL) as server:
-        asyncio.run(ask(server))
+    asyncio.run(ask())
+
+
+def test_slow_hosts_hold_up_no_upload(fetching: Any) -> None:
+    async def ask() -> None:
+        asked, gate = 0, asyncio.Event()
+
+        async def give(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal asked
+            asked += 1
+            await gate.wait()
+            writer.write(_ok(_png()))
+            await writer.drain()
+
+        async with _host(give) as port, httpx.AsyncClient(base_url=fetching.url) as client:
+            slow = {"image_url": f"http://127.0.0.1:{port}/scan.png"}
+            all_places = asyncio.create_task(client.post(PREDICT, json={"instances": [slow] * 32}))
+            while asked < 32:
+                await asyncio.sleep(0.01)
+            upload = await client.post(
+                PREDICT, content=_png(), headers={"Content-Type": "image/png"}
+            )
+            one_more = await client.post(PREDICT, json={"instances": [slow]})
+            gate.set()
+            assert upload.status_code == 200
+            assert one_more.status_code == 503
+            assert one_more.headers["Retry-After"] == "1"
+            assert "32 images are being fetched" in one_more.json()["error"]
+            assert len((await all_places).json()["predictions"]) == 32
+            assert (await client.post(PREDICT, json={"instances": [slow]})).status_code == 200
+
+    asyncio.run(ask())
