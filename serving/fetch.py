@@ -22,10 +22,39 @@ Hold = Callable[[int], None]
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
 _LONGEST_URL = 2048
-# Global by the registry, but each carries an IPv4 address of anyone's choice or reaches a relay.
-_TUNNELS = tuple(
-    ip_network(network)
-    for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
+# Images lie at unicast addresses that are given out to hosts. What IANA's registries of special
+# purposes name is refused as a whole: of the blocks that are globally reachable, some carry an IPv4
+# address of anyone's choice, and none holds images. So is IPv6 beyond 2000::/3, where nothing is
+# given out: mapped, translated and compatible forms of IPv4 addresses lie there.
+_IPV6_UNICAST = IPv6Network("2000::/3")
+_SPECIAL = tuple(
+    ip_network(block)
+    for block in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.31.196.0/24",
+        "192.52.193.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "192.175.48.0/24",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "2620:4f:8000::/48",
+        "3ffe::/16",
+        "3fff::/20",
+    )
 )
 
 
@@ -205,8 +234,6 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     def _permits(self, address: Address) -> bool:
         if any(address in network for network in self._allowed):
             return True
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:
-            return self._permits(address.ipv4_mapped)
-        if any(address in network for network in _TUNNELS):
+        if address.version == 6 and address not in _IPV6_UNICAST:
             return False
-        return address.is_global and not address.is_multicast
+        return not any(address in block for block in _SPECIAL)

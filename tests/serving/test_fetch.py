@@ -1,24 +1,37 @@
 """Fetching from hosts that mean ill: real sockets, and a resolver that lies."""
 
 import asyncio
+import csv
 import gzip
 import io
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from serving.errors import PredictorError
-from serving.fetch import Address, Fetcher
+from serving.fetch import Address, Fetcher, _CheckedNetwork
 from serving.settings import Settings
 
 IMAGE = b"\x89PNG and the rest of it"
 LOCAL = {"image_url_hosts": "*", "image_url_http": True, "image_url_networks": "127.0.0.0/8"}
 PREDICT = "/v1/models/brain-tumor:predict"
+Network = IPv4Network | IPv6Network
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -125,11 +138,88 @@ def test_it_is_off_unless_hosts_are_named() -> None:
         "[fe80::1]",
         "[fd00::1]",
         "[ff02::1]",
+        "[fec0::1]",
+        "[5f00::1]",
+        "192.88.99.1",
+        "[::ffff:0:127.0.0.1]",
     ],
 )
 def test_addresses_that_are_not_public_are_refused(host: str) -> None:
     says = _refused("url-refused", f"https://{host}/latest/meta-data", image_url_hosts="*")
     assert "address that is not allowed" in says
+
+
+def _registry() -> list[tuple[Network, str]]:
+    """Reads the blocks of IANA's two registries of special purposes."""
+    lines = (Path(__file__).parent / "special_purpose.csv").read_text().splitlines()
+    return [(ip_network(row["block"]), row["globally_reachable"]) for row in csv.DictReader(lines)]
+
+
+def _is_refused(address: Address) -> bool:
+    async def lookup(host: str, port: int) -> list[Address]:
+        return [address]
+
+    network = _CheckedNetwork(lookup, ())
+    network._plain = httpcore.AsyncMockBackend([])  # type: ignore[assignment]
+    try:
+        asyncio.run(network.connect_tcp("example.org", 443))
+    except PredictorError as error:
+        return error.reason == "url-refused"
+    return False
+
+
+def _in_block(block: Network) -> st.SearchStrategy[Address]:
+    return st.integers(0, block.num_addresses - 1).map(lambda offset: block[offset])
+
+
+BLOCKS = [block for block, _ in _registry()] + [
+    ip_network(block) for block in ("224.0.0.0/4", "ff00::/8", "fec0::/10", "::/96")
+]
+
+
+@given(st.sampled_from(BLOCKS).flatmap(_in_block))
+def test_what_is_registered_for_a_special_purpose_is_refused(address: Address) -> None:
+    assert _is_refused(address)
+
+
+@given(
+    st.sampled_from([b for b in BLOCKS if b.version == 4]).flatmap(_in_block),
+    st.integers(0, 2**48 - 1),
+)
+def test_an_address_inside_another_is_refused(inner: IPv4Address, rest: int) -> None:
+    number = int(inner)
+    for outer in (
+        f"::{inner}",  # IPv4-compatible
+        f"::ffff:{inner}",  # IPv4-mapped
+        f"::ffff:0:{inner}",  # SIIT
+        f"64:ff9b::{inner}",  # NAT64
+        IPv6Address((0x64FF9B0001 << 88) | (rest << 32) | number),  # local NAT64
+        IPv6Address((0x2002 << 112) | (number << 80) | rest),  # 6to4
+        IPv6Address((0x20010000 << 96) | (rest << 32) | (number ^ 0xFFFFFFFF)),  # Teredo
+    ):
+        assert _is_refused(ip_address(outer)), outer
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1.1.1.1",
+        "8.8.8.8",
+        "93.184.215.14",
+        "172.32.0.1",
+        "192.0.1.1",
+        "198.20.0.1",
+        "223.255.255.254",
+        "2001:200::1",
+        "2001:4860:4860::8888",
+        "2003::1",
+        "2606:4700:4700::1111",
+        "2a00:1450:4001:830::200e",
+        "2c0f:f248::1",
+    ],
+)
+def test_public_addresses_are_connected_to(address: str) -> None:
+    assert not _is_refused(ip_address(address))
 
 
 @pytest.mark.parametrize(
