@@ -16,6 +16,7 @@ class Fault(NamedTuple):
 FAULTS = {
     "malformed": Fault(400, StatusCode.INVALID_ARGUMENT),
     "image": Fault(400, StatusCode.INVALID_ARGUMENT),
+    "unauthenticated": Fault(401, StatusCode.UNAUTHENTICATED),
     "url-refused": Fault(403, StatusCode.PERMISSION_DENIED),
     "closed": Fault(403, StatusCode.PERMISSION_DENIED),
     "not-found": Fault(404, StatusCode.NOT_FOUND),

@@ -24,6 +24,7 @@ from serving.errors import PredictorError
 from serving.intake import Intake
 from serving.ports import cannot_take
 from serving.settings import Settings
+from serving.tokens import TokenInterceptor, Tokens
 from serving.wire import check_request
 
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -45,6 +46,7 @@ class GrpcServer:
         repository: ModelRepositoryExtension,
         intake: Intake,
         settings: Settings,
+        tokens: Tokens | None,
     ) -> None:
         """Takes what answers.
 
@@ -53,10 +55,16 @@ class GrpcServer:
             repository: Answers what is asked of models as such.
             intake: Shared with REST.
             settings: Port and limits.
+            tokens: Of which a call needs one; None where it needs none.
         """
         self._servicer = InferenceServicer(dataplane, repository)
         self._reader = _Reader(intake, settings.max_json_values)
         self._settings = settings
+        self._interceptors: list[grpc.aio.ServerInterceptor] = [
+            *([TokenInterceptor(tokens)] if tokens else []),
+            ExceptionToStatusInterceptor(),
+            self._reader,
+        ]
         self._server: grpc.aio.Server | None = None
         self.port = settings.grpc_port
 
@@ -68,7 +76,7 @@ class GrpcServer:
         """
         self._server = grpc.aio.server(
             ThreadPoolExecutor(1),
-            interceptors=(ExceptionToStatusInterceptor(), self._reader),
+            interceptors=self._interceptors,
             options=_options(self._settings),
         )
         add_GRPCInferenceServiceServicer_to_server(self._servicer, self._server)

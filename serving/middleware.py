@@ -136,6 +136,8 @@ async def send_error(error: PredictorError, send: Send) -> None:
     headers = list(_JSON)
     if error.http == 503:
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+    if error.http == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
     if error.reason in ("body-size", "slow-body"):
         headers.append(_CLOSE)  # the rest of the body is not read
     body = orjson.dumps({"error": str(error)})

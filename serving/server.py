@@ -31,6 +31,7 @@ from serving.predictor import Predictor
 from serving.protocol import Connection, close_overdue
 from serving.routes import add_routes
 from serving.settings import Settings
+from serving.tokens import TokenMiddleware, Tokens
 
 _COLLECT_AFTER = 50_000
 _BACKLOG = 2048
@@ -48,8 +49,10 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
         settings: Limits and ports.
 
     Raises:
-        UserError: The model is not what its digests say, or cannot be loaded; or a port is taken.
+        UserError: The model is not what its digests say, or cannot be loaded; or a port is taken;
+            or the file of tokens is not usable.
     """
+    tokens = Tokens(settings.tokens_file) if settings.tokens_file else None
     listener = take(settings.host, settings.http_port)
     take(settings.host, settings.grpc_port).close()  # gRPC wants to open it itself
     classifier = Classifier(folder, available_cpus())
@@ -61,7 +64,7 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
     gc.freeze()  # what lives now lives on: no collection needs to look at it again
     gc.set_threshold(_COLLECT_AFTER)  # nor at every few hundred values of a parsed body
     _allow_connections()
-    _Server(predictor, intake, settings, listener).start([predictor])
+    _Server(predictor, intake, settings, tokens, listener).start([predictor])
     _log.info("stopped")
 
 
@@ -98,7 +101,12 @@ class _Server(ModelServer):
     """KServe's server with this predictor's guards and an orderly end."""
 
     def __init__(
-        self, predictor: Predictor, intake: Intake, settings: Settings, listener: socket.socket
+        self,
+        predictor: Predictor,
+        intake: Intake,
+        settings: Settings,
+        tokens: Tokens | None,
+        listener: socket.socket,
     ) -> None:
         super().__init__(
             enable_grpc=False,  # KServe's own; this project's stands in its place
@@ -107,17 +115,22 @@ class _Server(ModelServer):
         _configure_logs(settings.access_log)
         self._predictor = predictor
         self._settings = settings
+        self._tokens = tokens
         self._listener = listener
         self.dataplane = _DataPlane(predictor, model_registry=self.registered_models)
         self.model_repository_extension = _ClosedRepository(self.registered_models)
         add_routes(app, self.dataplane, predictor)
+        if tokens:
+            app.add_middleware(TokenMiddleware, tokens=tokens)
         app.add_middleware(
             Guard, intake=intake, settings=settings, draining=lambda: predictor.draining
         )
         RESTServer(
             "kserve.model_server:app", self.dataplane, self.model_repository_extension, 0
         ).create_application()  # KServe's routes, behind ours
-        self._grpc = GrpcServer(self.dataplane, self.model_repository_extension, intake, settings)
+        self._grpc = GrpcServer(
+            self.dataplane, self.model_repository_extension, intake, settings, tokens
+        )
         self._rest = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -139,13 +152,16 @@ class _Server(ModelServer):
             self._listener.listen(_BACKLOG)
         except OSError as error:  # someone else has begun to, in the meantime
             raise cannot_take(self._settings.host, self._settings.http_port, error) from error
-        watching = asyncio.create_task(close_overdue(self._rest.server_state.connections))
+        watching = [asyncio.create_task(close_overdue(self._rest.server_state.connections))]
+        if self._tokens:
+            watching.append(asyncio.create_task(self._tokens.watch()))
         try:
             await asyncio.gather(
                 self._rest.serve([self._listener]), self._grpc.start(), self._stop_on_signal()
             )
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
             self._predictor.decoders.stop()
 
     async def _stop_on_signal(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
@@ -62,6 +63,9 @@ class Settings(BaseSettings):
     )
     grace_seconds: int = Field(30, ge=1, description="for accepted requests, after that")
     access_log: bool = Field(False, description="a line for each request")
+    tokens_file: Path | None = Field(
+        None, description="file of bearer tokens, one a line; who has none of them is turned away"
+    )
 
     image_url_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

@@ -4,6 +4,7 @@
 const NEGATIVE = "Healthy"; // the class that the threshold is not about
 const TRIES = 4; // of a busy server, before a person is asked
 const LONGEST_PAUSE_S = 10; // beyond this a person is asked at once
+const TOKEN = "token"; // in the session's storage, which ends with the tab
 const PATIENCE_MS = 60_000;
 const LARGE_FILE = 2 ** 23;
 const [LEAST_SIDE, LARGEST_SIDE] = [512, 1024]; // of the canvas, pixels, the longer one
@@ -70,8 +71,13 @@ function element(tag, properties = {}, ...children) {
 /** Asks the server; a failure of the connection becomes a Problem. */
 async function request(path, signal, options = {}) {
   const limit = AbortSignal.timeout(PATIENCE_MS);
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
   try {
-    return await fetch(path, { ...options, signal: AbortSignal.any([signal, limit]) });
+    const all = { ...options, headers, signal: AbortSignal.any([signal, limit]) };
+    const response = await fetch(path, all);
+    if (response.status === 401) askForToken(token);
+    return response;
   } catch (error) {
     if (signal.aborted) throw error;
     if (limit.aborted) {
@@ -97,6 +103,7 @@ async function parsed(response) {
 
 const TITLES = {
   400: "This file cannot be used",
+  401: "A token is needed",
   413: "This file is too large",
   422: "This file cannot be used",
   503: "The server is busy",
@@ -105,6 +112,7 @@ const TITLES = {
 /** Reads the one line that the server says of an error. */
 async function problemOf(response) {
   const title = TITLES[response.status] ?? "The server cannot answer";
+  if (response.status === 401) return new Problem(title, "Give it in the field above.");
   const body = await response.json().catch(() => null);
   const line = typeof body?.error === "string" ? body.error : `HTTP status ${response.status}.`;
   return new Problem(title, line, ![400, 413].includes(response.status));
@@ -125,6 +133,27 @@ function sleep(seconds, signal) {
       reject(signal.reason);
     });
   });
+}
+
+/** Shows the field for a token; `refused` is the one that the server does not know. */
+function askForToken(refused) {
+  if (refused !== sessionStorage.getItem(TOKEN)) return; // another one was given since
+  sessionStorage.removeItem(TOKEN);
+  $("token-why").textContent = refused
+    ? "The server does not know this token."
+    : "This server answers only those who have a token.";
+  $("token-form").hidden = false;
+  $("token").focus();
+}
+
+async function useToken(event) {
+  event.preventDefault();
+  sessionStorage.setItem(TOKEN, $("token").value);
+  $("token").value = "";
+  $("token-form").hidden = true;
+  await start();
+  if (selected) again();
+  else if ($("token-form").hidden) $("files").focus();
 }
 
 async function askForModel(signal) {
@@ -544,6 +573,7 @@ async function start() {
     await askForModel(new AbortController().signal);
   } catch (error) {
     $("served").textContent = "The model is not known yet.";
+    if (!$("token-form").hidden) return; // which says what to do
     $("model-problem").querySelector("p").textContent = `${error.title}. ${error.message}`;
     $("model-problem").hidden = false;
   }
@@ -663,4 +693,5 @@ $("strength").addEventListener("input", draw);
 $("again").addEventListener("click", again);
 $("clear").addEventListener("click", clear);
 $("model-again").addEventListener("click", start);
+$("token-form").addEventListener("submit", useToken);
 start();
