@@ -11,6 +11,7 @@ import numpy as np
 from serving.errors import PredictorError
 
 MOST_PARTS = 1000
+_MOST_AXES = 8  # of a tensor
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 # Field numbers of Open Inference's messages: of the request, of a tensor, of its contents.
@@ -25,7 +26,7 @@ def check_request(message: bytes, most_values: int) -> None:
     Args:
         message: The request, encoded.
         most_values: How many typed numbers it may hold. Beside them it may have 1,000 parts:
-            tensors, files, parameters, names.
+            tensors, files, parameters, names; and a tensor 8 axes.
 
     Raises:
         PredictorError: It holds more, or is broken.
@@ -51,7 +52,9 @@ def _parts(message: bytes) -> Iterator[int]:
 
 def _tensor(message: bytes, start: int, end: int) -> Iterator[int]:
     for field, first, last in _fields(message, start, end):
-        yield _varints(message, first, last) if field == _SHAPE else 0
+        yield 0
+        if field == _SHAPE and _varints(message, first, last) > _MOST_AXES:
+            raise PredictorError("malformed", f"a tensor has more than {_MOST_AXES} axes")
         if field == _CONTENTS:
             for kind, low, high in _fields(message, first, last):
                 yield _numbers(message, kind, low, high)

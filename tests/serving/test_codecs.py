@@ -210,7 +210,7 @@ def test_v2_one_file_as_uint8() -> None:
         ({"data": [[]]}, "ragged"),
         ({"data": ["a"]}, "1 values where"),
         ({"data": None}, "0 values where"),
-        ({"data": ["a"] * 67_500}, "whole numbers"),
+        ({"data": ["a"] + [1] * 67_499}, "whole numbers"),
         ({"data": [0.5] * 67_500}, "whole numbers"),
         ({"data": [256] * 67_500}, "whole numbers"),
         ({"data": [[-1] * 67_500]}, "whole numbers"),
@@ -275,6 +275,39 @@ def test_more_values_than_allowed_are_not_parsed(body: bytes) -> None:
     with pytest.raises(PredictorError, match="too many values") as raised:
         codecs.parse_json(body, 50)
     assert raised.value.http == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b'"",' * 2001 + b"0]",
+        b'{"parameters": {' + b",".join(b'"%d": 1' % n for n in range(2001)) + b"}}",
+        b'{"a": 1' + b', "a": 1' * 2000 + b"}",
+        b"[" + b"{}," * 1001 + b"0]",
+        b'{"a":' * 1001,
+    ],
+)
+def test_more_keys_or_texts_than_any_client_sends_are_not_parsed(body: bytes) -> None:
+    with pytest.raises(PredictorError, match="too many keys or texts") as raised:
+        codecs.parse_json(body, 10**6)
+    assert raised.value.http == 413
+
+
+@pytest.mark.parametrize("wrong", ["9", "9" * 10**5, None, {}, True, [9], 2**63])
+def test_one_pixel_that_is_no_number_is_refused(wrong: Any) -> None:
+    numbers = PIXELS.tolist()
+    numbers[149][3][2] = wrong
+    with pytest.raises(PredictorError, match="have to be numbers"):
+        _items(numbers)
+
+
+def test_outputs_are_counted() -> None:
+    request = {
+        "inputs": [{"name": "image_bytes", "shape": [1], "datatype": "BYTES", "data": [TEXT]}],
+        "outputs": [{"name": "label"}] * 65,
+    }
+    with pytest.raises(PredictorError, match="outputs: List should have at most 64 items"):
+        v2_request(json.dumps(request).encode(), None, "m")
 
 
 def test_a_long_text_is_no_many_values() -> None:

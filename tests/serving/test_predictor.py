@@ -318,6 +318,16 @@ def test_too_much_is_refused(predictor: Any) -> None:
     refused(httpx.post(predictor.url + PREDICT, json=bomb), 413, "too-many-pixels")
 
 
+@pytest.mark.parametrize("key", ["outputs", "parameters"])
+def test_a_v2_request_of_very_many_parts_is_refused(predictor: Any, key: str) -> None:
+    tensor = {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "data": [text(LIGHT)]}
+    many: Any = [{"name": "label"}] * 10**5
+    if key == "parameters":
+        many = {str(number): 1 for number in range(10**5)}
+    response = httpx.post(predictor.url + INFER, json={"inputs": [tensor], key: many})
+    refused(response, 413, "too many keys or texts")
+
+
 def test_a_body_beyond_the_limit_is_refused_declared_or_streamed(predictor: Any) -> None:
     refused(
         httpx.post(predictor.url + PREDICT, content=bytes(17 * 2**20)), 413, "body has more than"

@@ -29,13 +29,12 @@ def contents(draw: st.DrawFn) -> dict[str, list]:
     }
 
 
-@given(st.lists(contents(), max_size=3), st.lists(st.integers(0, 2**40), max_size=9))
+@given(st.lists(contents(), max_size=3), st.lists(st.integers(0, 2**40), max_size=8))
 def test_it_counts_the_numbers(tensors: list[dict[str, list]], shape: list[int]) -> None:
     request = ModelInferRequest(model_name="m", id="7", raw_input_contents=[b"\xff" * 300])
     numbers = 0
     for tensor in tensors:
         added = request.inputs.add(name="images", datatype="UINT8", shape=shape)
-        numbers += len(shape)
         for name, values in tensor.items():
             getattr(added.contents, name).extend(values)
             numbers += len(values)
@@ -63,6 +62,13 @@ def test_many_parts_are_refused(where: str) -> None:
         else:
             tensor.parameters[str(number)].bool_param = True
     with pytest.raises(PredictorError, match="more than 1,000 parts"):
+        check_request(request.SerializeToString(), 10**6)
+
+
+def test_many_axes_are_refused() -> None:
+    request = ModelInferRequest(model_name="m")
+    request.inputs.add(name="images", shape=[1] * 9)
+    with pytest.raises(PredictorError, match="more than 8 axes"):
         check_request(request.SerializeToString(), 10**6)
 
 
