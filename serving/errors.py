@@ -20,6 +20,7 @@ FAULTS = {
     "url-refused": Fault(403, StatusCode.PERMISSION_DENIED),
     "closed": Fault(403, StatusCode.PERMISSION_DENIED),
     "not-found": Fault(404, StatusCode.NOT_FOUND),
+    "method": Fault(405, StatusCode.UNIMPLEMENTED),
     "slow-body": Fault(408, StatusCode.DEADLINE_EXCEEDED),
     "body-size": Fault(413, StatusCode.RESOURCE_EXHAUSTED),
     "instances": Fault(413, StatusCode.RESOURCE_EXHAUSTED),

@@ -1,7 +1,7 @@
-"""The REST routes that read a body, the reference implementation's own, and the page.
+"""The REST routes: KServe's protocols, the reference implementation's own, and the page.
 
-KServe has routes of its own for the first; these stand before them, because those parse in ways
-that answer 500 to malformed input.
+KServe's own routes are not used: they answer 500 to malformed input, and know neither HEAD nor
+one shape of an error. What answers behind the routes is KServe's data plane.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from fastapi import FastAPI
 from kserve import InferResponse
 from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+from kserve.protocol.rest.server import metrics_handler
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from serving.codecs import parse_json
 from serving.errors import PredictorError
@@ -32,6 +34,7 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+_BY_ACCEPT = {"Vary": "Accept"}
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -43,13 +46,33 @@ class _Web(StaticFiles):
         return response
 
 
-def add_routes(app: FastAPI, dataplane: DataPlane, predictor: Predictor) -> None:
-    """Puts the routes before KServe's.
+class _Route(Route):
+    """Answers for its path whatever the method is, so that no later route takes the request."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        return Match.FULL if match is Match.PARTIAL else match, child
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "OPTIONS":
+            allowed = ", ".join(sorted(self.methods or ()))
+            await Response(status_code=204, headers={"Allow": allowed})(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
+
+
+def make_routes(
+    dataplane: DataPlane, repository: ModelRepositoryExtension, predictor: Predictor
+) -> list[BaseRoute]:
+    """Makes the routes.
 
     Args:
-        app: KServe's application.
         dataplane: What answers.
+        repository: What answers to loading and unloading.
         predictor: The model that is served.
+
+    Returns:
+        Routes, the first that matches has to answer.
     """
 
     async def read_v1(request: Request) -> Call:
@@ -83,11 +106,37 @@ def add_routes(app: FastAPI, dataplane: DataPlane, predictor: Predictor) -> None
     async def metadata(request: Request) -> Response:
         return _json(await dataplane.model_metadata(_model(request)))
 
-    async def ready(request: Request) -> Response:
-        name = _model(request)
+    async def check_ready() -> None:
         if not await predictor.healthy():
             raise PredictorError("overloaded", "the predictor is stopping")
+
+    async def model_ready(request: Request) -> Response:
+        name = _model(request)
+        await check_ready()
         return _json({"name": name, "ready": True})
+
+    async def ready(request: Request) -> Response:
+        await check_ready()
+        return _json({"ready": True})
+
+    async def live(request: Request) -> Response:
+        return _json({"live": True})
+
+    async def models(request: Request) -> Response:
+        return _json({"models": [predictor.name]})
+
+    async def server(request: Request) -> Response:
+        return _json(dataplane.metadata())
+
+    async def load(request: Request) -> Response:
+        name = request.path_params["name"]
+        await repository.load(name)
+        return _json({"name": name, "load": True})
+
+    async def unload(request: Request) -> Response:
+        name = request.path_params["name"]
+        await repository.unload(name)
+        return _json({"name": name, "unload": True})
 
     async def reference(request: Request) -> Response:
         payload = parse_json(await request.body(), _REFERENCE_VALUES)
@@ -96,8 +145,10 @@ def add_routes(app: FastAPI, dataplane: DataPlane, predictor: Predictor) -> None
         answer, _ = await dataplane.infer(predictor.name, instances)
         return _json({"prediction": answer["predictions"][0]["label"]})
 
-    async def page(request: Request) -> Response:
-        return FileResponse(WEB / "index.html", headers=_PAGE_HEADERS)
+    async def root(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return FileResponse(WEB / "index.html", headers=_PAGE_HEADERS | _BY_ACCEPT)
+        return _json(await dataplane.live(), _BY_ACCEPT)
 
     async def card(request: Request) -> Response:
         model = predictor.classifier.model
@@ -125,23 +176,31 @@ def add_routes(app: FastAPI, dataplane: DataPlane, predictor: Predictor) -> None
         return predictor.name
 
     v1, v2 = "/v1/models/{name}", "/v2/models/{name}"
-    routes: list[tuple[str, str, _Endpoint]] = [
+    table: list[tuple[str, str, _Endpoint]] = [
+        ("/", "GET", root),
         (v1 + ":predict", "POST", predict),
         (v1 + ":explain", "POST", explain),
+        (v1, "GET", model_ready),
+        ("/v1/models", "GET", models),
+        ("/v2", "GET", server),
+        ("/v2/health/live", "GET", live),
+        ("/v2/health/ready", "GET", ready),
+        ("/v2/models", "GET", models),
+        ("/v2/repository/models/{name}/load", "POST", load),
+        ("/v2/repository/models/{name}/unload", "POST", unload),
         ("/predict", "POST", reference),
-        ("/", "GET", page),
         ("/card", "GET", card),
+        ("/metrics", "GET", metrics_handler),
     ]
     for path in (v2, v2 + "/versions/{version}"):
-        routes += [
+        table += [
             (path + "/infer", "POST", infer),
-            (path + "/ready", "GET", ready),
+            (path + "/ready", "GET", model_ready),
             (path, "GET", metadata),
         ]
-    for path, method, endpoint in routes:
-        app.router.routes.append(Route(path, endpoint, methods=[method]))
-    app.mount("/web", _Web(directory=WEB))
+    routes = [_Route(path, endpoint, methods=[method]) for path, method, endpoint in table]
+    return [*routes, Mount("/web", _Web(directory=WEB))]
 
 
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
+def _json(content: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json", headers=headers)

@@ -14,10 +14,8 @@ import uvicorn
 import uvloop
 from kserve import ModelServer
 from kserve.errors import InvalidInput, ModelNotFound, ServerNotReady
-from kserve.model_server import app
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
-from kserve.protocol.rest.server import RESTServer
 
 from serving import metrics
 from serving.cgroup import available_cpus
@@ -25,13 +23,12 @@ from serving.classifier import Classifier
 from serving.errors import PredictorError
 from serving.grpc_server import GrpcServer
 from serving.intake import Intake
-from serving.middleware import Guard
 from serving.ports import cannot_take, take
 from serving.predictor import Predictor
 from serving.protocol import Connection, close_overdue
-from serving.routes import add_routes
+from serving.rest import application
 from serving.settings import Settings
-from serving.tokens import TokenMiddleware, Tokens
+from serving.tokens import Tokens
 
 _COLLECT_AFTER = 50_000
 _BACKLOG = 2048
@@ -119,15 +116,9 @@ class _Server(ModelServer):
         self._listener = listener
         self.dataplane = _DataPlane(predictor, model_registry=self.registered_models)
         self.model_repository_extension = _ClosedRepository(self.registered_models)
-        add_routes(app, self.dataplane, predictor)
-        if tokens:
-            app.add_middleware(TokenMiddleware, tokens=tokens)
-        app.add_middleware(
-            Guard, intake=intake, settings=settings, draining=lambda: predictor.draining
+        app = application(
+            self.dataplane, self.model_repository_extension, predictor, intake, settings, tokens
         )
-        RESTServer(
-            "kserve.model_server:app", self.dataplane, self.model_repository_extension, 0
-        ).create_application()  # KServe's routes, behind ours
         self._grpc = GrpcServer(
             self.dataplane, self.model_repository_extension, intake, settings, tokens
         )

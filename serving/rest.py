@@ -1,0 +1,65 @@
+"""The REST application: routes, what stands before them, and one shape for every error."""
+
+import orjson
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving import metrics
+from serving.intake import Intake
+from serving.middleware import Guard
+from serving.predictor import Predictor
+from serving.routes import make_routes
+from serving.settings import Settings
+from serving.tokens import TokenMiddleware, Tokens
+
+
+def application(
+    dataplane: DataPlane,
+    repository: ModelRepositoryExtension,
+    predictor: Predictor,
+    intake: Intake,
+    settings: Settings,
+    tokens: Tokens | None,
+) -> Starlette:
+    """Makes the application.
+
+    Args:
+        dataplane: What answers.
+        repository: What answers to loading and unloading.
+        predictor: The model that is served.
+        intake: Shared with gRPC.
+        settings: Limits.
+        tokens: Who may ask; None for everyone.
+
+    Returns:
+        An ASGI application.
+    """
+    before = [
+        Middleware(Guard, intake=intake, settings=settings, draining=lambda: predictor.draining)
+    ]
+    if tokens:
+        before.append(Middleware(TokenMiddleware, tokens=tokens))
+    return Starlette(
+        routes=make_routes(dataplane, repository, predictor),
+        middleware=before,
+        exception_handlers={HTTPException: _refuse},
+    )
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Says in our own words what Starlette refuses: paths and methods that there are not."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    reason, line = "malformed", error.detail
+    if error.status_code == 404:
+        reason, line = "not-found", "no such path; docs/serving.md names them"
+    elif error.status_code == 405:
+        reason, line = "method", f"this path takes {headers.get('Allow', 'GET')}"
+    metrics.REJECTED.labels(reason).inc()
+    content = orjson.dumps({"error": line})
+    return Response(content, error.status_code, headers, media_type="application/json")
