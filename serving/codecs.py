@@ -22,7 +22,7 @@ from serving.headers import number
 
 PIXELS, ENCODED = "images", "image_bytes"
 _KEYS = ("image_bytes", "image", "b64", "data", "image_url")
-_FORMS = (
+FORMS = (
     '{"image_bytes": {"b64": "..."}}, {"image": ...}, {"b64": "..."}, {"data": ...}, '
     '{"image_url": "..."} or nested 150x150x3 numbers'
 )
@@ -32,11 +32,6 @@ _CONTAINER = 3  # measured against a number
 _MOST = {b'"': 4000, b"{": 1000}
 _MOST_TENSORS, _MOST_OUTPUTS, _MOST_AXES = 8, 64, 8
 _BASE64_ALPHABET = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"+/")
-_JSON_TYPES = (
-    "",
-    "application/json",
-    "application/x-www-form-urlencoded",  # what `curl --data` says of JSON
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,32 +81,11 @@ def _has_more(body: bytes, sign: bytes, most: int) -> bool:
     return True
 
 
-def v1_payload(body: bytes, content_type: str, max_values: int) -> Any:
-    """Reads a v1 body.
-
-    Args:
-        body: As received.
-        content_type: The header; empty where there was none.
-        max_values: See `parse_json`.
-
-    Returns:
-        The JSON value, or the body itself where it is not JSON.
-
-    Raises:
-        PredictorError: It should be JSON and is not, or is empty.
-    """
-    if not body:
-        raise PredictorError("malformed", f'the body is empty; send {{"instances": [{_FORMS}]}}')
-    media_type = content_type.partition(";")[0].strip().lower()
-    is_json = media_type in _JSON_TYPES or media_type.endswith("+json")
-    return parse_json(body, max_values) if is_json else body
-
-
 def v1_items(payload: Any, max_instances: int) -> Iterator[Item]:
     """Finds the images of a v1 request.
 
     Args:
-        payload: What `v1_payload` returned.
+        payload: A JSON value, or a tuple of image files.
         max_instances: Refuse more.
 
     Returns:
@@ -120,14 +94,14 @@ def v1_items(payload: Any, max_instances: int) -> Iterator[Item]:
     Raises:
         PredictorError: Names the first instance that is malformed.
     """
-    if isinstance(payload, bytes):
-        return iter([payload])
+    if isinstance(payload, tuple):
+        return iter(payload)
     instances = payload.get("instances") if isinstance(payload, dict) else None
     if not isinstance(instances, list) or not instances:
         raise PredictorError(
-            "malformed", f'"instances" has to be a list of at least one of {_FORMS}'
+            "malformed", f'"instances" has to be a list of at least one of {FORMS}'
         )
-    _check_count(len(instances), max_instances)
+    check_count(len(instances), max_instances)
     return _each(instances)
 
 
@@ -145,11 +119,11 @@ def _v1_item(instance: Any) -> Item:
     if isinstance(instance, list):
         return _from_numbers(instance)
     if not isinstance(instance, dict):
-        raise PredictorError("malformed", f"no image in it; send {_FORMS}")
+        raise PredictorError("malformed", f"no image in it; send {FORMS}")
     present = [key for key in _KEYS if key in instance]
     if len(present) != 1:
         found = f"both {' and '.join(present)}" if present else "no image"
-        raise PredictorError("malformed", f"{found} in it; send one of {_FORMS}")
+        raise PredictorError("malformed", f"{found} in it; send one of {FORMS}")
     value = instance[present[0]]
     if present[0] == "image_url":
         if not isinstance(value, str):
@@ -161,7 +135,7 @@ def _v1_item(instance: Any) -> Item:
         return _from_base64(value)
     if isinstance(value, list):
         return _from_numbers(value)
-    raise PredictorError("malformed", f"{present[0]} holds no image; send {_FORMS}")
+    raise PredictorError("malformed", f"{present[0]} holds no image; send {FORMS}")
 
 
 def _from_base64(text: str) -> bytes:
@@ -330,7 +304,7 @@ def v2_items(request: InferRequest, max_instances: int) -> list[Item]:
                 "malformed",
                 f"{PIXELS} has to be UINT8 [n, 150, 150, 3], not {datatype} {shape}",
             )
-        _check_count(shape[0], max_instances)
+        check_count(shape[0], max_instances)
         return list(_uint8(tensor, shape[0] * int(np.prod(SHAPE))).reshape(shape))
     if tensor.name != ENCODED:
         raise PredictorError("malformed", f"no such input; send {PIXELS} or {ENCODED}")
@@ -343,7 +317,7 @@ def v2_items(request: InferRequest, max_instances: int) -> list[Item]:
             f"{ENCODED} has to be BYTES [n], or UINT8 [length] for one file, not "
             f"{datatype} {shape}",
         )
-    _check_count(count, max_instances)
+    check_count(count, max_instances)
     return _encoded(tensor, count)
 
 
@@ -428,6 +402,15 @@ def _length_prefixed(tensor: InferInput, count: int) -> Iterator[bytes]:
         )
 
 
-def _check_count(count: int, most: int) -> None:
+def check_count(count: int, most: int) -> None:
+    """Refuses a request of too many images.
+
+    Args:
+        count: Of images.
+        most: That are allowed.
+
+    Raises:
+        PredictorError: There are more.
+    """
     if count > most:
         raise PredictorError("instances", f"{count} images, at most {most} are allowed in a call")

@@ -17,6 +17,7 @@ from kserve.model import InferenceVerb
 from components.images import SHAPE
 from serving import metrics
 from serving.batching import Batcher
+from serving.bodies import v1_payload
 from serving.classifier import Classifier, Prediction
 from serving.codecs import (
     ENCODED,
@@ -25,7 +26,6 @@ from serving.codecs import (
     Loaded,
     Url,
     v1_items,
-    v1_payload,
     v2_items,
     v2_request,
 )
@@ -169,9 +169,10 @@ class Predictor(kserve.Model):
         """
         items = []
         async with self._intake.parsing(len(body)) as pause:
-            payload = v1_payload(body, content_type, self._settings.max_json_values)
+            most = self._settings.max_instances
+            payload = v1_payload(body, content_type, self._settings.max_json_values, most)
             await pause()
-            for item in v1_items(payload, self._settings.max_instances):
+            for item in v1_items(payload, most):
                 items.append(item)
                 await pause()
         return Call(items, None)

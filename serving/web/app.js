@@ -187,7 +187,7 @@ async function explain(file, signal) {
       method: "POST",
       body: file,
       headers: {
-        "Content-Type": file.type.startsWith("image/") ? file.type : "application/octet-stream",
+        "Content-Type": file.type.startsWith("image/") ? file.type : "image/x-unknown",
       },
     });
     if (response.ok) return (await parsed(response)).predictions[0];

@@ -20,10 +20,6 @@ TEXT = base64.b64encode(FILE).decode()
 PIXELS = np.arange(150 * 150 * 3, dtype=np.uint32).reshape(150, 150, 3) % 256
 
 
-def v1_payload(body: bytes, content_type: str) -> Any:
-    return codecs.v1_payload(body, content_type, 10**6)
-
-
 def v2_request(body: bytes, json_length: str | None, name: str) -> InferRequest:
     return codecs.v2_request(body, json_length, name, 10**6)
 
@@ -98,32 +94,6 @@ def test_ragged_numbers_are_refused() -> None:
     numbers[7][9] = [1, 2]
     with pytest.raises(PredictorError, match="nested 150x150x3"):
         _items(numbers)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "",
-        "application/json",
-        "application/json; charset=utf-8",
-        "APPLICATION/JSON",
-        "application/x-www-form-urlencoded",
-        "application/cloudevents+json",
-    ],
-)
-def test_json_is_json_whatever_its_media_type_adds(kind: str) -> None:
-    assert v1_payload(b'{"instances": []}', kind) == {"instances": []}
-
-
-@pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "application/octet-stream"])
-def test_any_other_body_is_the_image(kind: str) -> None:
-    assert list(v1_items(v1_payload(FILE, kind), 8)) == [FILE]
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN", b"[" * 5000])
-def test_broken_json_is_refused(body: bytes) -> None:
-    with pytest.raises(PredictorError):
-        v1_payload(body, "application/json")
 
 
 JSON = st.recursive(

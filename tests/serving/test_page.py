@@ -385,6 +385,19 @@ def test_a_json_file_is_no_request(page: Page) -> None:
     expect(page.locator("#problem")).to_contain_text("not a JPEG, PNG, TIFF image")
 
 
+def test_a_form_of_a_script_is_answered(page: Page) -> None:
+    ask = """async (bytes) => {
+        const form = new FormData();
+        for (const name of ["one", "other"])
+            form.append(name, new Blob([Uint8Array.from(bytes)]), `${name}.png`);
+        const address = "/v1/models/brain-tumor:predict";
+        const response = await fetch(address, { method: "POST", body: form });
+        return (await response.json()).predictions.length;
+    }"""
+
+    assert page.evaluate(ask, list(_slice())) == 2
+
+
 def test_an_empty_file_is_not_sent(page: Page) -> None:
     _choose(page, _file("empty.png", b""))
 
