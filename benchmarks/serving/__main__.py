@@ -1,20 +1,16 @@
 """This predictor beside the reference implementation's service and the peers that PyPI has.
 
-    python -m benchmarks.serving --model runs/reference/registry/brain-tumor/1 --output runs/serving
-
-The model is the reference's CNN, as `brain-tumor run --architectures reference` makes it: its own
-service can serve no other.
+    python -m benchmarks.serving --model runs/registry/brain-tumor/1 --output runs/serving
 
 Every server runs alone, in processes of its own, on the same cores as the load generator, in turn:
-A B C A B C. All serve the same SavedModel, and all but the reference and this predictor run the
-same few lines around it (`servers/common.py`): what differs is the serving. Each peer has an
+A B C A B C. All but the reference serve the same SavedModel, and all but the reference and this
+predictor run the same few lines around it (`servers/common.py`): what differs is the serving. The
+reference's service serves the reference's own CNN: it can serve no other. Each peer has an
 environment of its own, made from `requirements/`, and is set up as its documentation advises.
 
-Before anything is timed, each server is asked about every image, and has to give the probability
-that the model gives without a server, to 1e-4. The reference resizes by another rule (nearest
-neighbour), which is part of what it does. So it is held against its own rule on the images that
-are sent, and against everybody's on the same images as PNGs of 150x150, where no rule changes a
-pixel.
+Before anything is timed, each server is asked about every image. It has to give the probability
+that its model gives without a server, to 1e-4. The reference resizes by another rule (nearest
+neighbour), which is part of what it does, so it is held against that rule.
 
 An image is sent in the form that is natural to the server: as base64 in JSON to KServe's sample,
 LitServe, MLServer and BentoML, as the raw body to Ray Serve, as an address to the reference, which

@@ -160,7 +160,7 @@ def _course(options: argparse.Namespace) -> Iterator[Course]:
         for size, some in payloads.items():
             sizes = [len(payload.data) for payload in some]
             print(f"{size}: {len(some)} images, {min(sizes):,} to {max(sizes):,} bytes", flush=True)
-        expected, of_nearest = outputs.expected(
+        expected, of_reference = outputs.expected(
             options.model, [*plain, *(p for some in payloads.values() for p in some)]
         )
         command = [
@@ -172,7 +172,7 @@ def _course(options: argparse.Namespace) -> Iterator[Course]:
                 payloads,
                 plain,
                 expected,
-                of_nearest,
+                of_reference,
                 options.clients,
                 options.rates,
                 options.seconds,

@@ -55,7 +55,6 @@ class Contender:
             `{next_port}` another free one.
         environment: Further variables.
         own_environment: Whether it has a virtual environment of its own.
-        nearest: Whether it resizes as the reference does, and not as this project does.
     """
 
     key: str
@@ -65,7 +64,6 @@ class Contender:
     arguments: str
     environment: dict[str, str] = field(default_factory=dict)
     own_environment: bool = True
-    nearest: bool = False
 
     def command(self, python: Path, model: Path, port: int) -> list[str]:
         """Returns what to run.
@@ -126,7 +124,6 @@ CONTENDERS = {
             (Form("URL", "/predict", _reference_url),),
             lambda answer: answer["probability"],
             f"-m gunicorn --workers 1 --bind 127.0.0.1:{{port}} {_SERVERS}.reference:application",
-            nearest=True,
         ),
         Contender(
             "kserve-plain",

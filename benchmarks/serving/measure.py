@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.serving import environments, load
-from benchmarks.serving.contenders import PORTS, Contender, Form
+from benchmarks.serving.contenders import PORTS, REFERENCE, Contender, Form
 from benchmarks.serving.load import Load
 from benchmarks.serving.outputs import WrongAnswerError, ask, check
 from benchmarks.serving.payloads import SIZES, Payload
@@ -27,7 +27,7 @@ class Course:
         payloads: Images by size; small ones are sent in every scenario.
         lossless: Images that every decoder makes the same pixels of.
         expected: P(Brain Tumor) by name, as this project decodes.
-        expected_of_nearest: The same, as the reference decodes.
+        expected_of_reference: The same of the reference's own network and decoding.
         clients: Of the closed loops.
         rates: Requests a second, of the open loops, ascending.
         seconds: Each of them takes.
@@ -36,7 +36,7 @@ class Course:
     payloads: dict[str, list[Payload]]
     lossless: list[Payload]
     expected: dict[str, float]
-    expected_of_nearest: dict[str, float]
+    expected_of_reference: dict[str, float]
     clients: tuple[int, ...]
     rates: tuple[float, ...]
     seconds: float
@@ -146,12 +146,9 @@ def run(
     seen = Run(server.wait(lambda: _answers(contender, first, port), _START_SECONDS))
     everything = [payload for payloads in course.payloads.values() for payload in payloads]
     for form in contender.forms:
-        expected = course.expected_of_nearest if contender.nearest else course.expected
-        differences = (
-            check(contender, form, expected, everything, port),
-            check(contender, form, course.expected, course.lossless, port),
-        )
-        seen.difference = max(seen.difference, *differences)
+        expected = course.expected_of_reference if contender.key == REFERENCE else course.expected
+        images = [*everything, *course.lossless]
+        seen.difference = max(seen.difference, check(contender, form, expected, images, port))
     for form in contender.forms:
         _load(contender, form, server, port, course, generator, round_number, seen)
     return seen

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.serving.contenders import Contender, Form
 from benchmarks.serving.payloads import Payload
+from benchmarks.serving.servers.common import REFERENCE_SEED
 from components.images import SIZE, decode
 
 TOLERANCE = 1e-4
@@ -30,7 +31,8 @@ def expected(model: Path, payloads: Sequence[Payload]) -> tuple[dict[str, float]
         payloads: The images.
 
     Returns:
-        By name of the image, as this project decodes and as the reference does.
+        By name of the image, of the model as this project decodes, and of the reference's own
+        network as the reference decodes.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
         files = [payload.data for payload in payloads]
@@ -41,7 +43,9 @@ def expected(model: Path, payloads: Sequence[Payload]) -> tuple[dict[str, float]
 
 def _expected(model: Path, files: list[bytes]) -> tuple[list[float], list[float]]:
     import tensorflow as tf
-    from keras.utils import load_img
+    from keras.utils import load_img, set_random_seed
+
+    from components.model import reference_cnn
 
     loaded = tf.saved_model.load(str(model))
     signature = loaded.signatures["serving_default"]
@@ -49,9 +53,14 @@ def _expected(model: Path, files: list[bytes]) -> tuple[list[float], list[float]
     def answer(image: np.ndarray) -> float:
         return 1.0 - float(signature(images=tf.constant(image[None]))["probability_healthy"][0])
 
-    return [answer(decode(file).pixels) for file in files], [
-        answer(np.asarray(load_img(io.BytesIO(file), target_size=(SIZE, SIZE)))) for file in files
-    ]
+    set_random_seed(REFERENCE_SEED)
+    network = reference_cnn()
+
+    def reference(file: bytes) -> float:
+        image = np.asarray(load_img(io.BytesIO(file), target_size=(SIZE, SIZE)))
+        return 1.0 - float(network.predict(image[None], verbose=0)[0, 0])
+
+    return [answer(decode(file).pixels) for file in files], [reference(file) for file in files]
 
 
 def ask(contender: Contender, form: Form, payload: Payload, port: int) -> float:

@@ -174,7 +174,8 @@ def goals(found: Sequence[Row]) -> list[str]:
     """Says how many times better this predictor is than each other server, on small images.
 
     Ratios are taken within each round and their median counts, since a shared machine drifts.
-    Images by address are compared among each other only: fetching them is work too.
+    Like is compared with like: forms that carry the image with each other, and forms that carry its
+    address, which is then fetched, with each other.
 
     Args:
         found: As `rows` returns them.
@@ -196,7 +197,7 @@ def goals(found: Sequence[Row]) -> list[str]:
     )
     lines = []
     for row in ours:
-        rivals = [other for other in others if row.form != "URL" or other.form == "URL"]
+        rivals = [other for other in others if (other.form == "URL") == (row.form == "URL")]
         for name, scenario, worth, goal in measures:
             better = 0
             for other in rivals:

@@ -241,37 +241,40 @@ def row(key: str, form: str, rates: list[float], latency: float) -> report.Row:
 def test_ratios_are_taken_within_a_round_so_that_a_machine_that_drifts_does_no_harm() -> None:
     lines = report.goals(
         [
-            row("ours", "JSON", [300.0, 30.0, 150.0], 0.05),
+            row("ours", "URL", [300.0, 30.0, 150.0], 0.05),
             row("reference", "URL", [20.0, 2.0, 5.0], 0.4),
-            row("litserve", "JSON", [100.0, 60.0, 150.0], math.inf),
+            row("litserve", "URL", [100.0, 60.0, 150.0], math.inf),
         ]
     )
     assert lines == [
-        "requests/s, 12 KB, 8 clients: JSON is 15.00 times as good as reference, URL "
+        "requests/s, 12 KB, 8 clients: URL is 15.00 times as good as reference, URL "
         "(15.00, 15.00, 30.00); goal 15: reached",
-        "requests/s, 12 KB, 8 clients: JSON is 1.00 times as good as litserve, JSON "
+        "requests/s, 12 KB, 8 clients: URL is 1.00 times as good as litserve, URL "
         "(3.00, 0.50, 1.00)",
-        "requests/s, 12 KB, 8 clients: JSON is number 1 of 3",
-        "p99, 12 KB, 8 clients: JSON is 8.00 times as good as reference, URL "
+        "requests/s, 12 KB, 8 clients: URL is number 1 of 3",
+        "p99, 12 KB, 8 clients: URL is 8.00 times as good as reference, URL "
         "(8.00, 8.00, 8.00); goal 10: MISSED",
-        "p99, 12 KB, 8 clients: JSON is inf times as good as litserve, JSON (inf, inf, inf)",
-        "p99, 12 KB, 8 clients: JSON is number 1 of 3",
-        "p50, 12 KB, 1 client: JSON is 8.00 times as good as reference, URL "
+        "p99, 12 KB, 8 clients: URL is inf times as good as litserve, URL (inf, inf, inf)",
+        "p99, 12 KB, 8 clients: URL is number 1 of 3",
+        "p50, 12 KB, 1 client: URL is 8.00 times as good as reference, URL "
         "(8.00, 8.00, 8.00); goal 6: reached",
-        "p50, 12 KB, 1 client: JSON is inf times as good as litserve, JSON (inf, inf, inf)",
-        "p50, 12 KB, 1 client: JSON is number 1 of 3",
+        "p50, 12 KB, 1 client: URL is inf times as good as litserve, URL (inf, inf, inf)",
+        "p50, 12 KB, 1 client: URL is number 1 of 3",
     ]
 
 
 def test_fetching_by_address_is_compared_with_fetching_by_address() -> None:
     lines = report.goals(
         [
+            row("ours", "JSON", [800.0], 0.01),
             row("ours", "URL", [100.0], 0.05),
             row("reference", "URL", [5.0], 0.5),
             row("litserve", "JSON", [900.0], 0.01),
         ]
     )
-    assert not any("litserve" in line for line in lines)
+    assert not any("JSON is" in line and "reference" in line for line in lines)
+    assert not any("URL is" in line and "litserve" in line for line in lines)
+    assert "requests/s, 12 KB, 8 clients: JSON is number 2 of 2" in lines
     assert "requests/s, 12 KB, 8 clients: URL is number 1 of 2" in lines
 
 

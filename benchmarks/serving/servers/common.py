@@ -14,6 +14,7 @@ from components.images import SHAPE, decode
 LARGEST_BATCH = 16
 WAIT_SECONDS = 0.002
 NAME = "brain-tumor"
+REFERENCE_SEED = 0  # of the untrained network that the reference's service answers with
 
 
 def port() -> int:
