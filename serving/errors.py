@@ -26,6 +26,7 @@ FAULTS = {
     "instances": Fault(413, StatusCode.RESOURCE_EXHAUSTED),
     "image-size": Fault(413, StatusCode.RESOURCE_EXHAUSTED),
     "url-size": Fault(414, StatusCode.RESOURCE_EXHAUSTED),
+    "coding": Fault(415, StatusCode.UNIMPLEMENTED),
     "decode-time": Fault(422, StatusCode.FAILED_PRECONDITION),
     "url-failed": Fault(422, StatusCode.FAILED_PRECONDITION),
     "head-size": Fault(431, StatusCode.RESOURCE_EXHAUSTED),

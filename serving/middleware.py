@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import metrics
+from serving.compression import Inflater, coding_of
 from serving.errors import RETRY_AFTER_SECONDS, PredictorError
 from serving.headers import number
 from serving.intake import Intake
@@ -22,7 +23,7 @@ _CLOSE = (b"connection", b"close")
 
 
 class Guard:
-    """Limits a request's body, declared or streamed, and turns every error into one line.
+    """Limits and decodes a request's body, and turns every error into one line.
 
     While the server drains, each answer closes its connection, so that clients go elsewhere.
     """
@@ -77,7 +78,7 @@ class Guard:
             if not answered:
                 await send_error(PredictorError("internal", "internal error"), counted)
         finally:
-            self._intake.release(body.received)
+            self._intake.release(body.received + body.decoded)
         operation = _operation(scope["path"])
         metrics.RESPONSES.labels("rest", operation, answered).inc()
         if operation != "other":
@@ -89,6 +90,7 @@ class Guard:
             raise self._too_large()
         if scope["method"] in ("GET", "HEAD"):
             return receive
+        coding = coding_of(_header(scope, b"content-encoding").decode("latin-1"))
         deadline = asyncio.get_running_loop().time() + self._seconds
 
         async def limited() -> Message:
@@ -111,7 +113,27 @@ class Guard:
                 await self._intake.next_chunk()
             return message
 
-        return limited
+        return self._decoded(limited, coding, body).__anext__ if coding else limited
+
+    async def _decoded(
+        self, receive: Receive, coding: str, body: "_Body"
+    ) -> AsyncIterator[Message]:
+        """Yields the messages of a body that is compressed, with a pause after each piece."""
+        inflater = Inflater(coding)
+        while not body.whole:
+            message = await receive()
+            for piece in inflater.pieces(message.get("body", b"")):
+                body.decoded += len(piece)
+                self._intake.hold(len(piece))
+                if body.decoded > self._most:
+                    raise self._too_large()
+                await self._intake.next_chunk()
+                yield {"type": "http.request", "body": piece, "more_body": True}
+        if message["type"] == "http.request":
+            inflater.finish()
+            yield {"type": "http.request", "body": b"", "more_body": False}
+        while True:
+            yield await receive()
 
     def _too_large(self) -> PredictorError:
         return PredictorError("body-size", f"the body has more than {self._most:,} bytes")
@@ -119,9 +141,10 @@ class Guard:
 
 @dataclass(slots=True)
 class _Body:
-    """How much of a request's body has come."""
+    """How much of a request's body has come, and of what more was made of it."""
 
     received: int = 0
+    decoded: int = 0
     whole: bool = False
 
 
@@ -138,6 +161,8 @@ async def send_error(error: PredictorError, send: Send) -> None:
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     if error.http == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if error.http == 415:
+        headers.append((b"accept-encoding", b"gzip, deflate"))
     if error.reason in ("body-size", "slow-body"):
         headers.append(_CLOSE)  # the rest of the body is not read
     body = orjson.dumps({"error": str(error)})
@@ -148,7 +173,7 @@ async def send_error(error: PredictorError, send: Send) -> None:
 
 def _header(scope: Scope, name: bytes) -> bytes:
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    return next((value for key, value in headers if key == name), b"")
+    return b",".join([value for key, value in headers if key == name])
 
 
 def _operation(path: str) -> str:

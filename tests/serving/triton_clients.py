@@ -33,6 +33,9 @@ def main(http: str, grpc: str) -> None:
         if not binary:
             files = [base64.b64encode(file) for file in files]
         check(client.infer(NAME, [_files(over_http, files, binary_data=binary)]))
+        for coding in ("gzip", "deflate"):
+            options = {f"{way}_compression_algorithm": coding for way in ("request", "response")}
+            check(client.infer(NAME, [_pixels(over_http, binary_data=binary)], **options))
     client = over_grpc.InferenceServerClient(grpc)
     result = client.infer(NAME, [_pixels(over_grpc)])
     check(result)
