@@ -4,9 +4,12 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from components import jpeg
 
 SIZE = 150
 SHAPE = (SIZE, SIZE, 3)
@@ -18,6 +21,9 @@ MAX_SIDE = 65_535  # JPEG's own; resizing takes memory by the side as well as by
 
 _MOST_SCANS = 12  # of a progressive JPEG as large as is allowed; of a smaller one, more
 _MOST_PARTS = 65_536  # chunks of a PNG, strips or tiles of a TIFF
+_MOST_SEGMENTS = 1000  # of a JPEG before its first scan
+_MOST_FILLING = 65_536  # bytes between them
+_MOST_NUMBERS = 4 * _MOST_PARTS  # in tags
 _ROWS = 256  # that are stretched at once
 _OFFSETS = (273, 324)  # tags of a TIFF: where its strips, or tiles, lie
 # Bytes of an element of a tag, by its type.
@@ -88,6 +94,7 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     if len(data) > max_bytes:
         raise ImageError("too-large", f"{len(data):,} bytes, at most {max_bytes:,} are allowed")
     _check_parts(data)
+    image: Image.Image
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:  # hostile headers raise nearly anything
@@ -105,10 +112,11 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     mode = image.mode
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     try:
-        # libjpeg scales by 1/2, 1/4, 1/8 while it decodes; twice the target keeps full quality.
-        image.draft(None, (2 * SIZE, 2 * SIZE))
-        image.load()
-        _check_tags(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+        if kind == "JPEG":
+            image = _jpeg(image, data)
+        else:
+            image.load()
+            _check_tags(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
         pixels = np.asarray(_resized(image))
     except ImageError:
         raise
@@ -131,19 +139,32 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
 
 
+def _jpeg(image: Image.Image, data: bytes) -> Image.Image:
+    """Returns an opened JPEG with its pixels."""
+    # libjpeg scales by 1/2, 1/4, 1/8 while it decodes; twice the target keeps full quality.
+    image.draft(None, (2 * SIZE, 2 * SIZE))
+    pixels = jpeg.pixels(data, image.mode, image.size)
+    if pixels is None:
+        image.load()
+        return image
+    loaded = Image.frombuffer(image.mode, image.size, pixels, "raw", image.mode, 0, 1)
+    loaded.info = image.info  # Exif, for one
+    return loaded
+
+
 def _resized(image: Image.Image) -> Image.Image:
     """Returns the image upright, as 8-bit RGB, 150x150."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in _DEEP_MODES:
-        upright = _to_8_bit(upright)
-    elif upright.mode in _ALPHA_MODES or "transparency" in upright.info:
-        rgba = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
-    elif upright.mode == "1":
-        upright = upright.convert("L")
-    elif upright.mode not in ("RGB", "L"):
-        upright = upright.convert("RGB")
-    return upright.resize((SIZE, SIZE), Image.Resampling.BILINEAR).convert("RGB")
+    ImageOps.exif_transpose(image, in_place=True)  # a copy would take a tenth of the time
+    if image.mode in _DEEP_MODES:
+        image = _to_8_bit(image)
+    elif image.mode in _ALPHA_MODES or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("RGB", "L"):
+        image = image.convert("RGB")
+    return image.resize((SIZE, SIZE), Image.Resampling.BILINEAR).convert("RGB")
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -174,8 +195,28 @@ def _check_parts(data: bytes) -> None:
             if place >= len(data):
                 return
         raise ImageError("too-much-work", f"more than {_MOST_PARTS:,} chunks")
+    if data.startswith(b"\xff\xd8"):
+        _check_tags(_exif(data))
     if data[:2] in (b"II", b"MM"):
         _check_tags(data)
+
+
+def _exif(data: bytes) -> bytes:
+    """Returns the Exif of a JPEG, or refuses it for what lies before its first scan."""
+    parts: list[bytes] = []
+    filling = after = 0
+    segments = islice(jpeg.segments(data), _MOST_SEGMENTS)
+    nothing_more = (jpeg.SCAN, len(data), len(data))
+    for marker, start, end in chain(segments, [nothing_more]):
+        filling += start - after
+        if filling > _MOST_FILLING:
+            break
+        if marker == jpeg.SCAN:
+            return b"".join(parts)
+        if marker == jpeg.APP1 and data.startswith(b"Exif\0\0", start):
+            parts.append(data[start + 6 : end])
+        after = end
+    raise ImageError("too-much-work", "its first scan lies behind very many segments")
 
 
 def _check_tags(data: bytes) -> None:
@@ -183,9 +224,12 @@ def _check_tags(data: bytes) -> None:
 
     Each may lie anywhere, so that thousands can name the same megabytes.
     """
-    held = 0
+    held = numbers = 0
     for tag, size, count in _tags(data):
         held += size * count
+        numbers += count if size > 1 else 0
+        if numbers > _MOST_NUMBERS:
+            raise ImageError("too-much-work", f"more than {_MOST_NUMBERS:,} numbers in its tags")
         if held > 2 * len(data) + 2**16:
             raise ImageError("too-much-work", "its tags hold more than the file")
         if tag in _OFFSETS and count > _MOST_PARTS:

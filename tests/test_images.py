@@ -212,6 +212,105 @@ def test_what_is_refused(data: bytes, reason: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+JPEGS = {
+    "grey": (lambda: picture().convert("L"), {}),
+    "colour": (picture, {"subsampling": 2}),
+    "colour 4:4:4": (picture, {"subsampling": 0}),
+    "colour 4:2:2": (picture, {"subsampling": 1}),
+    "large": (lambda: picture(1400, 1900), {}),
+    "a third larger than twice the target": (lambda: picture(400, 401), {}),
+    "wide": (lambda: picture(2500, 350), {}),
+    "cmyk": (lambda: picture().convert("CMYK"), {}),
+    "large cmyk": (lambda: picture(1200, 1300).convert("CMYK"), {}),
+    "progressive": (picture, {"progressive": True}),
+    "progressive grey": (lambda: picture().convert("L"), {"progressive": True}),
+    "progressive cmyk": (lambda: picture().convert("CMYK"), {"progressive": True}),
+    "restarts": (picture, {"restart_marker_blocks": 3}),
+    "one pixel": (lambda: picture(1, 1), {}),
+}
+
+
+def _jpeg(name: str) -> bytes:
+    make, options = JPEGS[name]
+    return encoded(make(), "JPEG", **options)
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_has_the_pixels_that_pillow_gives(name: str) -> None:
+    """Pillow decodes with the same library; models were trained on what it gave."""
+    data = _jpeg(name)
+    image = Image.open(io.BytesIO(data))
+    image.draft(None, (300, 300))
+    expected = image.convert("RGB").resize(SHAPE[:2], Image.Resampling.BILINEAR)
+    assert np.array_equal(decode(data).pixels, np.asarray(expected))
+
+
+@pytest.mark.parametrize("name", sorted(set(JPEGS) - {"one pixel"}))
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.98])
+def test_a_jpeg_that_lacks_data_and_ends_as_it_should_is_refused(name: str, share: float) -> None:
+    data = _jpeg(name)
+    first = data.index(b"\xff\xda")
+    cut = data[: first + int((len(data) - first) * share)].removesuffix(b"\xff")
+    with pytest.raises(ImageError, match="unreadable: the JPEG is cut off"):
+        decode(cut + b"\xff\xd9")
+
+
+def test_a_progressive_jpeg_without_its_last_scans_is_refused() -> None:
+    data = _jpeg("progressive")
+    scans = [place for place in range(len(data)) if data.startswith(b"\xff\xda", place)]
+    for scan in scans[1:]:
+        tables = data.rfind(b"\xff\xc4", 0, scan)  # of Huffman, before each scan
+        with pytest.raises(ImageError, match="some of its scans are missing"):
+            decode(data[:tables] + b"\xff\xd9")
+
+
+def test_a_jpeg_with_a_hole_is_refused() -> None:
+    data = _jpeg("restarts")
+    holes = data.index(b"\xff\xd3"), data.index(b"\xff\xd5")
+    with pytest.raises(ImageError, match="a part of its image is missing"):
+        decode(data[: holes[0]] + data[holes[1] :])
+
+
+@pytest.mark.parametrize("name", ["grey", "progressive"])
+def test_a_jpeg_with_more_than_it_needs_is_read(name: str) -> None:
+    data = _jpeg(name)
+    pixels = decode(data).pixels
+    for other in (
+        data + bytes(1000),
+        data[:-2] + bytes(3) + data[-2:],
+        data[:2] + b"\xff\xff\xff" + data[2:],
+        data.replace(b"JFIF\0\1\1", b"JFIF\0\7\1"),
+    ):
+        assert other != data
+        assert np.array_equal(decode(other).pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8" + b"\xff\xe1\0\x12Exif\0\0II*\0\x08\0\0\0" * 1001 + bytes(2**16),
+        b"\xff\xd8\xff\xe0\0\2" + b"\xff\xd0" * 2**16,
+        b"\xff\xd8\xff\xe0\0\2" + bytes(2**17),
+    ],
+    ids=["Exif", "restarts", "zeros"],
+)
+def test_segments_of_a_jpeg_are_bounded(data: bytes) -> None:
+    with pytest.raises(ImageError, match="too-much-work: its first scan") as caught:
+        decode(data + _jpeg("grey")[2:])
+    assert caught.value.reason == "too-much-work"
+
+
+def test_exif_of_a_jpeg_is_bounded_before_pillow_reads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exif = _tiff("<", (282, 5, 300_000, 26)) + bytes(30_000)
+    data = _jpeg("grey")
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\0\0" + exif
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(ImageError, match="numbers in its tags"):
+        decode(data[:2] + segment + data[2:])
+
+
 def png_that_declares(width: int, height: int) -> bytes:
     """A PNG whose header promises more than its few bytes hold."""
 
