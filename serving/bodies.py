@@ -9,6 +9,7 @@ from typing import Any
 
 from serving.codecs import FORMS, check_count, parse_json
 from serving.errors import PredictorError
+from serving.events import STRUCTURED, data_of, is_event
 
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which editors and PowerShell put before UTF-8
@@ -32,7 +33,8 @@ def v1_payload(body: bytes, content_type: str, max_values: int, max_instances: i
         max_instances: Refuse a form of more parts.
 
     Returns:
-        The JSON value, or a tuple of the image files that were sent.
+        The JSON value, or a tuple of the image files that were sent; of a structured CloudEvent
+        what its data are.
 
     Raises:
         PredictorError: It is empty, no JSON where it should be, or a malformed form.
@@ -50,7 +52,13 @@ def v1_payload(body: bytes, content_type: str, max_values: int, max_instances: i
         body = body[len(_BYTE_ORDER_MARK) :]
     says_json = media_type.endswith(("/json", "+json"))
     if says_json or body[:_HEAD].lstrip(_SPACE).startswith((b"{", b"[")):
-        return parse_json(body, max_values)
+        value = parse_json(body, max_values)
+        if media_type != STRUCTURED and not is_event(value):
+            return value
+        value, content_type = data_of(value)
+        if isinstance(value, bytes):
+            return v1_payload(value, content_type, max_values, max_instances)
+        return value
     if _TEXT.issuperset(body[:_HEAD]):
         raise PredictorError("malformed", "the body is neither JSON nor an image file")
     return (body,)

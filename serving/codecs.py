@@ -115,7 +115,7 @@ def _each(instances: list[Any]) -> Iterator[Item]:
 
 def _v1_item(instance: Any) -> Item:
     if isinstance(instance, str):
-        return _from_base64(instance)
+        return from_base64(instance)
     if isinstance(instance, list):
         return _from_numbers(instance)
     if not isinstance(instance, dict):
@@ -132,13 +132,24 @@ def _v1_item(instance: Any) -> Item:
     if isinstance(value, dict):
         value = value.get("b64")
     if isinstance(value, str):
-        return _from_base64(value)
+        return from_base64(value)
     if isinstance(value, list):
         return _from_numbers(value)
     raise PredictorError("malformed", f"{present[0]} holds no image; send {FORMS}")
 
 
-def _from_base64(text: str) -> bytes:
+def from_base64(text: str) -> bytes:
+    """Decodes base64, also behind the `data:...,` that browsers put before it.
+
+    Args:
+        text: In the standard alphabet.
+
+    Returns:
+        The bytes.
+
+    Raises:
+        PredictorError: It is broken.
+    """
     if text.startswith("data:"):  # as browsers make them
         text = text.partition(",")[2]
     try:
@@ -375,12 +386,12 @@ def _encoded(tensor: InferInput, count: int) -> list[Item]:
 
 def _encoded_item(element: Any) -> bytes:
     if isinstance(element, str):
-        return _from_base64(element)
+        return from_base64(element)
     if not isinstance(element, bytes):
         raise PredictorError("malformed", "the element is neither bytes nor base64 text")
     # The first four bytes of a JPEG, PNG or TIFF are never all of base64's alphabet.
     if len(element) >= 4 and _BASE64_ALPHABET.issuperset(element[:4]):
-        return _from_base64(element.decode("ascii", "replace"))
+        return from_base64(element.decode("ascii", "replace"))
     return element
 
 

@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.codecs import parse_json
 from serving.errors import PredictorError
+from serving.events import STRUCTURED, Mode, document_of, headers_of, mode_of
 from serving.predictor import Call, Predictor
 
 WEB = Path(__file__).parent / "web"
@@ -80,28 +81,28 @@ def make_routes(
         return await predictor.read_v1(await request.body(), content_type)
 
     async def predict(request: Request) -> Response:
-        answer, _ = await dataplane.infer(_model(request), await read_v1(request))
-        return _json(answer)
+        name, mode = _model(request), mode_of(request.headers)
+        answer, _ = await dataplane.infer(name, await read_v1(request))
+        return _v1_answer(name, mode, answer)
 
     async def explain(request: Request) -> Response:
+        name, mode = _model(request), mode_of(request.headers)
         # KServe adds the headers it is given here to the answer: none.
-        answer, _ = await dataplane.explain(_model(request), await read_v1(request), {})
-        return _json(answer)
+        answer, _ = await dataplane.explain(name, await read_v1(request), {})
+        return _v1_answer(name, mode, answer)
 
     async def infer(request: Request) -> Response:
         name = _model(request)
+        headers = headers_of(name) if mode_of(request.headers) is Mode.BINARY else {}
         json_length = request.headers.get(_JSON_LENGTH)
         call = await predictor.read_v2(await request.body(), json_length)
         answer, _ = await dataplane.infer(name, call)
         assert isinstance(answer, InferResponse)
         written, json_length = answer.to_rest()
         if json_length is None:
-            return _json(written)
-        return Response(
-            written,
-            media_type="application/octet-stream",
-            headers={_JSON_LENGTH: str(json_length)},
-        )
+            return _json(written, headers)
+        headers[_JSON_LENGTH] = str(json_length)
+        return Response(written, media_type="application/octet-stream", headers=headers)
 
     async def metadata(request: Request) -> Response:
         return _json(await dataplane.model_metadata(_model(request)))
@@ -200,6 +201,12 @@ def make_routes(
         ]
     routes = [_Route(path, endpoint, methods=[method]) for path, method, endpoint in table]
     return [*routes, Mount("/web", _Web(directory=WEB))]
+
+
+def _v1_answer(name: str, mode: Mode, answer: Any) -> Response:
+    if mode is Mode.STRUCTURED:
+        return Response(orjson.dumps(document_of(name, answer)), media_type=STRUCTURED)
+    return _json(answer, headers_of(name) if mode is Mode.BINARY else None)
 
 
 def _json(content: Any, headers: dict[str, str] | None = None) -> Response:
