@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ COMPONENTS = {
     "gpu": ".Values.gpu",
     "public-store": ".Values.publicStore",
     "monitoring": ".Values.monitoring.enabled",
+    "tokens": ".Values.tokensSecret",
 }
+_NAMESPACE = "namespaceSelector.matchLabels.kubernetes.io/metadata.name"
 # Fields that have a value of the chart. If it is empty, the field is as Kustomize builds it.
 VALUES = {
     "InferenceService.spec.predictor.model.storageUri": "storageUri",
@@ -42,6 +45,11 @@ VALUES = {
     "PersistentVolumeClaim.spec.resources.requests.storage": "volumeSize",
     "ServiceAccount.secrets.0.name": "storeSecret",
     "RoleBinding.subjects.0.namespace": "pipelineNamespace",
+    "NetworkPolicy.spec.ingress.0.from.0.namespaceSelector.matchExpressions.0.values": "gateways",
+    f"NetworkPolicy.spec.ingress.0.from.1.{_NAMESPACE}": "pipelineNamespace",
+    f"NetworkPolicy.spec.ingress.1.from.0.{_NAMESPACE}": "monitoring.namespace",
+    "ServingRuntime.spec.volumes.1.secret.secretName": "tokensSecret",
+    "ServiceMonitor.spec.endpoints.0.authorization.credentials.name": "tokensSecret",
     "ServiceMonitor.metadata.labels.release": "monitoring.release",
     "PrometheusRule.metadata.labels.release": "monitoring.release",
 }
@@ -70,8 +78,10 @@ def templates() -> dict[str, str]:
         elif key in stores[LOCAL]:
             home, builds = LOCAL, on_local | {DEFAULT: stores[LOCAL]}
         else:
-            home = next(condition for condition, built in on_s3.items() if key in built)
-            builds = {DEFAULT: on_s3[home]}
+            own, home = next((n, c) for n, c in COMPONENTS.items() if key in on_s3[c])
+            others = {name: c for name, c in COMPONENTS.items() if name != own}
+            builds = {c: build("s3", own, name) for name, c in others.items()}
+            builds[DEFAULT] = on_s3[home]
         kind, _ = key
         lines = _merge({condition: built[key] for condition, built in builds.items()}, kind)
         text = "\n".join(lines if home == DEFAULT else _switch({home: lines, DEFAULT: []}))
@@ -81,14 +91,15 @@ def templates() -> dict[str, str]:
     return found
 
 
-def build(store: str, component: str = "") -> dict[tuple[str, str], Any]:
-    """Returns the objects of an overlay with a component, by kind and name."""
+@cache
+def build(store: str, *components: str) -> dict[tuple[str, str], Any]:
+    """Returns the objects of an overlay with components, by kind and name."""
     with tempfile.TemporaryDirectory() as folder:
         up = "../" * (len(Path(folder).resolve().parts) - 1)  # absolute paths are not taken
         here = Path(up, *MANIFESTS.resolve().parts[1:])
         content = {
             "resources": [str(here / "overlays" / store)],
-            "components": [str(here / "components" / component)] if component else [],
+            "components": [str(here / "components" / name) for name in components],
             "namePrefix": f"{NAME}-",
             "namespace": NAMESPACE,
         }

@@ -4,7 +4,16 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 from kfp.dsl.pipeline_channel import PipelineParameterChannel
 
-from pipelines.cluster import GCS_KEY, GCS_KEY_FOLDER, STORE_VARIABLES, VOLUME, Cluster
+from pipelines.cluster import (
+    GCS_KEY,
+    GCS_KEY_FOLDER,
+    STORE_VARIABLES,
+    TOKEN_KEY,
+    TOKEN_SECRET,
+    TOKEN_VARIABLE,
+    VOLUME,
+    Cluster,
+)
 
 USER = 65532  # of the image
 LIGHT = ("100m", "512Mi")  # CPU and memory of a step that computes nothing
@@ -82,6 +91,11 @@ def connect_store(task: PipelineTask, cluster: Cluster) -> None:
     if cluster.gcs_secret:
         kubernetes.use_secret_as_volume(task, cluster.gcs_secret, GCS_KEY_FOLDER)
         task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", GCS_KEY)
+
+
+def connect_predictor(task: PipelineTask) -> None:
+    """Gives a task the predictor's token, if there is one."""
+    kubernetes.use_secret_as_env(task, TOKEN_SECRET, {TOKEN_KEY: TOKEN_VARIABLE}, optional=True)
 
 
 def mount_volume(task: PipelineTask, cluster: Cluster) -> None:

@@ -18,6 +18,7 @@ from pipelines.cluster import VOLUME, Cluster
 from pipelines.placement import (
     LIGHT,
     connect_kaggle,
+    connect_predictor,
     connect_store,
     mount_volume,
     place,
@@ -258,6 +259,7 @@ def training_pipeline(
         place(register_task, cluster, cluster.cpu, cluster.memory, cached=False)
         place(check_task, cluster, *LIGHT)
         place(deploy_task, cluster, *LIGHT, cached=False)
+        connect_predictor(deploy_task)
         connect_kaggle(ingest_task, cluster)
         for task in (tune_task, train_task):
             place_on_gpus(task, cluster, gpu_type, gpu_count, gpu_node_selector, gpu_tolerations)

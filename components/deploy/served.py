@@ -2,6 +2,8 @@
 
 import base64
 import itertools
+import os
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -10,9 +12,10 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.errors import first_fault
+from components.errors import UserError, first_fault
 from components.register.smoke import SmokeImage
 
+TOKEN_VARIABLE = "BRAIN_TUMOR_TOKEN"
 TOLERANCE = 1e-3
 _MAX_BYTES = 2**20
 _TIMEOUT = 10.0
@@ -63,10 +66,13 @@ class ServedModel:
             address: http:// or https://, without a path.
             name: Under which the model is served.
             host: What to say in the Host header; empty for what the address says.
+
+        Raises:
+            UserError: BRAIN_TUMOR_TOKEN is set, and no bearer token.
         """
         self.address = address.rstrip("/")
         self._path = f"/v2/models/{name}/infer"
-        self._headers = {"Host": host or urlsplit(self.address).netloc}
+        self._headers = {"Host": host or urlsplit(self.address).netloc} | _authorization()
         self._turns = itertools.count()
         self._client = httpx.Client(
             timeout=_TIMEOUT,
@@ -148,6 +154,16 @@ def canary_address(stable: str, name: str, canary: str) -> str:
     parts = urlsplit(stable)
     _, *domain = parts.netloc.split(".")
     return f"{parts.scheme}://{'.'.join([f'{name}-{canary}-predictor', *domain])}"
+
+
+def _authorization() -> dict[str, str]:
+    """Returns the header for a predictor that wants a token, if the environment has one."""
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not token:
+        return {}
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token):  # httpx would quote it in its error
+        raise UserError(f"{TOKEN_VARIABLE} is no token: letters, digits and -._~+/, then =")
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _mismatch(answer: _Answer, image: SmokeImage) -> str:

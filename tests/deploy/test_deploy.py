@@ -13,7 +13,7 @@ from kfp import dsl
 from components.deploy import manifest
 from components.deploy.api import open_api
 from components.deploy.component import deploy
-from components.deploy.served import ServedModel
+from components.deploy.served import TOKEN_VARIABLE, ServedModel
 from components.errors import UserError
 from components.files import write_atomically
 from components.register.smoke import SmokeImage, read_smoke, write_smoke
@@ -186,7 +186,10 @@ def test_one_of_another_name_names_itself_throughout() -> None:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A predictor of version 7, which says how bright an image is, with its smoke images."""
+    """A predictor of version 7, which says how bright an image is, with its smoke images.
+
+    It answers who has the token, which the environment has.
+    """
     from components.checksums import SUMS, write_sums
 
     folder = tmp_path_factory.mktemp("served")
@@ -196,7 +199,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
     write_smoke(folder, pixels, grey / 255, threshold=0.25)
     (folder / SUMS).unlink()
     write_sums(folder)
-    with running(folder, tmp_path_factory.mktemp("log") / "log") as server:
+    log = tmp_path_factory.mktemp("log")
+    tokens = log / "tokens"
+    tokens.write_text("a-token-of-0123456789\n")
+    with (
+        running(folder, log / "log", tokens_file=tokens) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv(TOKEN_VARIABLE, "a-token-of-0123456789\n")
         yield server, read_smoke(folder)
 
 
@@ -212,6 +222,19 @@ def test_the_real_predictor_answers_as_it_was_registered(served: Any) -> None:
     assert "it answers 'Brain Tumor'" in model.ask(other).mismatch
     assert "HTTP 404" in ServedModel(server.url, "another").ask(images[0]).fault
     assert "HTTP 400" in model.ask(SmokeImage(b"no png", "Healthy", 0.5)).fault
+
+
+def test_without_its_token_the_predictor_answers_nothing(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, images = served
+    for wrong in ("", "another-token-0123456789"):
+        monkeypatch.setenv(TOKEN_VARIABLE, wrong)
+        assert "HTTP 401" in ServedModel(server.url, server.name).ask(images[0]).fault
+    monkeypatch.setenv(TOKEN_VARIABLE, "two\nlines")
+    with pytest.raises(UserError, match=f"{TOKEN_VARIABLE} is no token") as refused:
+        ServedModel(server.url, server.name)
+    assert "lines" not in str(refused.value)
 
 
 def test_a_rollout_to_the_real_predictor(served: Any, cluster: Cluster) -> None:

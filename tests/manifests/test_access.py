@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.cluster import TOKEN_KEY, TOKEN_SECRET
 from tests.manifests.kustomize import MANIFESTS, Objects, objects
+from tests.manifests.network import lets_in
 
 METADATA_SERVICES = ("169.254.169.254", "169.254.169.252", "169.254.170.2", "169.254.0.1")
 TEMPLATES = sorted((MANIFESTS / "secrets").glob("*.yaml"))
@@ -56,11 +58,91 @@ def test_gcs_reaches_no_private_network() -> None:
         assert not _reaches(block, address)
 
 
-def test_what_is_served_can_be_reached(served: Objects) -> None:
-    (rule,) = served.one("NetworkPolicy")["spec"]["ingress"]
-    assert rule["from"] == [{"namespaceSelector": {}}]
-    allowed = {entry["port"] for entry in rule["ports"]}
-    assert {entry["containerPort"] for entry in served.container["ports"]} <= allowed
+GATEWAYS = ("envoy-gateway-system", "istio-system", "kserve")
+PORTS = (22, 8012, 8013, 8080, 8081, 8112, 9090, 9091, 10250)
+
+
+def _gets_in(found: Objects, namespace: str) -> set[int]:
+    """Returns the ports that pods of a namespace reach."""
+    policy = found.one("NetworkPolicy")["spec"]
+    labels = {"kubernetes.io/metadata.name": namespace, "team": "a"}
+    return {port for port in PORTS if lets_in(policy, labels, {"app": "a"}, port)}
+
+
+def test_gateways_the_pipeline_and_prometheus_get_in_and_nobody_else(served: Objects) -> None:
+    ports = {entry["containerPort"] for entry in served.container["ports"]}
+    knative = len(ports) == 1
+    proxy = {8012, 8013, 8112, 9090} if knative else set()
+    pipeline = objects("pipeline").one("ServiceAccount")["metadata"]["namespace"]
+    for namespace in (*GATEWAYS, pipeline):
+        assert _gets_in(served, namespace) == ports | proxy
+    for namespace in ("knative-serving", "kourier-system"):
+        assert _gets_in(served, namespace) == (ports | proxy if knative else set())
+    assert _gets_in(served, "monitoring") == ({8080, 9091} if knative else {8080})
+    for namespace in ("default", "kube-system", "brain-tumor", "istio", "a-kserve", ""):
+        assert _gets_in(served, namespace) == set()
+
+
+def test_other_namespaces_are_named_by_the_patches_that_the_documentation_shows() -> None:
+    text = (MANIFESTS.parent / "docs" / "deploy.md").read_text()
+    (block,) = [part for part in text.split("\n\n") if "path: /spec/ingress/" in part]
+    found = objects("overlays/s3", **yaml.safe_load(block))
+    assert _gets_in(found, "ingress-nginx") == {8080, 8081}
+    assert _gets_in(found, "team-a") == {8080, 8081}
+    assert _gets_in(found, "observability") == {8080}
+    for namespace in (*GATEWAYS, "kubeflow", "monitoring"):
+        assert _gets_in(found, namespace) == set()
+
+
+@pytest.mark.parametrize(
+    ("ingress", "gets_in"),
+    [  # https://kubernetes.io/docs/concepts/services-networking/network-policies/
+        ([{}], True),  # allow all ingress traffic
+        ([], False),  # deny all ingress traffic
+        ([{"from": [{"namespaceSelector": {}}]}], True),
+        ([{"from": [{"podSelector": {"matchLabels": {"role": "client"}}}]}], False),
+        ([{"from": [{"namespaceSelector": {"matchLabels": {"user": "alice"}}}]}], True),
+        ([{"from": [{"namespaceSelector": {"matchLabels": {"user": "bob"}}}]}], False),
+        (
+            [
+                {
+                    "from": [
+                        {
+                            "namespaceSelector": {"matchLabels": {"user": "alice"}},
+                            "podSelector": {"matchLabels": {"role": "server"}},
+                        }
+                    ]
+                }
+            ],
+            False,
+        ),
+        ([{"ports": [{"port": 32000, "endPort": 32768}]}], False),
+        ([{"ports": [{"port": 8080}]}], True),
+        ([{"ports": [{"port": 8080, "protocol": "UDP"}]}], False),
+    ],
+)
+def test_the_evaluator_follows_the_documentation(ingress: list[Any], gets_in: bool) -> None:
+    policy = {"policyTypes": ["Ingress"], "ingress": ingress}
+    assert lets_in(policy, {"user": "alice"}, {"role": "client"}, 8080) is gets_in
+
+
+def test_the_tokens_are_where_the_predictor_and_prometheus_look() -> None:
+    found = objects("overlays/s3", components=("monitoring", "tokens"))
+    template = yaml.safe_load((MANIFESTS / "secrets" / "predictor-tokens.yaml").read_text())
+    name, keys = template["metadata"]["name"], set(template["stringData"])
+    (volume,) = [v for v in found.one("ServingRuntime")["spec"]["volumes"] if "secret" in v]
+    (item,) = volume["secret"]["items"]
+    (mount,) = [m for m in found.container["volumeMounts"] if m["name"] == volume["name"]]
+    environment = {entry["name"]: entry["value"] for entry in found.container["env"]}
+    path = f"{mount['mountPath']}/{item['path']}"
+    assert environment["BRAIN_TUMOR_SERVE_TOKENS_FILE"] == path
+    assert "subPath" not in mount, "Kubernetes would not replace it"
+    assert volume["secret"]["secretName"] == name
+    assert not volume["secret"].get("optional")
+    (endpoint,) = found.one("ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"]["name"] == name
+    assert {item["key"], endpoint["authorization"]["credentials"]["key"]} == keys
+    assert template["metadata"]["namespace"] == found.one("Namespace")["metadata"]["name"]
 
 
 def test_the_pipeline_may_do_what_its_deploy_step_does_and_no_more(served: Objects) -> None:
@@ -120,5 +202,7 @@ def test_secrets_have_the_keys_that_their_readers_know() -> None:
     }
     assert kserve < set(found["pipeline-s3"]["stringData"]) <= set(STORE_VARIABLES)
     assert found["pipeline-s3"]["metadata"]["name"] == Cluster().store_secret
+    assert found["pipeline-token"]["metadata"]["name"] == TOKEN_SECRET
+    assert set(found["pipeline-token"]["stringData"]) == {TOKEN_KEY}
     assert set(found["pipeline-kaggle"]["stringData"]) == {"username", "key"}
     assert found["pipeline-kaggle"]["metadata"]["name"] == Cluster().kaggle_secret

@@ -10,6 +10,7 @@ import yaml
 
 from manifests.helm import TEMPLATES, templates
 from tests.manifests.kustomize import MANIFESTS, STORES, Object, Objects, objects
+from tests.manifests.network import lets_in
 
 CHART = MANIFESTS / "chart"
 HELM = shutil.which("helm")
@@ -19,6 +20,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "knative": {"knative": True},
     "monitoring": {"monitoring": {"enabled": True}},
     "public-store": {"publicStore": True},
+    "tokens": {"tokensSecret": "brain-tumor-tokens"},
 }
 
 
@@ -74,7 +76,8 @@ def comparable(found: Objects) -> dict[str, Object]:
         ("knative",),
         ("monitoring",),
         ("public-store",),
-        ("gpu", "canary", "monitoring", "public-store"),
+        ("tokens",),
+        ("gpu", "canary", "monitoring", "public-store", "tokens"),
         ("gpu", "canary", "knative"),
     ],
     ids="-".join,
@@ -104,7 +107,9 @@ def test_values_reach_their_fields() -> None:
         "maxReplicas": 9,
         "resources": resources,
         "canary": {"storageUri": "s3://mine/brain-tumor/8/", "trafficPercent": 25},
-        "monitoring": {"enabled": True, "release": "prometheus"},
+        "monitoring": {"enabled": True, "release": "prometheus", "namespace": "metrics"},
+        "tokensSecret": "my-tokens",
+        "gateways": ["nginx"],
         "pipelineNamespace": "team",
         "fullnameOverride": "tumor",
     }
@@ -120,6 +125,14 @@ def test_values_reach_their_fields() -> None:
     assert found.one("RoleBinding")["subjects"][0]["namespace"] == "team"
     for kind in ("ServiceMonitor", "PrometheusRule"):
         assert found.one(kind)["metadata"]["labels"]["release"] == "prometheus"
+    policy = found.one("NetworkPolicy")["spec"]
+    for namespace, port in (("nginx", 8081), ("metrics", 8080), ("team", 8080)):
+        assert lets_in(policy, {"kubernetes.io/metadata.name": namespace}, {}, port)
+    for namespace in ("istio-system", "monitoring", "kubeflow"):
+        assert not lets_in(policy, {"kubernetes.io/metadata.name": namespace}, {}, 8080)
+    assert found.one("ServingRuntime")["spec"]["volumes"][1]["secret"]["secretName"] == "my-tokens"
+    (endpoint,) = found.one("ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"]["name"] == "my-tokens"
     assert found.one("InferenceService")["metadata"]["name"] == "tumor"
     assert found.predictor["serviceAccountName"] == "tumor-predictor"
     local = rendered({"store": "local", "image": "serve:1", "volumeSize": "5Gi"})

@@ -1,6 +1,8 @@
 """Every object of every overlay is one that its API server would take."""
 
 import copy
+import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,21 @@ def faults(found: Object) -> list[str]:
 
 def test_every_object_fits_its_schema(served: Objects) -> None:
     assert [fault for found in served for fault in faults(found)] == []
+
+
+def test_the_documentations_policies_of_gateways_fit_their_schemas() -> None:
+    text = (MANIFESTS.parent / "docs" / "security.md").read_text()
+    blocks = re.findall(r"(?:^    .*\n)+(?:\n?(?:^    .*\n)+)*", text, re.MULTILINE)
+    found = [o for block in blocks for o in yaml.safe_load_all(textwrap.dedent(block))]
+    policies = [one for one in found if isinstance(one, dict)]
+    kinds = {one["kind"] for one in policies}
+    assert kinds == {"SecurityPolicy", "RequestAuthentication", "AuthorizationPolicy"}
+    for one in policies:
+        assert crds.has(one)
+        assert faults(one) == []
+        spoilt = copy.deepcopy(one)
+        spoilt["spec"]["misspelt"] = 1
+        assert faults(spoilt)
 
 
 def test_the_pipelines_objects_fit_their_schemas() -> None:

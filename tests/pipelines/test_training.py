@@ -6,7 +6,7 @@ import pytest
 
 from pipelines import compile as compiling
 from pipelines.catalogue import Pipeline
-from pipelines.cluster import STORE_VARIABLES, VOLUME, Cluster
+from pipelines.cluster import STORE_VARIABLES, TOKEN_KEY, TOKEN_SECRET, VOLUME, Cluster
 from tests.pipelines.specification import kubernetes_of, specification
 
 STEPS = {"check", "ingest", "split", "tune", "train", "evaluate", "register", "deploy"}
@@ -113,6 +113,20 @@ def test_credentials_of_stores_reach_the_steps_that_need_them(
             pairs = {pair["envVar"]: pair["secretKey"] for pair in secret["keyToEnv"]}
             assert pairs == {variable: variable for variable in STORE_VARIABLES}
         assert "secretAsVolume" not in kubernetes[name]
+
+
+def test_the_predictors_token_reaches_the_deploy_step_alone(
+    kubernetes: dict[str, dict[str, Any]],
+) -> None:
+    from components.deploy.served import TOKEN_VARIABLE
+
+    for name in STEPS:
+        secrets = kubernetes[name].get("secretAsEnv", [])
+        found = [secret for secret in secrets if secret["secretName"] == TOKEN_SECRET]
+        assert bool(found) is (name == "deploy")
+        for secret in found:
+            assert secret["optional"] is True
+            assert secret["keyToEnv"] == [{"envVar": TOKEN_VARIABLE, "secretKey": TOKEN_KEY}]
 
 
 def test_a_key_of_google_cloud_storage_is_mounted_where_it_is_named() -> None:
