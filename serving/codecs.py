@@ -21,7 +21,7 @@ from serving.errors import PredictorError
 from serving.headers import number
 
 PIXELS, ENCODED = "images", "image_bytes"
-_KEYS = ("image_bytes", "image", "b64", "data", "image_url")
+_KEYS = ("image_bytes", "image", "images", "b64", "data", "image_url")
 FORMS = (
     '{"image_bytes": {"b64": "..."}}, {"image": ...}, {"b64": "..."}, {"data": ...}, '
     '{"image_url": "..."} or nested 150x150x3 numbers'
@@ -31,7 +31,8 @@ _CONTAINER = 3  # measured against a number
 # What JSON may hold beside numbers and lists; 32 images with a key each are 128 quotes.
 _MOST = {b'"': 4000, b"{": 1000}
 _MOST_TENSORS, _MOST_OUTPUTS, _MOST_AXES = 8, 64, 8
-_BASE64_ALPHABET = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"+/")
+_BASE64_ALPHABET = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"+/-_")
+_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,15 @@ def _has_more(body: bytes, sign: bytes, most: int) -> bool:
     return True
 
 
+def is_columnar(payload: Any) -> bool:
+    """Tells whether a v1 request is of TensorFlow Serving's column form: `inputs`, not `instances`.
+
+    Args:
+        payload: A JSON value.
+    """
+    return isinstance(payload, dict) and "inputs" in payload
+
+
 def v1_items(payload: Any, max_instances: int) -> Iterator[Item]:
     """Finds the images of a v1 request.
 
@@ -97,12 +107,28 @@ def v1_items(payload: Any, max_instances: int) -> Iterator[Item]:
     if isinstance(payload, tuple):
         return iter(payload)
     instances = payload.get("instances") if isinstance(payload, dict) else None
+    if is_columnar(payload):
+        if "instances" in payload:
+            raise PredictorError("malformed", 'send either "instances" or "inputs"')
+        instances = _rows(payload["inputs"])
     if not isinstance(instances, list) or not instances:
         raise PredictorError(
             "malformed", f'"instances" has to be a list of at least one of {FORMS}'
         )
     check_count(len(instances), max_instances)
     return _each(instances)
+
+
+def _rows(inputs: Any) -> list[Any]:
+    """Returns the instances of the column form: a list, or values under the one key."""
+    if isinstance(inputs, list):
+        return inputs
+    if not isinstance(inputs, dict) or len(inputs) != 1:
+        raise PredictorError(
+            "malformed", '"inputs" has to be a list, or a list under one key, such as "image_bytes"'
+        )
+    ((key, values),) = inputs.items()
+    return [{key: value} for value in (values if isinstance(values, list) else [values])]
 
 
 def _each(instances: list[Any]) -> Iterator[Item]:
@@ -153,7 +179,11 @@ def from_base64(text: str) -> bytes:
     if text.startswith("data:"):  # as browsers make them
         text = text.partition(",")[2]
     try:
-        return pybase64.b64decode(text, validate=True)
+        try:
+            return pybase64.b64decode(text, validate=True)
+        except binascii.Error:  # with line breaks, as in MIME, or of the alphabet for URLs
+            plain = text.encode().translate(_FROM_URL_SAFE, b" \t\r\n")
+            return pybase64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise PredictorError("malformed", f"the base64 text is broken: {error}") from error
 

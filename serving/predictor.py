@@ -25,6 +25,7 @@ from serving.codecs import (
     Item,
     Loaded,
     Url,
+    is_columnar,
     v1_items,
     v2_items,
     v2_request,
@@ -48,10 +49,12 @@ class Call:
     Attributes:
         items: Its images.
         request: Where it came as v2, KServe's own form of it.
+        columnar: It came in the column form of v1, and is answered so.
     """
 
     items: list[Item]
-    request: InferRequest | None
+    request: InferRequest | None = None
+    columnar: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +178,7 @@ class Predictor(kserve.Model):
             for item in v1_items(payload, most):
                 items.append(item)
                 await pause()
-        return Call(items, None)
+        return Call(items, columnar=is_columnar(payload))
 
     async def read_v2(self, body: bytes, json_length: str | None) -> Call:
         """Reads a body of v2.
@@ -214,7 +217,7 @@ class Predictor(kserve.Model):
         most = self._settings.max_instances
         if isinstance(payload, InferRequest):
             return Call(v2_items(payload, most), payload)
-        return Call(list(v1_items(payload, most)), None)
+        return Call(list(v1_items(payload, most)), columnar=is_columnar(payload))
 
     async def predict(
         self,
@@ -286,9 +289,12 @@ class Predictor(kserve.Model):
         Raises:
             PredictorError: An output is requested that there is not.
         """
-        if result.call.request is None:
-            return {"predictions": [answer.as_json() for answer in result.answers]}
-        return self._v2_response(result.call.request, result.answers)
+        if result.call.request is not None:
+            return self._v2_response(result.call.request, result.answers)
+        rows = [answer.as_json() for answer in result.answers]
+        if result.call.columnar:
+            return {"outputs": {name: [row[name] for row in rows] for name in rows[0]}}
+        return {"predictions": rows}
 
     @asynccontextmanager
     async def _fetched(self, items: Sequence[Item]) -> AsyncIterator[Sequence[Loaded]]:

@@ -46,6 +46,45 @@ def test_every_convention_gives_the_file(instance: Any) -> None:
     assert _items(instance) == [FILE]
 
 
+LONG = bytes(range(256)) * 3 + b"\xfb\xff"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        base64.encodebytes(LONG).decode(),  # 76 columns
+        base64.encodebytes(LONG).decode().replace("\n", "\r\n"),
+        base64.urlsafe_b64encode(LONG).decode(),
+        base64.urlsafe_b64encode(LONG).decode().rstrip("="),
+        "data:image/jpeg;base64," + base64.encodebytes(LONG).decode(),
+    ],
+)
+def test_base64_as_other_tools_write_it(written: str) -> None:
+    assert _items({"image_bytes": {"b64": written}}, written) == [LONG, LONG]
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"image_bytes": [{"b64": TEXT}, {"b64": TEXT}]},
+        {"image_bytes": [TEXT, TEXT]},
+        {"image": [{"b64": TEXT}, TEXT]},
+        {"b64": [TEXT, TEXT]},
+        [{"b64": TEXT}, TEXT],
+        [{"image_bytes": {"b64": TEXT}}, {"data": TEXT}],
+    ],
+)
+def test_the_column_form_of_tensorflow_serving(inputs: Any) -> None:
+    assert list(v1_items({"inputs": inputs}, 8)) == [FILE, FILE]
+
+
+def test_columns_of_numbers_and_of_one_value() -> None:
+    columns = {"inputs": {"images": [PIXELS.tolist()] * 2}}
+    np.testing.assert_array_equal(list(v1_items(columns, 8)), [PIXELS, PIXELS])
+    assert list(v1_items({"inputs": {"image_bytes": {"b64": TEXT}}}, 8)) == [FILE]
+    assert list(v1_items({"inputs": {"b64": TEXT}}, 8)) == [FILE]
+
+
 def test_numbers_urls_and_files_can_be_mixed() -> None:
     numbers, url, file = _items(PIXELS.tolist(), {"image_url": "https://x/y.jpg"}, {"b64": TEXT})
     assert numbers.dtype == np.uint8
@@ -82,6 +121,13 @@ def test_numbers_can_stand_under_a_key_and_be_floats() -> None:
         ({"instances": [PIXELS.astype(str).tolist()]}, "have to be numbers"),
         ({"instances": [(PIXELS > 3).tolist()]}, "have to be numbers"),
         ({"instances": [TEXT] * 9}, "9 images, at most 8"),
+        ({"instances": [{"b64": TEXT[:-3]}]}, "instance 0: the base64 text is broken"),
+        ({"inputs": {"b64": [TEXT] * 9}}, "9 images, at most 8"),
+        ({"inputs": {"b64": [TEXT, "%"]}}, "instance 1: the base64 text is broken"),
+        ({"inputs": {"b64": [TEXT], "data": [TEXT]}}, '"inputs" has to be a list, or'),
+        ({"inputs": {}}, '"inputs" has to be a list, or'),
+        ({"inputs": TEXT}, '"inputs" has to be a list, or'),
+        ({"inputs": [TEXT], "instances": [TEXT]}, 'either "instances" or "inputs"'),
     ],
 )
 def test_what_is_wrong_is_said(payload: Any, says: str) -> None:

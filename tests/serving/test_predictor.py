@@ -92,6 +92,17 @@ def test_curl_says_form_and_means_json(predictor: Any) -> None:
     assert response.json()["predictions"][0]["label"] == "Healthy"
 
 
+def test_columns_are_answered_in_columns(predictor: Any) -> None:
+    images = [{"b64": text(LIGHT)}, {"b64": text(DARK)}]
+    rows = predict(predictor, *images)
+    for path, name in ((PREDICT, "probability"), (EXPLAIN, "heatmap")):
+        response = httpx.post(predictor.url + path, json={"inputs": {"image_bytes": images}})
+        assert list(response.json()) == ["outputs"]
+        outputs = response.json()["outputs"]
+        assert outputs["label"] == [row["label"] for row in rows] == ["Healthy", "Brain Tumor"]
+        assert len(outputs[name]) == 2
+
+
 def test_explain_gives_numbers_and_a_picture(predictor: Any) -> None:
     image = np.zeros((150, 150, 3), np.uint8)
     image[:34, :34] = 255
