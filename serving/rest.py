@@ -1,13 +1,18 @@
 """The REST application: routes, what stands before them, and one shape for every error."""
 
+from collections.abc import Collection
+
 import orjson
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from serving import metrics
 from serving.intake import Intake
@@ -42,6 +47,8 @@ def application(
     before = [
         Middleware(Guard, intake=intake, settings=settings, draining=lambda: predictor.draining)
     ]
+    if settings.cors_origins:  # before all others, so that a page can read errors too
+        before.insert(0, Middleware(_Cors, settings.cors_origins))
     if tokens:
         before.append(Middleware(TokenMiddleware, tokens=tokens))
     return Starlette(
@@ -49,6 +56,27 @@ def application(
         middleware=before,
         exception_handlers={HTTPException: _refuse},
     )
+
+
+class _Cors(CORSMiddleware):
+    """Lets pages of other origins ask; a cookie or a client's certificate is of no use to them."""
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=("*",),
+            expose_headers=("Inference-Header-Content-Length", "Retry-After"),
+        )
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code == 200:
+            return response
+        error = orjson.dumps({"error": bytes(response.body).decode().lower()})
+        headers = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
+        return Response(error, 403, headers, media_type="application/json")
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

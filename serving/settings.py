@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from components.errors import UserError, first_fault
 
 PREFIX = "BRAIN_TUMOR_SERVE_"
+_ORIGIN = (
+    r"^(\*|https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:.]+\](:\d+)?)$"  # as browsers say it
+)
 
 
 class Settings(BaseSettings):
@@ -67,6 +70,12 @@ class Settings(BaseSettings):
         None, description="file of bearer tokens, one a line; who has none of them is turned away"
     )
 
+    cors_origins: Annotated[tuple[Annotated[str, Field(pattern=_ORIGIN)], ...], NoDecode] = Field(
+        (),
+        description="origins whose pages may ask, comma-separated: https://app.example, or * for "
+        "any; empty for this predictor's own page alone",
+    )
+
     image_url_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="hosts that image_url may name, comma-separated: host, *.domain, or * for "
@@ -80,7 +89,7 @@ class Settings(BaseSettings):
     image_url_fetches: int = Field(64, ge=1, description="images fetched at once")
     image_url_seconds: float = Field(10, gt=0, description="for one image, redirects included")
 
-    @field_validator("image_url_hosts", "image_url_networks", mode="before")
+    @field_validator("cors_origins", "image_url_hosts", "image_url_networks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
