@@ -9,7 +9,7 @@ from itertools import chain, islice
 import numpy as np
 from PIL import Image, ImageOps
 
-from components import jpeg
+from components import jpeg, kinds
 
 SIZE = 150
 SHAPE = (SIZE, SIZE, 3)
@@ -98,7 +98,7 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:  # hostile headers raise nearly anything
-        raise ImageError("format", f"not a {', '.join(FORMATS)} image") from error
+        raise ImageError("format", kinds.described(data)) from error
     width, height = image.size
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
         raise ImageError(
@@ -121,8 +121,7 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     except ImageError:
         raise
     except Exception as error:  # so do hostile bodies
-        text = str(error).split("\n", 1)[0] or type(error).__name__
-        raise ImageError("unreadable", text) from error
+        raise ImageError("unreadable", _reason(error, data, kind)) from error
     return Decoded(pixels, width, height, mode, kind)
 
 
@@ -137,6 +136,16 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
     """
     grey = Image.fromarray(pixels).convert("L")
     return np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+
+
+def _reason(error: Exception, data: bytes, kind: str) -> str:
+    """Returns in one line why an opened image is not read."""
+    if unread := kinds.unread(data):
+        return unread
+    text = str(error).split("\n", 1)[0]
+    if not text or text.startswith("decoder error"):  # with a number for programmers
+        return f"the {kind} is broken or cut off"
+    return text
 
 
 def _jpeg(image: Image.Image, data: bytes) -> Image.Image:

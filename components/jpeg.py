@@ -16,7 +16,7 @@ _LOST = re.compile("premature end|bad Huffman code|bad arithmetic code|instead o
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 START, SCAN, APP1 = 0xD8, 0xDA, 0xE1
 _END, _TEMPORARY = 0xD9, 0x01
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xCA)
 _COLOURS = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
@@ -75,7 +75,7 @@ def _is_complete(data: bytes) -> bool:
     """Tells whether scans have brought all bits of all coefficients, if the JPEG is progressive."""
     lowest: dict[int, list[int]] = {}  # bit that has come, for each coefficient of a component
     for marker, start, _ in segments(data):
-        if marker in _FRAMES:
+        if marker in FRAMES:
             if marker not in _PROGRESSIVE:
                 return True
             lowest = {data[start + 6 + 3 * index]: [-1] * 64 for index in range(data[start + 5])}

@@ -31,7 +31,8 @@ _CONTAINER = 3  # measured against a number
 # What JSON may hold beside numbers and lists; 32 images with a key each are 128 quotes.
 _MOST = {b'"': 4000, b"{": 1000}
 _MOST_TENSORS, _MOST_OUTPUTS, _MOST_AXES = 8, 64, 8
-_BASE64_ALPHABET = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"+/-_")
+_BASE64_ALPHABET = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"+/-_=\r\n")
+_HEAD = 32  # bytes that tell base64 from files
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
@@ -419,8 +420,9 @@ def _encoded_item(element: Any) -> bytes:
         return from_base64(element)
     if not isinstance(element, bytes):
         raise PredictorError("malformed", "the element is neither bytes nor base64 text")
-    # The first four bytes of a JPEG, PNG or TIFF are never all of base64's alphabet.
-    if len(element) >= 4 and _BASE64_ALPHABET.issuperset(element[:4]):
+    # The first bytes of a JPEG, PNG or TIFF are never of base64's alphabet.
+    is_text = len(element) >= 4 and _BASE64_ALPHABET.issuperset(element[:_HEAD])
+    if is_text or element.startswith(b"data:"):
         return from_base64(element.decode("ascii", "replace"))
     return element
 

@@ -1,5 +1,7 @@
 """The one decoder: every mode and format, and nothing but `ImageError` for what is none."""
 
+import base64
+import gzip
 import hashlib
 import io
 import struct
@@ -374,6 +376,70 @@ def _tiff(order: str, *tags: tuple[int, int, int, int]) -> bytes:
 def _big_tiff(*tags: tuple[int, int, int, int]) -> bytes:
     head = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, len(tags))
     return head + b"".join(struct.pack("<HHQQ", *tag) for tag in tags) + bytes(8)
+
+
+def _frame(marker: int, bits: int, channels: int) -> bytes:
+    """A JPEG that says it is of another kind."""
+    data = bytearray(encoded(picture(), "JPEG"))
+    start = data.index(b"\xff\xc0")
+    data[start + 1], data[start + 4], data[start + 9] = marker, bits, channels
+    return bytes(data)
+
+
+def _tiff_of(**values: int) -> bytes:
+    """A TIFF of 10 x 10 pixels whose tags say that it is of another kind."""
+    tags = {"256": 10, "257": 10, "258": 8, "259": 1, "262": 1, "273": 8, "278": 10, "279": 100}
+    tags |= {name.lstrip("_"): value for name, value in values.items()}
+    return _tiff("<", *((int(name), 4, 1, tags[name]) for name in sorted(tags, key=int)))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"no image at all", "not a JPEG, PNG, TIFF image"),
+        (encoded(picture(), "GIF"), "a GIF; send a JPEG, PNG or TIFF"),
+        (encoded(picture(), "BMP"), "a BMP; send"),
+        (encoded(picture(), "WEBP"), "a WebP; send"),
+        (encoded(picture(), "AVIF"), "an AVIF; send"),
+        (encoded(picture(), "PPM"), "a PNM; send"),
+        (encoded(picture(), "PDF"), "a PDF; send"),
+        (encoded(picture(), "EPS"), "a PostScript file; send"),
+        (encoded(picture(), "JPEG2000"), "a JPEG 2000; send"),
+        (encoded(picture(), "JPEG2000", no_jp2=True), "a JPEG 2000; send"),
+        (b"\0\0\0\x18ftypheic" + bytes(50), "a HEIC; send"),
+        (b"\xff\x0a" + bytes(50), "a JPEG XL; send"),
+        (bytes(128) + b"DICM" + bytes(50), "a DICOM; send"),
+        (b"\x5c\1\0\0" + bytes(340) + b"n+1\0" + bytes(50), "a NIfTI; send"),
+        (gzip.compress(b"n+1"), "a gzip file; send"),
+        (b"\r\n<!DOCTYPE html>\n<html>", "an HTML page; send"),
+        (b"<HTML><head>", "an HTML page; send"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG; send"),
+        (b"<?xml version='1.0'?><Error>", "an XML file; send"),
+        (b'{"error": "no such image"}', "JSON; send"),
+        (base64.b64encode(encoded(picture(), "JPEG")), "base64 text, not decoded; send"),
+        (_frame(0xC1, 12, 3), "a JPEG of 12 bits, which is not read; save it as"),
+        (_frame(0xC3, 16, 3), "a lossless JPEG of 16 bits, which"),
+        (_frame(0xF7, 8, 3), "a JPEG-LS; send"),
+        (_frame(0xC5, 8, 3), "a hierarchical JPEG, which"),
+        (_frame(0xC0, 8, 2), "a JPEG of 2 channels, which"),
+        (encoded(picture(), "JPEG")[:100], "a JPEG that is broken or cut off"),
+        (encoded(picture(), "PNG")[:20], "a PNG that is broken or cut off"),
+        (encoded(picture(), "TIFF")[:100], "a TIFF that is broken or cut off"),
+        (_tiff_of(_259=34887), "a TIFF compressed with LERC, which is not read; save it"),
+        (_tiff_of(_259=50002), "a TIFF compressed with JPEG XL, which"),
+        (_tiff_of(_259=34712), "a TIFF compressed with JPEG 2000, which"),
+        (_tiff_of(_259=12345), "a TIFF compressed with method 12345, which"),
+        (_tiff_of(_259=50001), "a TIFF compressed with WebP, which"),
+        (_tiff_of(_258=64, _339=3), "a TIFF with 1 x 64 bits (float) a pixel, which is not"),
+        (_tiff_of(_277=5), "a TIFF with 5 x 8 bits a pixel, which"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_file_is_instead_is_said(data: bytes, says: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data)
+    assert str(caught.value).partition(": ")[2].startswith(says)
 
 
 SAME_MEGABYTE = [(1000 + number, 1, 2**20, 0) for number in range(10)]

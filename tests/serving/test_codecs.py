@@ -211,6 +211,16 @@ def test_v2_one_file_as_uint8() -> None:
     assert v2_items(v2_request(body, length, "m"), 8) == [FILE]
 
 
+@pytest.mark.parametrize("file", [FILE, b"GIF89a\x20\0" + bytes(40), b"RIFF\xaa\0\0\0WEBPVP8 "])
+def test_v2_elements_are_files_or_base64(file: bytes) -> None:
+    data_url = b"data:image/jpeg;base64," + base64.b64encode(file)
+    elements = [file, base64.b64encode(file), base64.encodebytes(file * 9), data_url]
+    tensor = InferInput("image_bytes", [4], "BYTES")
+    tensor._raw_data = b"".join(struct.pack("<I", len(e)) + e for e in elements)
+    found = v2_items(InferRequest("m", [tensor]), 8)
+    assert found == [file, file, file * 9, file]
+
+
 @pytest.mark.parametrize(
     ("tensor", "says"),
     [

@@ -382,7 +382,7 @@ def test_a_text_file_is_refused_in_the_servers_words(page: Page) -> None:
 def test_a_json_file_is_no_request(page: Page) -> None:
     _choose(page, _file("a.json", b'{"instances": [{"b64": "AAAA"}]}', "application/json"))
 
-    expect(page.locator("#problem")).to_contain_text("not a JPEG, PNG, TIFF image")
+    expect(page.locator("#problem")).to_contain_text("JSON; send a JPEG, PNG or TIFF")
 
 
 def test_a_form_of_a_script_is_answered(page: Page) -> None:

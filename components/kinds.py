@@ -1,0 +1,149 @@
+"""What a file is that is no image to be read, in words for people."""
+
+import io
+import re
+from typing import Any
+
+from PIL import TiffImagePlugin
+
+from components import jpeg
+
+_JPEG, _TIFF = b"\xff\xd8", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_READ = "send a JPEG, PNG or TIFF"
+_OTHERS = {
+    rb"GIF8": "a GIF",
+    rb"BM.{4}\0{4}": "a BMP",
+    rb"RIFF.{4}WEBP": "a WebP",
+    rb".{4}ftyp(hei|hev|mif1|msf1)": "a HEIC",
+    rb".{4}ftypavi[fs]": "an AVIF",
+    rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "a JPEG 2000",
+    rb"\0\0\0\x0cJXL |\xff\x0a": "a JPEG XL",
+    rb".{128}DICM": "a DICOM",
+    rb"(\x5c\x01\0\0|\0\0\x01\x5c).{340}(n\+1|ni1)\0|.{4}n[+i]2\0": "a NIfTI",
+    rb"\x1f\x8b": "a gzip file",
+    rb"PK\x03\x04": "a zip",
+    rb"%PDF-": "a PDF",
+    rb"%!PS": "a PostScript file",
+    rb"8BPS": "a Photoshop file",
+    rb"P[1-7][ \t\r\n]": "a PNM",
+    rb"\s*<(!doctype\s+)?html": "an HTML page",
+    rb"\s*(<\?xml.*)?<svg": "an SVG",
+    rb"\s*<\?xml": "an XML file",
+    rb"\s*[{\[]": "JSON",
+    rb"[A-Za-z0-9+/_-]{64}": "base64 text, not decoded",
+}
+_HEAD = 512  # bytes that tell one of these from the others
+_PATTERNS = [
+    (re.compile(pattern, re.DOTALL | re.IGNORECASE if b"<" in pattern else re.DOTALL), name)
+    for pattern, name in _OTHERS.items()
+]
+_LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
+_HIERARCHICAL = (0xC5, 0xC6, 0xCD, 0xCE)
+_LS = 0xF7
+# Tags of a TIFF.
+_BITS, _COMPRESSION, _SAMPLES, _FORMAT = 258, 259, 277, 339
+_SIZES = {279, 325}  # of strips or tiles
+_ASKED = {_BITS, _COMPRESSION, _SAMPLES, _FORMAT} | _SIZES
+_NUMBERS = {2: " (signed)", 3: " (float)", 5: " (complex)", 6: " (complex)"}
+# What Pillow's packages do not read.
+_COMPRESSIONS = {
+    33003: "JPEG 2000",
+    33005: "JPEG 2000",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34892: "lossy DNG JPEG",
+    34933: "PNG",
+    34934: "JPEG XR",
+    48124: "Jetraw",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+
+
+def described(data: bytes) -> str:
+    """Says what a file is that no decoder opens, and what to do.
+
+    Args:
+        data: The file's bytes.
+
+    Returns:
+        One line.
+    """
+    if data.startswith(_JPEG):
+        return unread(data) or "a JPEG that is broken or cut off"
+    if data.startswith(b"\x89PNG"):
+        return "a PNG that is broken or cut off"
+    if data.startswith(_TIFF):
+        return unread(data) or _layout(data) or "a TIFF that is broken or cut off"
+    for pattern, name in _PATTERNS:
+        if pattern.match(data[:_HEAD]):
+            return f"{name}; {_READ}"
+    return "not a JPEG, PNG, TIFF image"
+
+
+def unread(data: bytes) -> str | None:
+    """Says of what kind a JPEG or TIFF is, if it is one that is not read.
+
+    Args:
+        data: The file's bytes; tags of a TIFF have been checked.
+
+    Returns:
+        One line, or None.
+    """
+    if data.startswith(_JPEG):
+        return _frame(data)
+    if data.startswith(_TIFF):
+        return _compression(data)
+    return None
+
+
+def _frame(data: bytes) -> str | None:
+    """Looks at the segment of a JPEG that holds bits, height, width and channels."""
+    for marker, start, end in jpeg.segments(data):
+        content = data[start:end]
+        if marker == _LS:
+            return f"a JPEG-LS; {_READ}"
+        if marker in jpeg.FRAMES and len(content) > 5:
+            bits, channels = content[0], content[5]
+            if marker in _HIERARCHICAL:
+                kind = "a hierarchical JPEG"
+            elif bits != 8:
+                kind = f"a {'lossless ' if marker in _LOSSLESS else ''}JPEG of {bits} bits"
+            elif channels not in (1, 3, 4):
+                kind = f"a JPEG of {channels} channels"
+            else:
+                return None
+            return f"{kind}, which is not read; save it as a JPEG of 8 bits, PNG or TIFF"
+    return None
+
+
+def _compression(data: bytes) -> str | None:
+    method = _tags(data).get(_COMPRESSION, 1)
+    if method in TiffImagePlugin.COMPRESSION_INFO and method not in _COMPRESSIONS:
+        return None
+    name = _COMPRESSIONS.get(method, f"method {method}")
+    return f"a TIFF compressed with {name}, which is not read; save it with LZW, or as PNG"
+
+
+def _layout(data: bytes) -> str | None:
+    tags = _tags(data)
+    if _SIZES.isdisjoint(tags):  # which come behind the others: it is cut off
+        return None
+    bits, numbers = tags.get(_BITS, (1,))[0], _NUMBERS.get(tags.get(_FORMAT, (1,))[0], "")
+    return (
+        f"a TIFF with {tags.get(_SAMPLES, 1)} x {bits} bits{numbers} a pixel, which is not read; "
+        "save it as 8-bit or 16-bit grey, or 8-bit RGB"
+    )
+
+
+def _tags(data: bytes) -> dict[int, Any]:
+    """Returns the tags of a TIFF; none of another file."""
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if data[2:3] == b"+" else 8])
+        file = io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        return {tag: tags[tag] for tag in _ASKED if tag in tags}
+    except Exception:  # hostile ones raise nearly anything
+        return {}
