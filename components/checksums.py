@@ -2,13 +2,13 @@
 
 import hashlib
 import re
-import stat
 from pathlib import Path, PurePosixPath
 
 from components.errors import UserError
-from components.files import write_atomically
+from components.files import open_regular, read_regular, regular_files, shown, write_atomically
 
 SUMS = "SHA256SUMS"
+SIGNATURE = "model.sig"  # of the list too, so the list does not hold it
 _MOST_BYTES = 2**20  # of the list
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<file>[^\\\r\n\0]+)")
 
@@ -40,27 +40,21 @@ def verify(folder: str | Path) -> None:
     listed = _read_sums(folder)
     present = set(_files(folder))
     for file in sorted(listed.keys() | present):
-        shown = _in_one_line(file)
+        name = shown(file)
         if file not in present:
-            raise UserError(f"{folder}: {shown} is missing; restore the folder from its source")
+            raise UserError(f"{folder}: {name} is missing; restore the folder from its source")
         if file not in listed:
-            raise UserError(f"{folder}: {shown} is extra, {SUMS} does not list it; remove it")
+            raise UserError(f"{folder}: {name} is extra, {SUMS} does not list it; remove it")
         if _digest(folder / file) != listed[file]:
             raise UserError(
-                f"{folder}: {shown} has changed since it was written; "
+                f"{folder}: {name} has changed since it was written; "
                 "restore the folder from its source"
             )
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
-    path = folder / SUMS
     try:
-        found = path.lstat()
-        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
-            raise UserError(f"{folder}: {SUMS} is a link or no regular file; restore the folder")
-        if found.st_size > _MOST_BYTES:
-            raise UserError(f"{folder}: {SUMS} has {found.st_size:,} bytes; restore the folder")
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(folder / SUMS, _MOST_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{folder}: cannot read {SUMS}, so this is no finished model folder: {error}"
@@ -75,17 +69,8 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[str]:
-    """Returns the files below a folder but for its `SHA256SUMS`, relative, sorted."""
-    files = []
-    for path in folder.rglob("*"):
-        file = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise UserError(
-                f"{folder}: {_in_one_line(file)} is a link or no regular file; remove it"
-            )
-        if path.is_file() and file != SUMS:
-            files.append(file)
-    return sorted(files)
+    """Returns the files below a folder but for its `SHA256SUMS` and what signs that."""
+    return [file for file in regular_files(folder) if file not in (SUMS, SIGNATURE)]
 
 
 def _stays_inside(file: str) -> bool:
@@ -93,11 +78,6 @@ def _stays_inside(file: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def _in_one_line(file: str) -> str:
-    """Returns a file's name, quoted where it holds line breaks or what no terminal shows."""
-    return file if file.isprintable() else repr(file)
-
-
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open(path, "rb", opener=open_regular) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

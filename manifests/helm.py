@@ -31,6 +31,7 @@ COMPONENTS = {
     "public-store": ".Values.publicStore",
     "monitoring": ".Values.monitoring.enabled",
     "tokens": ".Values.tokensSecret",
+    "signed": ".Values.publicKeyConfigMap",
 }
 _NAMESPACE = "namespaceSelector.matchLabels.kubernetes.io/metadata.name"
 # Fields that have a value of the chart. If it is empty, the field is as Kustomize builds it.
@@ -38,6 +39,9 @@ VALUES = {
     "InferenceService.spec.predictor.model.storageUri": "storageUri",
     "InferenceService.spec.predictor.minReplicas": "minReplicas",
     "InferenceService.spec.predictor.maxReplicas": "maxReplicas",
+    "InferenceService.spec.predictor.volumes.0.projected.sources.0.configMap.name": (
+        "publicKeyConfigMap"
+    ),
     "InferenceService.spec.canary.0.trafficPercent": "canary.trafficPercent",
     "ServingRuntime.spec.containers.0.image": "image",
     "ServingRuntime.spec.containers.0.resources": "resources",

@@ -90,7 +90,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _refuse(
             f"this command needs the package {error.name}, which is not installed here; install "
-            "brain-tumor with the extra that has it: train and cpu, stores, deploy or serve"
+            "brain-tumor with the extra that has it: train and cpu, stores, deploy, serve, signing"
         )
 
 
@@ -333,11 +333,12 @@ def predict(
     Exit status 1 if a file could not be classified. This is no diagnosis.
     """
     from components.images import ImageError
+    from components.signing import Trust
     from pipelines.quiet import quiet_stderr
     from serving.classifier import Classifier, find_files
 
     with quiet_stderr():
-        classifier = Classifier(model)
+        classifier = Classifier(model, trust=Trust.from_environment())
     paths = list(find_files(files))
     answers = track(
         classifier.classify_files(paths),

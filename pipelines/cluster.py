@@ -23,6 +23,9 @@ _CPU = r"^([1-9]\d{0,5}m|[1-9]\d{0,2}(\.\d{1,3})?|0\.\d{1,3})$"
 _MEMORY = r"^[1-9]\d*[MG]i$"
 GCS_KEY_FOLDER = "/var/run/secrets/gcs"
 GCS_KEY = f"{GCS_KEY_FOLDER}/gcloud-application-credentials.json"  # as KServe names the key
+# Keys of the signer's secret and of the ConfigMap of whom to believe.
+SIGNING_FOLDER, SIGNING_KEY = "/var/run/secrets/signing", "signing-key.pem"
+TRUST_FOLDER, PUBLIC_KEY = "/etc/brain-tumor-signer", "public-key.pem"
 
 
 class Cluster(BaseModel):
@@ -83,6 +86,18 @@ class Cluster(BaseModel):
         pattern=f"^({_NAME})?$",
         description="Secret with the key gcloud-application-credentials.json, for Google Cloud "
         "Storage without workload identity",
+    )
+    signing_secret: str = Field(
+        "",
+        pattern=f"^({_NAME})?$",
+        description=f"Secret with the key {SIGNING_KEY}, a private key by which registered "
+        "versions are signed",
+    )
+    public_key_config_map: str = Field(
+        "",
+        pattern=f"^({_NAME})?$",
+        description=f"ConfigMap with the key {PUBLIC_KEY}: versions that are read or deployed have "
+        "to be signed with its private key",
     )
     parallel_folds: int = Field(
         0, ge=0, le=100, description="Folds of a cross-validation at a time; 0 for all at once"

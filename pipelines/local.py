@@ -26,6 +26,7 @@ from components.errors import UserError
 from components.evaluate.results import EVALUATION, Evaluation
 from components.ingest.sources import source_fingerprint
 from components.metrics import Scores
+from components.signing import Trust
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.settings import check_deploy
@@ -110,6 +111,7 @@ def run_local(
         parameters["source"] = str(Path(parameters["source"]).expanduser().absolute())
     cluster = Cluster(parallel_folds=1)  # one fold takes all CPUs
     check_deploy(parameters, cluster)
+    Trust.from_environment()  # a key that cannot be used is told now, not after hours
     if not parameters.get("source_version"):
         parameters["source_version"] = source_fingerprint(parameters.get("source", "kaggle://"))
 

@@ -149,7 +149,7 @@ def verify(
     registry: Address = DEFAULT,
     output: Output = Format.table,
 ) -> None:
-    """Check versions against their digests, file by file.
+    """Check versions against their digests, file by file, and their signatures if a key is set.
 
     Exit status 1 if one of them is not what was registered.
     """
@@ -163,6 +163,18 @@ def verify(
         console.print(f"version {version}: {told}", soft_wrap=True)
     if any(faults.values()):
         raise typer.Exit(1)
+
+
+@app.command()
+def sign(reference: Reference, registry: Address = DEFAULT) -> None:
+    """Sign a version that was registered without a signature.
+
+    BRAIN_TUMOR_SIGNING_KEY names the private key's file. Look at the version first.
+    """
+    with _working(registry) as models:
+        version = models.resolve(reference)
+        models.sign(version)
+    console.print(f"signed version {version}")
 
 
 @app.command()

@@ -4,13 +4,18 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 from kfp.dsl.pipeline_channel import PipelineParameterChannel
 
+from components import signing
 from pipelines.cluster import (
     GCS_KEY,
     GCS_KEY_FOLDER,
+    PUBLIC_KEY,
+    SIGNING_FOLDER,
+    SIGNING_KEY,
     STORE_VARIABLES,
     TOKEN_KEY,
     TOKEN_SECRET,
     TOKEN_VARIABLE,
+    TRUST_FOLDER,
     VOLUME,
     Cluster,
 )
@@ -96,6 +101,20 @@ def connect_store(task: PipelineTask, cluster: Cluster) -> None:
 def connect_predictor(task: PipelineTask) -> None:
     """Gives a task the predictor's token, if there is one."""
     kubernetes.use_secret_as_env(task, TOKEN_SECRET, {TOKEN_KEY: TOKEN_VARIABLE}, optional=True)
+
+
+def let_sign(task: PipelineTask, cluster: Cluster) -> None:
+    """Mounts the key by which a task signs versions, if there is one."""
+    if cluster.signing_secret:
+        kubernetes.use_secret_as_volume(task, cluster.signing_secret, SIGNING_FOLDER)
+        task.set_env_variable(signing.SIGNING_KEY, f"{SIGNING_FOLDER}/{SIGNING_KEY}")
+
+
+def let_verify(task: PipelineTask, cluster: Cluster) -> None:
+    """Mounts the key by which versions have to be signed that a task reads, if there is one."""
+    if cluster.public_key_config_map:
+        kubernetes.use_config_map_as_volume(task, cluster.public_key_config_map, TRUST_FOLDER)
+        task.set_env_variable(signing.PUBLIC_KEY, f"{TRUST_FOLDER}/{PUBLIC_KEY}")
 
 
 def mount_volume(task: PipelineTask, cluster: Cluster) -> None:

@@ -20,6 +20,8 @@ from pipelines.placement import (
     connect_kaggle,
     connect_predictor,
     connect_store,
+    let_sign,
+    let_verify,
     mount_volume,
     place,
     place_on_gpus,
@@ -265,6 +267,9 @@ def training_pipeline(
             place_on_gpus(task, cluster, gpu_type, gpu_count, gpu_node_selector, gpu_tolerations)
         for task in (ingest_task, register_task, deploy_task):
             connect_store(task, cluster)
+        let_sign(register_task, cluster)
+        for task in (register_task, deploy_task):
+            let_verify(task, cluster)
         for task in (ingest_task, tune_task, train_task, register_task, deploy_task):
             mount_volume(task, cluster)
 

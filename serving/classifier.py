@@ -13,7 +13,8 @@ import numpy as np
 
 from components.errors import UserError
 from components.images import MAX_BYTES, SHAPE, ImageError, decode
-from serving.model_folder import HEALTHY, open_model_folder
+from components.signing import Trust
+from serving.model_folder import HEALTHY, open_model_folder, settled
 
 SERVING, EXPLAIN = "serving_default", "explain"
 INPUT, OUTPUT, HEATMAP = "images", "probability_healthy", "heatmap"
@@ -58,21 +59,31 @@ class Classifier:
         model: What the model's folder says of itself.
     """
 
-    def __init__(self, folder: str | Path, cpus: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        cpus: int | None = None,
+        trust: Trust | None = None,
+        uri: str = "",
+    ) -> None:
         """Checks a registered model's folder, then loads it.
 
         Args:
             folder: The version's folder.
             cpus: How many to compute on; None leaves that to TensorFlow.
+            trust: By whom the version has to be signed; None takes every version.
+            uri: Where the folder was fetched from; empty if unknown.
 
         Raises:
-            UserError: A file is missing, extra or changed; a description is malformed; or the
-                SavedModel cannot be loaded or has another signature.
+            UserError: A file is missing, extra or changed; a description is malformed; the version
+                is not signed by who is trusted, or is another one; or the SavedModel cannot be
+                loaded or has another signature.
         """
-        self.model = open_model_folder(folder)
-        if cpus is not None:
-            use_cpus(cpus)
-        self._serving, self._explain = _load(self.model.path)
+        with settled(folder, trust, uri) as checked:
+            self.model = open_model_folder(checked)
+            if cpus is not None:
+                use_cpus(cpus)
+            self._serving, self._explain = _load(self.model.path)
         self.knows_its_own = (
             self.model.score_limit is not None and SCORE in self._serving.structured_outputs
         )

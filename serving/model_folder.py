@@ -2,14 +2,19 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from components.checksums import SUMS, verify
 from components.errors import UserError, first_fault
+from components.files import copy_files, read_regular
+from components.signing import Trust
 
 HEALTHY = "Healthy"
 METADATA, LABELS, SAVED_MODEL = "metadata.json", "labels.json", "saved_model.pb"
@@ -69,6 +74,43 @@ class ModelFolder:
     card: str
 
 
+@contextmanager
+def settled(path: str | Path, trust: Trust | None, uri: str = "") -> Iterator[Path]:
+    """Lets a registered model be read while nobody can change it, if somebody is to be trusted.
+
+    Then the signature is checked on a private copy, and that is what the caller loads.
+
+    Args:
+        path: The version's folder.
+        trust: By whom it has to be signed; None takes the folder as it is.
+        uri: Where the folder was fetched from, empty if unknown. If its last part is a number, or
+            that of the folder itself, the model has to be that version.
+
+    Yields:
+        The folder to open and load, until the context ends.
+
+    Raises:
+        UserError: It is not signed by who is trusted, or it is another version.
+    """
+    if trust is None:
+        yield Path(path)
+        return
+    source = _linked_from(_folder(path))
+    with TemporaryDirectory(prefix="model-") as temporary:
+        copy = Path(temporary, "copy")
+        copy.mkdir()
+        copy_files(source, copy)
+        try:
+            trust.verify(copy)
+            expected = (uri or str(source.resolve())).rstrip("/").rpartition("/")[2]
+            version = open_model_folder(copy).version
+            if expected.isdecimal() and expected != str(version):
+                raise UserError(f"{copy}: is signed as version {version}, not as {expected}")
+            yield copy
+        except UserError as error:
+            raise UserError(str(error).replace(str(copy), str(path))) from error
+
+
 def open_model_folder(path: str | Path) -> ModelFolder:
     """Checks a registered model's digests and descriptions.
 
@@ -82,9 +124,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         UserError: A file is missing, extra or changed, or the descriptions are malformed or
             contradict each other.
     """
-    if not os.path.isdir(path):
-        raise UserError(f"{path}: there is no such folder; give the folder of a registered model")
-    path = _linked_from(Path(path))
+    path = _linked_from(_folder(path))
     verify(path)
     metadata = _read(path / METADATA, TypeAdapter(_Metadata))
     labels = _read(path / LABELS, _LABELS)
@@ -108,6 +148,12 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         digest=hashlib.sha256((path / SUMS).read_bytes()).hexdigest(),
         card=_read_card(path),
     )
+
+
+def _folder(path: str | Path) -> Path:
+    if not os.path.isdir(path):
+        raise UserError(f"{path}: there is no such folder; give the folder of a registered model")
+    return Path(path)
 
 
 def _linked_from(path: Path) -> Path:
@@ -146,9 +192,6 @@ def _read(path: Path, adapter: TypeAdapter[_T]) -> _T:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > _MOST_BYTES:
-            raise UserError(f"{path}: has {size:,} bytes, which is no description of a model")
-        return path.read_bytes()
+        return read_regular(path, _MOST_BYTES)
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error}; register the model again") from error

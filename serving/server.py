@@ -46,13 +46,13 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
         settings: Limits and ports.
 
     Raises:
-        UserError: The model is not what its digests say, or cannot be loaded; or a port is taken;
-            or the file of tokens is not usable.
+        UserError: The model is not what its digests say, not signed as it has to be, or cannot be
+            loaded; a port is taken; or the file of tokens is not usable.
     """
     tokens = Tokens(settings.tokens_file) if settings.tokens_file else None
     listener = take(settings.host, settings.http_port)
     take(settings.host, settings.grpc_port).close()  # gRPC wants to open it itself
-    classifier = Classifier(folder, available_cpus())
+    classifier = Classifier(folder, available_cpus(), settings.trust(), settings.storage_uri())
     classifier.warm(settings.largest_batch)
     intake = Intake(settings.max_held_bytes)
     predictor = Predictor(name or classifier.model.name, classifier, intake, settings)

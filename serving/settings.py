@@ -9,11 +9,13 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from components.errors import UserError, first_fault
+from components.signing import Trust
 
 PREFIX = "BRAIN_TUMOR_SERVE_"
 _ORIGIN = (
     r"^(\*|https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:.]+\](:\d+)?)$"  # as browsers say it
 )
+_MOST_CHARACTERS = 4096  # of an address
 
 
 class Settings(BaseSettings):
@@ -56,6 +58,22 @@ class Settings(BaseSettings):
     max_pixels: int = Field(20_000_000, ge=1, description="width x height of one image")
     decode_seconds: float = Field(5, gt=0, description="for one image to be decoded")
 
+    public_key: Path | None = Field(
+        None, description="file of the public key that the model has to be signed with"
+    )
+    signer_identity: str = Field(
+        "", description="instead of a key, the identity that Sigstore certified for the signer"
+    )
+    signer_issuer: str = Field("", description="the OpenID Connect issuer of that identity")
+    sigstore: Path | None = Field(
+        None, description="file of Sigstore's trust configuration; none fetches the public one"
+    )
+    storage_uri_file: Path | None = Field(
+        None,
+        description="file that says where the model was fetched from; a signed model has to be "
+        "the version that its end names",
+    )
+
     largest_batch: int = Field(16, ge=1, le=256, description="images through the model at once")
     batch_wait_seconds: float = Field(
         0.005, ge=0, le=1, description="wait for a batch to fill; a lone client never waits"
@@ -89,6 +107,11 @@ class Settings(BaseSettings):
     image_url_fetches: int = Field(64, ge=1, description="images fetched at once")
     image_url_seconds: float = Field(10, gt=0, description="for one image, redirects included")
 
+    @field_validator("public_key", "sigstore", "storage_uri_file", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("cors_origins", "image_url_hosts", "image_url_networks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -119,6 +142,29 @@ class Settings(BaseSettings):
             return cls(**given)  # type: ignore[arg-type]
         except ValidationError as error:
             raise UserError(f"{PREFIX}*: {first_fault(error)}") from error
+
+    def trust(self) -> Trust | None:
+        """Returns by whom the model has to be signed; None takes every model.
+
+        Raises:
+            UserError: The key cannot be used, or the settings contradict each other.
+        """
+        own = Trust.of(self.public_key, self.signer_identity, self.signer_issuer, self.sigstore)
+        return own or Trust.from_environment()
+
+    def storage_uri(self) -> str:
+        """Returns where the model was fetched from; empty if unknown.
+
+        Raises:
+            UserError: The file that says so cannot be read.
+        """
+        if not self.storage_uri_file:
+            return ""
+        try:
+            with open(self.storage_uri_file, encoding="utf-8") as file:
+                return file.read(_MOST_CHARACTERS).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{self.storage_uri_file}: cannot read: {error}") from error
 
 
 def _service_links() -> list[str]:

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.checksums import write_sums
 from components.dataset import TUMOR, ImageDataset, Split
 from components.errors import UserError
 from components.evaluate.predictor import apply_temperature, open_model
@@ -24,6 +23,7 @@ from components.register.in_distribution import METHOD, InDistributionCheck, fit
 from components.register.smoke import write_smoke
 from components.registry import Registry, kubeflow
 from components.registry.history import Alias
+from components.signing import Signer, Trust, seal
 from components.train.trainer import MODEL
 
 _CHECKED_IMAGES = 8
@@ -106,6 +106,7 @@ def register(
             registry cannot be used.
     """
     registry = Registry.open(registry_uri) if registry_uri else None
+    Trust.from_environment()  # a key that cannot be used is told before anything takes time
     run = _identity(run_id, Path(model_folder))
     if registry and run and (version := registry.registered_by(run)):
         return _registered_before(registry, version, Path(registered_folder), model_registry)
@@ -224,10 +225,10 @@ def _measure_champion(registry: Registry, inputs: _Inputs) -> _Champion | None:
     version = registry.aliases().get(Alias.champion) or max(registry.versions(), default=None)
     if version is None:
         return None
-    metadata = registry.metadata(version)
     with tempfile.TemporaryDirectory(prefix="champion-") as temporary:
         folder = Path(temporary, str(version))
         registry.fetch(version, folder)
+        metadata = _metadata(folder)
         measured = _measure(_registered_answer(folder), metadata.threshold, inputs)
     return _Champion(version, metadata.data.split_digest, measured)
 
@@ -288,7 +289,7 @@ def _publish(
     if registry:
         return registry.publish(folder, describe, f"run {run_id}" if run_id else "", run)
     describe(1)
-    write_sums(folder)
+    seal(folder, Signer.from_environment(), Trust.from_environment())
     return 1
 
 
@@ -296,12 +297,17 @@ def _record(model_registry: str, folder: Path, uri: str) -> str:
     """Records a version in Kubeflow Model Registry and says in a line what came of it."""
     if not uri:
         return "not recorded in Kubeflow Model Registry: without a registry it has no address"
-    metadata = card.ModelMetadata.model_validate_json((folder / card.METADATA).read_bytes())
+    metadata = _metadata(folder)
     try:
         kubeflow.record(model_registry, metadata, uri)
     except UserError as error:
         return f"not recorded in {error}"
     return f"recorded in Kubeflow Model Registry {model_registry}"
+
+
+def _metadata(folder: Path) -> card.ModelMetadata:
+    """Returns what a verified version says of itself."""
+    return card.ModelMetadata.model_validate_json((folder / card.METADATA).read_bytes())
 
 
 def _in_distribution_record(

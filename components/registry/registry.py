@@ -25,11 +25,12 @@ from typing import TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from components import checksums
-from components.checksums import SUMS
+from components.checksums import SIGNATURE, SUMS
 from components.errors import UserError, first_fault
 from components.register.card import METADATA, NAME, ModelMetadata
 from components.registry import history
 from components.registry.history import Action, Alias, Event
+from components.signing import SIGNING_KEY, Signer, Trust, seal
 from components.storage import NotFound, Store, open_store
 from components.storage.store import disk_error, whole_folder
 
@@ -75,22 +76,34 @@ class Registry:
         uri: The registry's address.
     """
 
-    def __init__(self, store: Store) -> None:
-        """Takes the store; nothing is read or written yet."""
+    def __init__(
+        self, store: Store, signer: Signer | None = None, trust: Trust | None = None
+    ) -> None:
+        """Takes the store; nothing is read or written yet.
+
+        Args:
+            store: Where the versions lie.
+            signer: Who signs the versions that are registered; None leaves them unsigned.
+            trust: By whom versions that are read have to be signed; None takes every version.
+        """
         self._store = store
+        self._signer = signer
+        self._trust = trust
         self.uri = store.uri
 
     @classmethod
     def open(cls, uri: str) -> "Registry":
-        """Opens the registry of an address.
+        """Opens the registry of an address; the environment says who signs and who is believed.
 
         Args:
             uri: A folder, as a path or file:///path; s3://bucket/prefix or gs://bucket/prefix.
 
         Raises:
-            UserError: The address is malformed, or of a scheme that is not supported.
+            UserError: The address is malformed, or of a scheme that is not supported; or a key
+                cannot be used.
         """
-        return cls(open_store(uri, "registry"))
+        store = open_store(uri, "registry")
+        return cls(store, Signer.from_environment(), Trust.from_environment())
 
     def versions(self) -> list[int]:
         """Returns the finished versions, ascending; what is being written is not among them."""
@@ -143,7 +156,7 @@ class Registry:
         self._remove_stale()
         version = self._take_number()
         describe(version)
-        checksums.write_sums(folder)
+        seal(folder, self._signer, self._trust)
         sums = (folder / SUMS).read_text(encoding="utf-8")
         decision = _Decision(version=version, sums=sums, reason=reason).model_dump_json().encode()
 
@@ -187,7 +200,7 @@ class Registry:
         self._require(version)
         try:
             with whole_folder(Path(folder)) as staging:
-                self._download_verified(version, staging)
+                self._download_verified(version, staging, self._trust)
         except OSError as error:
             raise disk_error(folder, error) from error
 
@@ -202,7 +215,31 @@ class Registry:
         """
         self._require(version)
         with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
-            self._download_verified(version, Path(temporary))
+            self._download_verified(version, Path(temporary), self._trust)
+
+    def sign(self, version: int) -> None:
+        """Signs a version that was registered without a signature.
+
+        Args:
+            version: Its number.
+
+        Raises:
+            UserError: There is no such finished version, it is not what was registered, it is
+                signed already; or nobody is there to sign.
+        """
+        if not self._signer:
+            raise UserError(f"nobody signs: set {SIGNING_KEY} to the file of a private key")
+        self._require(version)
+        with tempfile.TemporaryDirectory(prefix="sign-") as temporary:
+            folder = Path(temporary)
+            self._download_verified(version, folder, trust=None)
+            (folder / SIGNATURE).unlink(missing_ok=True)
+            self._signer.sign(folder)
+            if self._trust:
+                self._trust.verify(folder)
+            signature = (folder / SIGNATURE).read_bytes()
+        if not self._store.create(f"{_folder(version)}/{SIGNATURE}", signature):
+            raise UserError(f"version {version} is signed already; nothing overwrites that")
 
     def resolve(self, reference: str) -> int:
         """Returns the version that a reference means.
@@ -248,9 +285,12 @@ class Registry:
             The version.
 
         Raises:
-            UserError: There is no such version, or it was deleted meanwhile.
+            UserError: There is no such version, or it was deleted meanwhile; or it is not signed
+                by who is believed.
         """
         version = self.resolve(reference)
+        if self._trust:
+            self.verify(version)
 
         def decide(events: list[Event]) -> _Change | None:
             aliases = history.current_aliases(events)
@@ -273,7 +313,7 @@ class Registry:
             The version that is champion now: the last one before the present that still exists.
 
         Raises:
-            UserError: There was none.
+            UserError: There was none, or it is not signed by who is believed.
         """
         existing = set(self.versions())
 
@@ -284,6 +324,8 @@ class Registry:
                     f"registry {self.uri}: there is no former champion to go back to; "
                     "promote a version by its number"
                 )
+            if self._trust:
+                self.verify(version)
             return version, history.promoted(history.current_aliases(events), version)
 
         return self._append(Action.rolled_back_to, decide, self._events(), reason)
@@ -421,9 +463,11 @@ class Registry:
                 f"registry {self.uri}: there is no finished version {version}"
             ) from error
 
-    def _download_verified(self, version: int, folder: Path) -> None:
+    def _download_verified(self, version: int, folder: Path, trust: Trust | None) -> None:
         self._store.download(_folder(version), folder)
         try:
+            if trust:
+                trust.verify(folder)
             checksums.verify(folder)
             metadata = _parse(_content(folder / METADATA), ModelMetadata, f"{folder}/{METADATA}")
             _check_number(metadata.version, version, f"{folder}/{METADATA}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import UserError
+from components.files import regular_files
 
 LIMIT = 16 * 2**20
 STAGING = ".staging-"  # unfinished work begins with this and is never listed
@@ -228,15 +229,10 @@ def local_files(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one that can be stored")
-    files = []
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise UserError(f"{folder}: {name} is a link or no regular file; remove it")
-        if path.is_file():
-            check_name(name, str(folder))
-            files.append(name)
-    return sorted(files)
+    files = regular_files(folder)
+    for name in files:
+        check_name(name, str(folder))
+    return files
 
 
 @contextmanager

@@ -12,7 +12,15 @@ SERVED = {
     "s3-gpu": ("overlays/s3", "gpu"),
     "gcs-canary": ("overlays/gcs", "canary"),
     "local-knative": ("overlays/local", "knative"),
-    "s3-everything": ("overlays/s3", "gpu", "canary", "monitoring", "public-store", "tokens"),
+    "s3-everything": (
+        "overlays/s3",
+        "gpu",
+        "canary",
+        "monitoring",
+        "public-store",
+        "tokens",
+        "signed",
+    ),
 }
 
 

@@ -12,7 +12,7 @@ import yaml
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 STORES = ("s3", "gcs", "local")
-COMPONENTS = ("gpu", "canary", "knative", "monitoring", "public-store", "tokens")
+COMPONENTS = ("gpu", "canary", "knative", "monitoring", "public-store", "tokens", "signed")
 FOLDERS = ("base", *(f"overlays/{name}" for name in STORES), "pipeline")
 
 Object = dict[str, Any]
@@ -86,7 +86,13 @@ def pod_of(found: Objects) -> Object:
     }
     predictor, runtime = found.predictor, found.one("ServingRuntime")["spec"]
     pod = {key: value for key, value in predictor.items() if key in own}
-    pod |= {"containers": runtime["containers"], "volumes": list(runtime["volumes"])}
+    model = predictor["model"]
+    containers = [
+        container | {key: container[key] + model.get(key, []) for key in ("env", "volumeMounts")}
+        for container in runtime["containers"]
+    ]
+    volumes = runtime["volumes"] + predictor.get("volumes", [])
+    pod |= {"containers": containers, "volumes": volumes}
     if not predictor["model"]["storageUri"].startswith("pvc://"):
         patch = yaml.safe_load((MANIFESTS / "cluster" / "storage-initializer.yaml").read_text())
         pod["initContainers"] = [{"name": "storage-initializer", **patch["spec"]["container"]}]

@@ -21,6 +21,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "monitoring": {"monitoring": {"enabled": True}},
     "public-store": {"publicStore": True},
     "tokens": {"tokensSecret": "brain-tumor-tokens"},
+    "signed": {"publicKeyConfigMap": "brain-tumor-public-key"},
 }
 
 
@@ -77,7 +78,8 @@ def comparable(found: Objects) -> dict[str, Object]:
         ("monitoring",),
         ("public-store",),
         ("tokens",),
-        ("gpu", "canary", "monitoring", "public-store", "tokens"),
+        ("gpu", "canary", "monitoring", "public-store", "tokens", "signed"),
+        ("signed",),
         ("gpu", "canary", "knative"),
     ],
     ids="-".join,
@@ -110,6 +112,7 @@ def test_values_reach_their_fields() -> None:
         "monitoring": {"enabled": True, "release": "prometheus", "namespace": "metrics"},
         "tokensSecret": "my-tokens",
         "gateways": ["nginx"],
+        "publicKeyConfigMap": "signer",
         "pipelineNamespace": "team",
         "fullnameOverride": "tumor",
     }
@@ -122,6 +125,7 @@ def test_values_reach_their_fields() -> None:
     assert canary["trafficPercent"] == 25
     assert canary["predictor"]["model"]["storageUri"] == "s3://mine/brain-tumor/8/"
     assert found.one("ServiceAccount")["secrets"] == [{"name": "mine"}]
+    assert found.predictor["volumes"][0]["projected"]["sources"][0]["configMap"]["name"] == "signer"
     assert found.one("RoleBinding")["subjects"][0]["namespace"] == "team"
     for kind in ("ServiceMonitor", "PrometheusRule"):
         assert found.one(kind)["metadata"]["labels"]["release"] == "prometheus"

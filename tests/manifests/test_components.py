@@ -1,5 +1,7 @@
 """Any component goes on any store, in any order, under a user's own names, and from Git."""
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.manifests.kustomize import COMPONENTS, MANIFESTS, STORES, Objects, objects
+from tests.manifests.kustomize import COMPONENTS, MANIFESTS, STORES, Objects, objects, pod_of
 from tests.manifests.test_agreement import RENAMED, check
 
+SIGNED = ("PUBLIC_KEY", "STORAGE_URI_FILE")
 EVERY = pytest.mark.parametrize("store", [f"overlays/{name}" for name in STORES])
 
 
@@ -26,7 +29,7 @@ def test_any_component_goes_on_any_store_under_any_names(store: str, component: 
 @EVERY
 @pytest.mark.parametrize("mode", [("gpu", "canary"), ("gpu", "canary", "knative")])
 def test_the_order_of_components_does_not_matter(store: str, mode: tuple[str, ...]) -> None:
-    components = (*mode, "monitoring", "public-store")
+    components = (*mode, "monitoring", "public-store", "signed")
     forth = objects(store, components=components)
     back = objects(store, components=components[::-1])
     check(forth)
@@ -119,3 +122,24 @@ def test_a_store_outside_of_the_cluster_is_reached_from_any_overlay() -> None:
         rule for rule in egress(objects("overlays/gcs")) if rule["ports"][0]["port"] == 443
     ]
     assert public in egress(objects("overlays/s3", components=("public-store",)))
+
+
+@EVERY
+def test_a_signed_predictor_knows_the_signer_and_the_version_it_was_given(store: str) -> None:
+    pod = pod_of(objects(store, components=("signed",), **RENAMED))
+    (container,) = pod["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    (folder,) = (m["mountPath"] for m in container["volumeMounts"] if m["name"] == "signer")
+    (volume,) = (v["projected"]["sources"] for v in pod["volumes"] if v["name"] == "signer")
+    files = {f"{folder}/{item['path']}": item for source in volume for item in _items(source)}
+    settings = {name: environment[f"BRAIN_TUMOR_SERVE_{name}"] for name in SIGNED}
+    assert set(settings.values()) == set(files)
+    annotation = files[settings["STORAGE_URI_FILE"]]["fieldRef"]["fieldPath"]
+    (key,) = re.findall(r"metadata\.annotations\['(.+)'\]", annotation)
+    recorded = json.loads((Path(__file__).parents[1] / "deploy/recorded/kserve.json").read_text())
+    assert f'"{key}": "s3://' in json.dumps(recorded), "as a real KServe notes it"
+
+
+def _items(source: dict[str, Any]) -> list[dict[str, Any]]:
+    (projection,) = source.values()
+    return list(projection["items"])

@@ -36,8 +36,8 @@ def test_every_object_fits_its_schema(served: Objects) -> None:
 def test_the_documentations_policies_of_gateways_fit_their_schemas() -> None:
     text = (MANIFESTS.parent / "docs" / "security.md").read_text()
     blocks = re.findall(r"(?:^    .*\n)+(?:\n?(?:^    .*\n)+)*", text, re.MULTILINE)
-    found = [o for block in blocks for o in yaml.safe_load_all(textwrap.dedent(block))]
-    policies = [one for one in found if isinstance(one, dict)]
+    objects_of = [textwrap.dedent(block) for block in blocks if "apiVersion:" in block]
+    policies = [one for text in objects_of for one in yaml.safe_load_all(text)]
     kinds = {one["kind"] for one in policies}
     assert kinds == {"SecurityPolicy", "RequestAuthentication", "AuthorizationPolicy"}
     for one in policies:

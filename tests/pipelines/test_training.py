@@ -143,6 +143,27 @@ def test_a_key_of_google_cloud_storage_is_mounted_where_it_is_named() -> None:
     assert "gcs-key" not in str(settings["train"])
 
 
+def test_the_key_that_signs_reaches_register_alone_and_no_parameter() -> None:
+    text = _compiled(signing_secret="the-secret", public_key_config_map="believed")
+    settings = kubernetes_of(text)
+    executors = specification(text)["deploymentSpec"]["executors"]
+    found = {}
+    for name in STEPS:
+        variables = executors[f"exec-{name}"]["container"].get("env", [])
+        mounts = settings[name].get("secretAsVolume", []) + settings[name].get(
+            "configMapAsVolume", []
+        )
+        found[name] = {variable["name"] for variable in variables}
+        for mount, variable in zip(mounts, variables, strict=True):
+            assert variable["value"].startswith(mount["mountPath"] + "/")
+        assert ("the-secret" in str(settings[name])) is (name == "register")
+    believed = {"BRAIN_TUMOR_PUBLIC_KEY"}
+    assert found.pop("register") == {"BRAIN_TUMOR_SIGNING_KEY"} | believed
+    assert found.pop("deploy") == believed
+    assert not any(found.values())
+    assert "sign" not in str(specification(text)["root"]["inputDefinitions"])
+
+
 def test_caching_is_for_what_changes_nothing_outside(
     tasks: dict[str, dict[str, Any]],
 ) -> None:

@@ -19,6 +19,8 @@ from components.images import decode
 from components.register.gate import Gate
 from components.register.smoke import read_smoke
 from components.registry import Registry
+from components.signing import SIGNING_KEY, Trust
+from tests.keys import write_keys
 from tests.registry.model_registry_server import running
 
 _LENIENT = Gate(0.5, 0.5, 0.5, 0.0)
@@ -439,3 +441,18 @@ def test_an_export_that_answers_otherwise_is_caught(
         RuntimeError, match=r"serving_default is off by .* in in_distribution_score"
     ):
         check_export(model, other, registered.uri, images)
+
+
+def test_a_model_is_signed_and_held_against_signed_ones_only(
+    register: Callable, registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = write_keys(tmp_path)
+    monkeypatch.setenv(SIGNING_KEY, str(private))
+    with pytest.raises(UserError, match="is not signed"):
+        register(registered.uri.rpartition("/brain-tumor/")[0])
+    folder = tmp_path / "model"
+    register("", registered_folder=folder)
+    trust = Trust.of(public, "", "", None)
+    assert trust
+    trust.verify(folder)
+    verify(folder)

@@ -69,7 +69,7 @@ def test_a_description_without_end_is_not_read(make_folder: Callable[..., Path],
     folder = make_folder()
     os.truncate(folder / file, 2**30)
     write_sums(folder)
-    with pytest.raises(UserError, match=f"{file}: has 1,073,741,824 bytes"):
+    with pytest.raises(UserError, match=f"{file} has 1,073,741,824 bytes"):
         open_model_folder(folder)
 
 
