@@ -335,6 +335,17 @@ def test_an_answer_that_is_not_read_is_given_up(hasty: Any) -> None:
     _still_answers(hasty)
 
 
+def test_answers_that_are_not_read_are_bounded_together(start: Callable[..., Any]) -> None:
+    most = 12 * MIB  # two requests, but not their answers
+    with start(max_instances=MANY, max_held_bytes=most, write_seconds=600) as server:
+        unread = [_ask_for_much(server) for _ in range(2)]
+        while _cut_off(server) < 1:  # long before their time is over
+            time.sleep(0.1)
+        for connection in unread:
+            connection.close()
+        _still_answers(server)
+
+
 def test_a_slow_reader_gets_its_answer(hasty: Any) -> None:
     with _ask_for_much(hasty) as connection:
         answer = http.client.HTTPResponse(connection)
