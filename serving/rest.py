@@ -85,7 +85,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     reason, line = "malformed", error.detail
     if error.status_code == 404:
-        reason, line = "not-found", "no such path; docs/serving.md names them"
+        reason, line = "not-found", "no such path; /docs names them"
     elif error.status_code == 405:
         reason, line = "method", f"this path takes {headers.get('Allow', 'GET')}"
     metrics.REJECTED.labels(reason).inc()

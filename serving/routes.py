@@ -14,7 +14,7 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import metrics_handler
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from serving.codecs import parse_json
 from serving.errors import PredictorError
 from serving.events import STRUCTURED, Mode, document_of, headers_of, mode_of
+from serving.openapi import docs_page, openapi
 from serving.predictor import Call, Predictor
 
 WEB = Path(__file__).parent / "web"
@@ -75,6 +76,8 @@ def make_routes(
     Returns:
         Routes, the first that matches has to answer.
     """
+    description = openapi(predictor.name)
+    written, shown = orjson.dumps(description), docs_page(description)
 
     async def read_v1(request: Request) -> Call:
         content_type = request.headers.get("content-type", "")
@@ -98,11 +101,11 @@ def make_routes(
         call = await predictor.read_v2(await request.body(), json_length)
         answer, _ = await dataplane.infer(name, call)
         assert isinstance(answer, InferResponse)
-        written, json_length = answer.to_rest()
+        content, json_length = answer.to_rest()
         if json_length is None:
-            return _json(written, headers)
+            return _json(content, headers)
         headers[_JSON_LENGTH] = str(json_length)
-        return Response(written, media_type="application/octet-stream", headers=headers)
+        return Response(content, media_type="application/octet-stream", headers=headers)
 
     async def metadata(request: Request) -> Response:
         return _json(await dataplane.model_metadata(_model(request)))
@@ -151,6 +154,12 @@ def make_routes(
             return FileResponse(WEB / "index.html", headers=_PAGE_HEADERS | _BY_ACCEPT)
         return _json(await dataplane.live(), _BY_ACCEPT)
 
+    async def described(request: Request) -> Response:
+        return Response(written, media_type="application/json")
+
+    async def docs(request: Request) -> Response:
+        return HTMLResponse(shown, headers=_PAGE_HEADERS)
+
     async def card(request: Request) -> Response:
         model = predictor.classifier.model
         return _json(
@@ -192,6 +201,8 @@ def make_routes(
         ("/predict", "POST", reference),
         ("/card", "GET", card),
         ("/metrics", "GET", metrics_handler),
+        ("/openapi.json", "GET", described),
+        ("/docs", "GET", docs),
     ]
     for path in (v2, v2 + "/versions/{version}"):
         table += [

@@ -12,9 +12,7 @@ from components.errors import UserError, first_fault
 from components.signing import Trust
 
 PREFIX = "BRAIN_TUMOR_SERVE_"
-_ORIGIN = (
-    r"^(\*|https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:.]+\](:\d+)?)$"  # as browsers say it
-)
+_ORIGIN = r"^(\*|https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?)$"  # as browsers write it
 _MOST_CHARACTERS = 4096  # of an address
 
 

@@ -25,7 +25,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 # What tells no more than whether the server is up, and the page, which holds no secret.
 _OPEN_PATHS = re.compile(
-    r"/|/web/.*|/v1/models(/[^/]+)?|/v2/health/(live|ready)"
+    r"/|/web/.*|/docs|/openapi\.json|/v1/models(/[^/]+)?|/v2/health/(live|ready)"
     r"|/v2/models/[^/]+(/versions/[^/]+)?/ready"
 )
 _SERVICE = "/inference.GRPCInferenceService/"

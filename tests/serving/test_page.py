@@ -566,6 +566,20 @@ def test_a_server_without_a_card_is_said_to_be_in_trouble(page: Page) -> None:
     expect(page.locator("#card")).to_be_visible()
 
 
+def test_the_interface_is_described(page: Page, predictor: Any) -> None:
+    page.goto(predictor.url + "/docs")
+
+    predict = page.locator("details").filter(has_text=":predict").first
+    expect(predict.get_by_text("curl -F file=@scan.jpg")).to_be_hidden()
+    predict.get_by_text("Classify images, KServe v1").click()
+    expect(predict.get_by_text("curl -F file=@scan.jpg")).to_be_visible()
+    expect(predict.get_by_text("No token that is known")).to_be_visible()
+    described = page.request.get(predictor.url + "/openapi.json").json()
+    expect(page.locator("details")).to_have_count(len(described["paths"]))
+    page.get_by_role("link", name="The page").click()
+    expect(page.locator("#files")).to_be_attached()
+
+
 @pytest.mark.parametrize("width", [320, 360, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_the_screen(page: Page, width: int, scheme: Any) -> None:
@@ -591,10 +605,8 @@ def test_it_fits_the_screen(page: Page, width: int, scheme: Any) -> None:
 
 def test_everything_it_needs_is_in_the_package() -> None:
     web = Path(__file__).parents[2] / "serving" / "web"
-    page = (web / "index.html").read_text()
+    pages = "".join(file.read_text() for file in web.glob("*.html"))
 
-    named = re.findall(r'(?:href|src)="([^"]+)"', page)
-    assert sorted(named) == sorted(
-        f"web/{file.name}" for file in web.iterdir() if file.suffix != ".html"
-    )
-    assert not re.search(r"""\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|<style""", page)
+    named = set(re.findall(r'(?:href|src)="(web/[^"]+)"', pages))
+    assert named == {f"web/{file.name}" for file in web.iterdir() if file.suffix != ".html"}
+    assert not re.search(r"""\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|<style""", pages)
