@@ -8,6 +8,7 @@ from itertools import chain, islice
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 
 from components import jpeg, kinds
 
@@ -25,7 +26,8 @@ _MOST_SEGMENTS = 1000  # of a JPEG before its first scan
 _MOST_FILLING = 65_536  # bytes between them
 _MOST_NUMBERS = 4 * _MOST_PARTS  # in tags
 _ROWS = 256  # that are stretched at once
-_OFFSETS = (273, 324)  # tags of a TIFF: where its strips, or tiles, lie
+_OFFSETS, _LENGTHS = (273, 324), (279, 325)  # tags of a TIFF: of its strips, or tiles
+_JPEG_TABLES = 347
 # Bytes of an element of a tag, by its type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 
@@ -94,7 +96,6 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     if len(data) > max_bytes:
         raise ImageError("too-large", f"{len(data):,} bytes, at most {max_bytes:,} are allowed")
     _check_parts(data)
-    image: Image.Image
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:  # hostile headers raise nearly anything
@@ -105,19 +106,11 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
             "too-many-pixels",
             f"{width}x{height}, at most {max_pixels:,} pixels and {MAX_SIDE:,} a side are allowed",
         )
-    # Also counts those of a thumbnail. Within a scan the two bytes never follow one another.
-    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1
-    if scans * width * height > _MOST_SCANS * max_pixels:
-        raise ImageError("too-much-work", f"{scans:,} scans of {width}x{height} pixels")
     mode = image.mode
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     try:
-        if kind == "JPEG":
-            image = _jpeg(image, data)
-        else:
-            image.load()
-            _check_tags(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
-        pixels = np.asarray(_resized(image))
+        loaded = _loaded(image, kind, data, max_pixels)
+        pixels = np.asarray(_resized(loaded))
     except ImageError:
         raise
     except Exception as error:  # so do hostile bodies
@@ -148,7 +141,23 @@ def _reason(error: Exception, data: bytes, kind: str) -> str:
     return text
 
 
-def _jpeg(image: Image.Image, data: bytes) -> Image.Image:
+def _loaded(image: ImageFile, kind: str, data: bytes, max_pixels: int) -> Image.Image:
+    """Returns an opened image with its pixels, if these do not take too long."""
+    jpegs = [data] if kind == "JPEG" else _jpegs(image, data)
+    # Also counts those of a thumbnail. Within a scan the two bytes never follow one another.
+    scans = max((each.count(b"\xff\xda") for each in jpegs), default=1)
+    if scans * image.width * image.height > _MOST_SCANS * max_pixels:
+        raise ImageError("too-much-work", f"{scans:,} scans of {image.width}x{image.height} pixels")
+    if kind == "JPEG":
+        return _jpeg(image, data)
+    image.load()
+    _check_tags(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+    for each in jpegs:
+        jpeg.check(each)
+    return image
+
+
+def _jpeg(image: ImageFile, data: bytes) -> Image.Image:
     """Returns an opened JPEG with its pixels."""
     # libjpeg scales by 1/2, 1/4, 1/8 while it decodes; twice the target keeps full quality.
     image.draft(None, (2 * SIZE, 2 * SIZE))
@@ -159,6 +168,22 @@ def _jpeg(image: Image.Image, data: bytes) -> Image.Image:
     loaded = Image.frombuffer(image.mode, image.size, pixels, "raw", image.mode, 0, 1)
     loaded.info = image.info  # Exif, for one
     return loaded
+
+
+def _jpegs(image: ImageFile, data: bytes) -> list[bytes]:
+    """Returns the JPEGs that the strips or tiles of an opened TIFF are; none of other files."""
+    if image.info.get("compression") != "jpeg":
+        return []
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    offsets, sizes = (
+        tags.get(first) or tags.get(second) or () for first, second in (_OFFSETS, _LENGTHS)
+    )
+    tables = tags.get(_JPEG_TABLES, b"")[:-2]  # without the mark of their end
+    if sum(sizes) + len(tables) * len(sizes) > 4 * len(data) + 2**20:
+        raise ImageError("too-much-work", "its strips hold more than the file")
+    skipped = 2 if tables else 0  # the mark of a beginning
+    places = zip(offsets, sizes, strict=False)
+    return [tables + data[start + skipped : start + size] for start, size in places]
 
 
 def _resized(image: Image.Image) -> Image.Image:

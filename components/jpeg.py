@@ -40,18 +40,37 @@ def pixels(data: bytes, mode: str, size: tuple[int, int]) -> np.ndarray | None:
     Raises:
         LostError: See the class.
     """
-    width, height = size
+    found = _decoded(data, _COLOURS[mode], size)
+    if found is None:
+        return None
+    if mode == "CMYK":  # stored inverted, as Adobe does
+        return 255 - found
+    return found[..., 0] if mode == "L" else found
+
+
+def check(data: bytes) -> None:
+    """Decodes a JPEG in little time, for nothing but what the decoder says of it.
+
+    Args:
+        data: The file's bytes.
+
+    Raises:
+        LostError: See the class.
+    """
+    _decoded(data, "GRAY", (1, 1))
+
+
+def _decoded(data: bytes, colours: str, least: tuple[int, int]) -> np.ndarray | None:
+    width, height = least
     try:
-        found = simplejpeg.decode_jpeg(data, _COLOURS[mode], min_width=width, min_height=height)
+        found = simplejpeg.decode_jpeg(data, colours, min_width=width, min_height=height)
     except ValueError as error:
         if not _LOST.search(str(error)):
             return None
         raise LostError("the JPEG is cut off or damaged: a part of its image is missing") from error
     if not _is_complete(data):
         raise LostError("the JPEG is cut off: some of its scans are missing")
-    if mode == "CMYK":  # stored inverted, as Adobe does
-        return 255 - found
-    return found[..., 0] if mode == "L" else found
+    return found
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:

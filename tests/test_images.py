@@ -273,6 +273,18 @@ def test_a_jpeg_with_a_hole_is_refused() -> None:
         decode(data[: holes[0]] + data[holes[1] :])
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_tiff_of_jpegs_that_lack_data_is_refused(mode: str) -> None:
+    data = bytearray(encoded(picture(300, 300).convert(mode), "TIFF", compression="jpeg"))
+    check(decode(bytes(data)))
+    tags = Image.open(io.BytesIO(data)).tag_v2  # type: ignore[attr-defined]
+    start, size = tags[273][-1], tags[279][-1]
+    half = start + size // 2
+    data[half : start + size] = b"\xff\xd9".ljust(size - size // 2, b"\0")
+    with pytest.raises(ImageError, match="unreadable: the JPEG is cut off"):
+        decode(bytes(data))
+
+
 @pytest.mark.parametrize("name", ["grey", "progressive"])
 def test_a_jpeg_with_more_than_it_needs_is_read(name: str) -> None:
     data = _jpeg(name)
