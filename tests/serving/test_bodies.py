@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ from serving.codecs import Item, v1_items
 from serving.errors import PredictorError
 from tests.serving.test_predictor import DARK, EXPLAIN, LIGHT, PREDICT, picture, refused, text
 
+ROOT = Path(__file__).parents[2]
 JSON = json.dumps({"instances": [{"b64": text(LIGHT)}]}).encode()
 FILES = [picture(204, kind) for kind in ("JPEG", "PNG", "TIFF")]
 TYPES = ["", "text/plain", "application/octet-stream", "application/x-www-form-urlencoded",
@@ -161,6 +163,22 @@ def test_curl(predictor: Any, tmp_path: Path, arguments: list[str]) -> None:
     command = ["curl", "-sS", "--max-time", "30", *arguments, predictor.url + PREDICT]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     assert _labels(json.loads(done.stdout)) == ["Healthy"]
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_every_command_of_the_docs(predictor: Any, tmp_path: Path) -> None:
+    section = (ROOT / "docs" / "serving.md").read_text().split("### What may be sent")[1]
+    section = section.split("\n## ")[0].replace("http://localhost:8080", predictor.url)
+    before = re.findall("^    (.*)", section, re.MULTILINE)
+    commands = re.findall(r"\| `(curl .*)` \|", section)
+    (tmp_path / "scan.jpg").write_bytes(picture(204, "JPEG"))
+    (tmp_path / "other.png").write_bytes(LIGHT)
+    script = "\n".join(["set -e", *before, *(c + " -sS --max-time 30; echo" for c in commands)])
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, check=True)
+    *answers, address = done.stdout.decode().strip().split("\n")
+    assert len(answers) == len(commands) - 1 == section.count("\n| ") - 2
+    assert all("Healthy" in answer for answer in answers), answers
+    assert "turned off" in address  # unless its host is named
 
 
 def test_a_form_can_be_explained_and_is_bounded(predictor: Any) -> None:

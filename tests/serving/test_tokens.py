@@ -24,7 +24,15 @@ from tests.serving.test_page import BROWSER, _slice
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "first-token-0123456789", "second+token/0123456789=="
 ANSWERED = ("/card", "/metrics", "/v2", "/v2/models/brain-tumor")
-OPEN = ("/", "/web/app.js", "/v1/models", "/v1/models/brain-tumor", "/v2/health/live")
+OPEN = (
+    "/",
+    "/web/app.js",
+    "/docs",
+    "/openapi.json",
+    "/v1/models",
+    "/v1/models/brain-tumor",
+    "/v2/health/live",
+)
 PREDICT = "/v1/models/brain-tumor:predict"
 
 
