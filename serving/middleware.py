@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import metrics
@@ -73,6 +74,9 @@ class Guard:
         except PredictorError as error:
             if not answered:
                 await send_error(error, counted)
+        except ClientDisconnect:  # before its body had come
+            metrics.REJECTED.labels("gone").inc()
+            return
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if not answered:

@@ -1,7 +1,11 @@
 """Paths, methods and errors over REST, as curl and KServe's client ask for them."""
 
 import asyncio
+import gzip
 import http.client
+import re
+import socket
+import time
 from typing import Any
 
 import httpx
@@ -109,6 +113,26 @@ def test_another_method_is_told_the_right_one(
 )  # fmt: skip
 def test_what_there_is_not_is_404(client: httpx.Client, path: str) -> None:
     refused(client.get(path), 404, "no ")
+
+
+@pytest.mark.parametrize("header", ["", "Content-Encoding: gzip\r\n"])
+def test_a_client_that_goes_away_is_no_fault(
+    predictor: Any, client: httpx.Client, header: str
+) -> None:
+    count = r'rejected_total{reason="gone"} (\d+)'
+    before = re.findall(count, client.get("/metrics").text) or ["0"]
+    with socket.create_connection(("127.0.0.1", predictor.port)) as connection:
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\n{header}Content-Length: 99\r\n\r\n"
+        connection.sendall(head.encode() + gzip.compress(b"{"))
+        assert client.get("/").status_code == 200
+    for _ in range(100):
+        now = re.findall(count, client.get("/metrics").text)
+        if now and int(now[0]) == int(before[0]) + 1:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("it was not noticed")
+    assert "ClientDisconnect" not in predictor.log.read_text()
 
 
 def test_errors_look_the_same_whoever_makes_them(predictor: Any) -> None:
