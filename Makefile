@@ -80,13 +80,14 @@ IN_IMAGE = --extra train --extra stores --extra deploy --extra signing --constra
 	--no-emit-package $(SDIST) --python-version 3.11 --python-platform x86_64-unknown-linux-gnu
 
 # The predictor's image: no KFP and nothing that only training needs.
-SERVING = --extra serve --extra signing --constraints locks/dev.txt \
+SERVING = --extra serve --extra signing --extra tracing --constraints locks/dev.txt \
 	--excludes locks/not-in-serving.txt --python-version 3.11 \
 	--python-platform x86_64-unknown-linux-gnu
 
 lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/dev.txt \
-		--extra train --extra cpu --extra stores --extra deploy --extra serve --extra signing --extra dev
+		--extra train --extra cpu --extra stores --extra deploy --extra serve --extra signing \
+		--extra tracing --extra dev
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/core.txt --constraints locks/dev.txt
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cpu.txt --extra cpu
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cuda.txt --extra cuda

@@ -4,15 +4,26 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from serving import metrics
+from serving import metrics, tracing
 from serving.errors import PredictorError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[T]):
+    """An image in the queue: what becomes of it, since when it waits, and for which request."""
+
+    image: np.ndarray
+    result: asyncio.Future[T]
+    since: float
+    request: Any
 
 
 class Batcher(Generic[T]):
@@ -43,7 +54,7 @@ class Batcher(Generic[T]):
         self._wait = wait_seconds
         self._bound = bound
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self._queue: asyncio.Queue[tuple[np.ndarray, asyncio.Future[T], float]] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Waiting[T]] = asyncio.Queue()
         self._accepted = 0
         self._submitted = 0
         self._together = 0  # the most accepted at once since the last batch
@@ -88,7 +99,7 @@ class Batcher(Generic[T]):
             self._worker = loop.create_task(self._work())
         future: asyncio.Future[T] = loop.create_future()
         self._submitted += 1
-        self._queue.put_nowait((image, future, loop.time()))
+        self._queue.put_nowait(_Waiting(image, future, loop.time(), tracing.here()))
         try:
             return await future
         finally:
@@ -103,23 +114,26 @@ class Batcher(Generic[T]):
         while True:
             batch = await self._next_batch()
             started = loop.time()
-            for _, _, queued in batch:
-                metrics.STAGE["queue"].observe(started - queued)
-            images = np.stack([image for image, _, _ in batch])
+            for waited in batch:
+                metrics.STAGE["queue"].observe(started - waited.since)
+                tracing.past_stage("queue", waited.request, waited.since, started)
+            images = np.stack([waited.image for waited in batch])
             try:
                 results = await loop.run_in_executor(self._thread, self._run, images)
             except Exception as error:
-                for _, future, _ in batch:
-                    if not future.done():
-                        future.set_exception(error)
+                for waited in batch:
+                    if not waited.result.done():
+                        waited.result.set_exception(error)
                 continue
-            metrics.STAGE["inference"].observe(loop.time() - started)
+            ended = loop.time()
+            metrics.STAGE["inference"].observe(ended - started)
             metrics.BATCH_SIZE.observe(len(batch))
-            for (_, future, _), result in zip(batch, results, strict=True):
-                if not future.done():  # done where its client has gone
-                    future.set_result(result)
+            for waited, result in zip(batch, results, strict=True):
+                tracing.past_stage("inference", waited.request, started, ended)
+                if not waited.result.done():  # done where its client has gone
+                    waited.result.set_result(result)
 
-    async def _next_batch(self) -> list[tuple[np.ndarray, asyncio.Future[T], float]]:
+    async def _next_batch(self) -> list[_Waiting[T]]:
         batch = [await self._queue.get()]
         deadline = asyncio.get_running_loop().time() + self._wait
         while len(batch) < self._largest:

@@ -15,6 +15,7 @@ from components.errors import UserError
 from components.images import MAX_BYTES, SHAPE, ImageError, decode
 from components.signing import Trust
 from serving.model_folder import HEALTHY, open_model_folder, settled
+from serving.native import native_lines
 
 SERVING, EXPLAIN = "serving_default", "explain"
 INPUT, OUTPUT, HEATMAP = "images", "probability_healthy", "heatmap"
@@ -248,7 +249,8 @@ def use_cpus(count: int) -> None:
     # The calling thread takes its share of an operation. To wake another one for it, and to wait
     # idly, takes longer than many an operation of a small network on one image.
     os.environ.setdefault("TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD", "true")
-    import tensorflow as tf  # here, so that who only asks for the class does not wait seconds
+    with native_lines():
+        import tensorflow as tf  # here, so that who only asks for the class does not wait seconds
 
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)  # not all of it at once

@@ -1,5 +1,6 @@
 """The predictor's command, shared by `brain-tumor serve` and the serving image."""
 
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -61,6 +62,17 @@ def _tell_kubernetes(line: str) -> None:
         log.write(message)
 
 
+def _tell_people(line: str) -> None:
+    from serving.logs import as_json  # imports KServe
+
+    if as_json():
+        logging.getLogger("brain_tumor").critical(line)
+    else:
+        Console(stderr=True, highlight=False).print(
+            f"[red]error:[/] {escape(line)}", soft_wrap=True
+        )
+
+
 def main() -> None:
     """Entry point of `python -m serving`: an error is one line, exit status 2."""
     app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -69,7 +81,5 @@ def main() -> None:
         app()
     except UserError as error:
         _tell_kubernetes(str(error))
-        Console(stderr=True, highlight=False).print(
-            f"[red]error:[/] {escape(str(error))}", soft_wrap=True
-        )
+        _tell_people(str(error))
         sys.exit(2)

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from components.images import SHAPE
-from serving import metrics
+from serving import metrics, tracing
 from serving.decoder import ANSWER, READY, REQUEST
 from serving.errors import PredictorError
 from serving.settings import Settings
@@ -52,7 +52,8 @@ class Decoders:
             PredictorError: It is no image, too large, takes too long, or too many wait before it.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._decode, data, time.monotonic())
+        with tracing.stage("decode"):
+            return await loop.run_in_executor(self._threads, self._decode, data, time.monotonic())
 
     def stop(self) -> None:
         """Ends the processes, whatever they decode."""

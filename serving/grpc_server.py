@@ -23,6 +23,7 @@ from serving import metrics
 from serving.errors import PredictorError
 from serving.intake import Intake
 from serving.ports import cannot_take
+from serving.request_ids import RequestInterceptor
 from serving.settings import Settings
 from serving.tokens import TokenInterceptor, Tokens
 from serving.wire import check_request
@@ -61,6 +62,7 @@ class GrpcServer:
         self._reader = _Reader(intake, settings.max_json_values)
         self._settings = settings
         self._interceptors: list[grpc.aio.ServerInterceptor] = [
+            RequestInterceptor(),
             *([TokenInterceptor(tokens)] if tokens else []),
             ExceptionToStatusInterceptor(),
             self._reader,

@@ -83,9 +83,9 @@ class Guard:
                 await send_error(PredictorError("internal", "internal error"), counted)
         finally:
             self._intake.release(body.received + body.decoded)
-        operation = _operation(scope["path"])
-        metrics.RESPONSES.labels("rest", operation, answered).inc()
-        if operation != "other":
+        asked = operation(scope["path"])
+        metrics.RESPONSES.labels("rest", asked, answered).inc()
+        if asked != "other":
             metrics.STAGE["request"].observe(time.perf_counter() - started)
 
     def _limited(self, scope: Scope, receive: Receive, body: "_Body") -> Receive:
@@ -180,10 +180,15 @@ def _header(scope: Scope, name: bytes) -> bytes:
     return b",".join([value for key, value in headers if key == name])
 
 
-def _operation(path: str) -> str:
-    for ending, operation in _OPERATIONS.items():
+def operation(path: str) -> str:
+    """Returns what a path asks for, one of a few words.
+
+    Args:
+        path: Of the URL.
+    """
+    for ending, name in _OPERATIONS.items():
         if path.endswith(ending):
-            return operation
+            return name
     return "other"
 
 

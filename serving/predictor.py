@@ -15,7 +15,7 @@ from kserve import InferOutput, InferRequest, InferResponse
 from kserve.model import InferenceVerb
 
 from components.images import SHAPE
-from serving import metrics
+from serving import metrics, tracing
 from serving.batching import Batcher
 from serving.bodies import v1_payload
 from serving.classifier import Classifier, Prediction
@@ -262,7 +262,7 @@ class Predictor(kserve.Model):
         async with self._fetched(payload.items) as items:
             with self._batcher.accept(len(items)):
                 images = await _each(self._image, items)
-                with metrics.STAGE["explain"].time():
+                with metrics.STAGE["explain"].time(), tracing.stage("explain"):
                     answers = []
                     for image in images:  # one by one: predictions get their turn between
                         found = await self._batcher.alone(self.classifier.explain, image[None])
@@ -312,7 +312,7 @@ class Predictor(kserve.Model):
         async def load(item: Item) -> Loaded:
             if not isinstance(item, Url):
                 return item
-            with metrics.STAGE["fetch"].time():
+            with metrics.STAGE["fetch"].time(), tracing.stage("fetch"):
                 return await self._fetcher.fetch(item.address, hold)
 
         try:

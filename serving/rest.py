@@ -18,6 +18,7 @@ from serving import metrics
 from serving.intake import Intake
 from serving.middleware import Guard
 from serving.predictor import Predictor
+from serving.request_ids import RequestMiddleware
 from serving.routes import make_routes
 from serving.settings import Settings
 from serving.tokens import TokenMiddleware, Tokens
@@ -45,7 +46,8 @@ def application(
         An ASGI application.
     """
     before = [
-        Middleware(Guard, intake=intake, settings=settings, draining=lambda: predictor.draining)
+        Middleware(RequestMiddleware),
+        Middleware(Guard, intake=intake, settings=settings, draining=lambda: predictor.draining),
     ]
     if settings.cors_origins:  # before all others, so that a page can read errors too
         before.insert(0, Middleware(_Cors, settings.cors_origins))
@@ -67,7 +69,13 @@ class _Cors(CORSMiddleware):
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST"),
             allow_headers=("*",),
-            expose_headers=("Inference-Header-Content-Length", "Retry-After"),
+            expose_headers=(
+                "Inference-Header-Content-Length",
+                "Retry-After",
+                "X-Request-Id",
+                "Traceparent",
+                "WWW-Authenticate",
+            ),
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:

@@ -13,11 +13,10 @@ from typing import Any
 import uvicorn
 import uvloop
 from kserve import ModelServer
-from kserve.errors import InvalidInput, ModelNotFound, ServerNotReady
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
-from serving import metrics
+from serving import logs, metrics, tracing
 from serving.cgroup import available_cpus
 from serving.classifier import Classifier
 from serving.errors import PredictorError
@@ -33,7 +32,6 @@ from serving.tokens import Tokens
 _COLLECT_AFTER = 50_000
 _BACKLOG = 2048
 _FILES = 65_536
-_NO_FAULTS_OF_OURS = (InvalidInput, ModelNotFound, ServerNotReady)
 _log = logging.getLogger("brain_tumor")
 
 
@@ -49,6 +47,9 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
         UserError: The model is not what its digests say, not signed as it has to be, or cannot be
             loaded; a port is taken; or the file of tokens is not usable.
     """
+    logs.configure(settings)
+    if settings.traces:
+        tracing.start()
     tokens = Tokens(settings.tokens_file) if settings.tokens_file else None
     listener = take(settings.host, settings.http_port)
     take(settings.host, settings.grpc_port).close()  # gRPC wants to open it itself
@@ -62,6 +63,7 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
     gc.set_threshold(_COLLECT_AFTER)  # nor at every few hundred values of a parsed body
     _allow_connections()
     _Server(predictor, intake, settings, tokens, listener).start([predictor])
+    tracing.stop()
     _log.info("stopped")
 
 
@@ -109,7 +111,7 @@ class _Server(ModelServer):
             enable_grpc=False,  # KServe's own; this project's stands in its place
             enable_latency_logging=False,
         )
-        _configure_logs(settings.access_log)
+        logs.configure(settings)  # KServe and TensorFlow have set up theirs
         self._predictor = predictor
         self._settings = settings
         self._tokens = tokens
@@ -128,6 +130,7 @@ class _Server(ModelServer):
                 http=partial(Connection, settings),  # type: ignore[arg-type]
                 ws="none",
                 log_config=None,
+                access_log=False,  # ours has the ids of the request
                 timeout_keep_alive=settings.keep_alive_seconds,
                 timeout_graceful_shutdown=settings.grace_seconds,
             )
@@ -192,19 +195,3 @@ def _describe(predictor: Predictor) -> None:
     )
     for label in model.classes:
         metrics.PREDICTIONS.labels(label)
-
-
-def _configure_logs(access_log: bool) -> None:
-    """Leaves a line at start and end, warnings, and a line for each request where wanted."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    _log.addHandler(handler)
-    _log.setLevel(logging.INFO)
-    _log.propagate = False
-    for name in ("kserve", "kserve.trace", "uvicorn", "uvicorn.error", "httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # KServe logs a traceback for each malformed gRPC request and each probe while it stops.
-    logging.getLogger("kserve").addFilter(
-        lambda record: not (record.exc_info and isinstance(record.exc_info[1], _NO_FAULTS_OF_OURS))
-    )
-    logging.getLogger("uvicorn.access").setLevel(logging.INFO if access_log else logging.WARNING)

@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     )
     grace_seconds: int = Field(30, ge=1, description="for accepted requests, after that")
     access_log: bool = Field(False, description="a line for each request")
+    traces: bool = Field(False, description="OpenTelemetry traces, as its own variables say")
+    json_logs: bool = Field(False, description="each line of the log is a JSON object")
     tokens_file: Path | None = Field(
         None, description="file of bearer tokens, one a line; who has none of them is turned away"
     )

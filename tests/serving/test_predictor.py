@@ -123,14 +123,14 @@ def test_explain_gives_numbers_and_a_picture(predictor: Any) -> None:
     assert red > blue + 50
 
 
-def test_no_header_comes_back(predictor: Any) -> None:
+def test_no_header_comes_back_but_the_ids_of_the_request(predictor: Any) -> None:
     secret = {
         "authorization": "Bearer secret",
         "ce-id": "1",
         "ce-source": "x",
         "ce-type": "y",
         "ce-specversion": "1.0",
-        "x-request-id": "secret-id",
+        "x-forwarded-user": "secret-id",
     }
     for path in (PREDICT, EXPLAIN):
         response = httpx.post(
