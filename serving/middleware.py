@@ -73,14 +73,14 @@ class Guard:
             await self._app(scope, self._limited(scope, receive, body), counted)
         except PredictorError as error:
             if not answered:
-                await send_error(error, counted)
+                await send_error(error, counted, body.whole)
         except ClientDisconnect:  # before its body had come
             metrics.REJECTED.labels("gone").inc()
             return
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if not answered:
-                await send_error(PredictorError("internal", "internal error"), counted)
+                await send_error(PredictorError("internal", "internal error"), counted, body.whole)
         finally:
             self._intake.release(body.received + body.decoded)
         asked = operation(scope["path"])
@@ -152,12 +152,13 @@ class _Body:
     whole: bool = False
 
 
-async def send_error(error: PredictorError, send: Send) -> None:
+async def send_error(error: PredictorError, send: Send, read: bool) -> None:
     """Answers with an error.
 
     Args:
         error: What to tell.
         send: Of ASGI.
+        read: Whether the body has come.
     """
     metrics.REJECTED.labels(error.reason).inc()
     headers = list(_JSON)
@@ -167,8 +168,8 @@ async def send_error(error: PredictorError, send: Send) -> None:
         headers.append((b"www-authenticate", b"Bearer"))
     if error.http == 415:
         headers.append((b"accept-encoding", b"gzip, deflate"))
-    if error.reason in ("body-size", "slow-body"):
-        headers.append(_CLOSE)  # the rest of the body is not read
+    if error.reason in ("body-size", "slow-body") and not read:
+        headers.append(_CLOSE)  # nor will the rest be
     body = orjson.dumps({"error": str(error)})
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": error.http, "headers": headers})

@@ -53,11 +53,13 @@ def application(
         before.insert(0, Middleware(_Cors, settings.cors_origins))
     if tokens:
         before.append(Middleware(TokenMiddleware, tokens=tokens))
-    return Starlette(
+    app = Starlette(
         routes=make_routes(dataplane, repository, predictor),
         middleware=before,
         exception_handlers={HTTPException: _refuse},
     )
+    app.router.redirect_slashes = False  # it would lead to whatever host the request names
+    return app
 
 
 class _Cors(CORSMiddleware):

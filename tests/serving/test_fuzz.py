@@ -6,6 +6,7 @@ import io
 import json
 import random
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -150,6 +151,26 @@ def _binary_tensors(rng: random.Random) -> tuple[bytes, dict[str, str]]:
     return header + raw, {"Inference-Header-Content-Length": str(length)}
 
 
+def _wrapped(body: bytes, rng: random.Random) -> tuple[bytes, dict[str, str]]:
+    """Puts some bodies into a compressed one, a form or an event, often a broken one."""
+    kind = rng.randrange(12)
+    if kind == 0:
+        coding = rng.choice(("gzip", "gzip", "deflate", "deflate", "identity", "gzip, br", "\xff"))
+        body = zlib.compress(body, wbits=31 if coding == "gzip" else 15)
+        return _damaged(body, rng), {"Content-Encoding": coding}
+    if kind == 1:
+        part = b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n" + body + b"\r\n"
+        form = part * rng.choice((1, 1, 2, 40)) + b"--x--\r\n"
+        return _damaged(form, rng), {"Content-Type": "multipart/form-data; boundary=x"}
+    if kind == 2:
+        event: Any = {"specversion": "1.0", "id": "1", "source": "s", "type": "t"}
+        event |= rng.choice(({"data": body.decode("latin-1")}, {"data": DOCUMENTS[0]},
+                             {"data_base64": base64.b64encode(body).decode()}))  # fmt: skip
+        event[rng.choice(tuple(event))] = rng.choice(ODD)
+        return json.dumps(event).encode(), {"Content-Type": "application/cloudevents+json"}
+    return body, {}
+
+
 def attempts(count: int, seed: int = 0) -> Iterator[Attempt]:
     """Yields malformed requests of every kind, the same for the same seed."""
     rng = random.Random(seed)
@@ -177,6 +198,8 @@ def attempts(count: int, seed: int = 0) -> Iterator[Attempt]:
             headers |= {rng.choice(("ce-id", "ce-specversion", "Authorization", "X-Request-Id",
                                     "Accept", "Range", "If-None-Match")): rng.choice(
                                         ("", "1.0", "\xff", "a" * 2000))}  # fmt: skip
+        body, more = _wrapped(body, rng)
+        headers |= more
         method = "POST" if rng.random() < 0.95 else rng.choice(("GET", "PUT", "DELETE", "OPTIONS"))
         yield Attempt(method, path, body, headers)
 

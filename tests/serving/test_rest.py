@@ -109,7 +109,7 @@ def test_another_method_is_told_the_right_one(
     "path",
     ["/nothing", "/v1", f"/v1/models/{MODEL}:train", "/v2/models/other", "/v1/models/other",
      f"/v2/models/{MODEL}/versions/8", "/web/nothing.js", "/web/../server.py", "/openai/v1/models",
-     "/v2/repository/models/x"],
+     "/v2/repository/models/x", "/card/", "/web", "/web/%00"],
 )  # fmt: skip
 def test_what_there_is_not_is_404(client: httpx.Client, path: str) -> None:
     refused(client.get(path), 404, "no ")
