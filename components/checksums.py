@@ -79,5 +79,8 @@ def _stays_inside(file: str) -> bool:
 
 
 def _digest(path: Path) -> str:
-    with open(path, "rb", opener=open_regular) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with open(path, "rb", opener=open_regular) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{shown(str(path))}: cannot read: {error.strerror or error}") from error

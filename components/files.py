@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from components.errors import UserError, first_fault
 
-MOST_FILES, MOST_BYTES, DEEPEST = 10_000, 8 * 2**30, 50  # of a folder that can be a model
+MOST_FILES, MOST_BYTES, DEEPEST = 10_000, 2 * 2**30, 50  # of a folder that can be a model
 _PIECE = 2**20
 _RESTORE = "restore the folder from its source"
 
@@ -158,7 +158,7 @@ def copy_files(folder: Path, copy: Path) -> None:
                     left -= len(piece)
         except OSError as error:
             raise UserError(
-                f"{folder}: cannot copy {shown(file)} to {copy}: {error.strerror}; make space"
+                f"{folder}: cannot copy {shown(file)} to {copy}: {error.strerror or error}"
             ) from error
 
 

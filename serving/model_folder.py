@@ -5,15 +5,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from components.checksums import SUMS, verify
 from components.errors import UserError, first_fault
-from components.files import copy_files, read_regular
+from components.files import MOST_FILES, copy_files, read_regular
 from components.signing import Trust
 
 HEALTHY = "Healthy"
@@ -22,7 +23,8 @@ CARD = "model_card.md"
 _MOST_BYTES = 4 * 2**20  # of a description
 
 _T = TypeVar("_T")
-_LABELS = TypeAdapter(tuple[str, str])
+_Word = Annotated[str, Field(pattern=r"^[^\p{C}]{1,100}$")]  # no character that does not print
+_LABELS = TypeAdapter(tuple[_Word, _Word])
 
 
 class _InDistribution(BaseModel):
@@ -38,10 +40,10 @@ class _Metadata(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    name: str
-    version: int = Field(ge=1)
-    classes: tuple[str, str]
-    positive_class: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    version: int = Field(ge=1, lt=10**9)
+    classes: tuple[_Word, _Word]
+    positive_class: _Word
     threshold: float = Field(ge=0, le=1)
     in_distribution: _InDistribution | None = None
 
@@ -96,16 +98,14 @@ def settled(path: str | Path, trust: Trust | None, uri: str = "") -> Iterator[Pa
         yield Path(path)
         return
     source = _linked_from(_folder(path))
-    with TemporaryDirectory(prefix="model-") as temporary:
-        copy = Path(temporary, "copy")
-        copy.mkdir()
+    with _temporary_folder() as copy:
         copy_files(source, copy)
         try:
             trust.verify(copy)
-            expected = (uri or str(source.resolve())).rstrip("/").rpartition("/")[2]
             version = open_model_folder(copy).version
-            if expected.isdecimal() and expected != str(version):
-                raise UserError(f"{copy}: is signed as version {version}, not as {expected}")
+            for asked in _numbers(Path(path), uri):
+                if asked != str(version):
+                    raise UserError(f"{copy}: is signed as version {version}, not as {asked}")
             yield copy
         except UserError as error:
             raise UserError(str(error).replace(str(copy), str(path))) from error
@@ -130,7 +130,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     labels = _read(path / LABELS, _LABELS)
     if labels != metadata.classes:
         raise UserError(f"{path}: {LABELS} and {METADATA} name different classes")
-    if {metadata.positive_class, HEALTHY} != set(labels):
+    if sorted((metadata.positive_class, HEALTHY)) != sorted(set(labels)):
         raise UserError(
             f"{path}: {METADATA}: classes have to be {HEALTHY} and the positive class, "
             f"not {list(labels)}"
@@ -150,6 +150,27 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     )
 
 
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    try:
+        temporary = TemporaryDirectory(prefix="model-")
+    except OSError as error:
+        raise UserError(f"no folder for a copy of the model: {error}; mount one at /tmp") from error
+    with temporary as folder:
+        yield Path(folder)
+
+
+def _numbers(path: Path, uri: str) -> list[str]:
+    """Returns the versions that a folder is asked for as: by address, by name, by KServe's link.
+
+    What lies in the folder may be anyone's links, so none of them is followed.
+    """
+    sums = path / SUMS
+    linked = os.path.dirname(os.readlink(sums)) if sums.is_symlink() else ""
+    ends = [where.rstrip("/").rpartition("/")[2] for where in (uri, str(path.absolute()), linked)]
+    return [end for end in ends if end.isdecimal()]
+
+
 def _folder(path: str | Path) -> Path:
     if not os.path.isdir(path):
         raise UserError(f"{path}: there is no such folder; give the folder of a registered model")
@@ -165,15 +186,21 @@ def _linked_from(path: Path) -> Path:
         return path
     try:
         source = (path / SUMS).resolve(strict=True).parent
+        names = [*_names(path), *_names(source)]
         same = all(
             (path / name).resolve(strict=True) == (source / name).resolve(strict=True)
-            for name in os.listdir(path) + os.listdir(source)
+            for name in names
         )
     except (OSError, RuntimeError) as error:  # RuntimeError: links that go round
         raise UserError(f"{path}: holds links that lead nowhere: {error}") from error
     if not same:
         raise UserError(f"{path}: its entries are not all linked from one folder; copy the model")
     return source
+
+
+def _names(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in islice(entries, MOST_FILES)]  # no model has more
 
 
 def _read_card(path: Path) -> str:

@@ -1,5 +1,6 @@
 """A model's folder is checked before anything in it is believed."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,14 @@ def test_it_says_what_the_model_says(make_folder: Callable[..., Path]) -> None:
         ({"threshold": None}, r"metadata\.json: threshold"),
         ({"positive_class": "Healthy"}, "positive class"),
         ({"positive_class": "Cat"}, "positive class"),
+        (
+            {"labels": ["Healthy"] * 2, "classes": ["Healthy"] * 2, "positive_class": "Healthy"},
+            "po",
+        ),
+        ({"labels": ["a\nb", "Healthy"]}, r"labels\.json: 0"),
+        ({"name": "brain\ntumor"}, r"metadata\.json: name"),
+        ({"name": "../x"}, r"metadata\.json: name"),
+        ({"version": 10**30}, r"metadata\.json: version"),
     ],
 )
 def test_bad_descriptions_are_named(
@@ -108,3 +117,16 @@ def test_links_that_lead_elsewhere_are_not_followed(
         open_model_folder(linked)
     assert "\n" not in str(caught.value)
     assert "someone else" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder()
+
+    def digest(file: object, name: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("hashlib.file_digest", digest)
+    with pytest.raises(UserError, match=r"labels\.json: cannot read: Input/output error"):
+        open_model_folder(folder)

@@ -131,7 +131,7 @@ def _resign(folder: Path) -> None:
         (lambda f: (f / "model.sig").write_bytes(b"\xff\xfe"), "does not fit"),
         (lambda f: (f / "model.sig").write_text("{}"), "does not fit"),
         (lambda f: (f / "model.sig").write_text("[" * 10_000), "does not fit"),
-        (lambda f: os.truncate(f / "model.sig", 2**40), "8,589,934,592 bytes"),
+        (lambda f: os.truncate(f / "model.sig", 2**40), "2,147,483,648 bytes"),
         (lambda f: os.truncate(f / "model.sig", 2**21), "has 2,097,152 bytes"),
         (lambda f: _replaced(f / "model.sig").symlink_to(f / SUMS), "link or no regular file"),
         (lambda f: os.mkfifo(_replaced(f / "model.sig")), "link or no regular file"),
@@ -177,20 +177,32 @@ def test_an_older_signed_version_is_not_taken_for_a_newer_one(
     assert _read(fetched, trust) == 6
 
 
+def _linked(folder: Path, linked: Path) -> Path:
+    """Links each entry, as kserve_storage does for what lies on a volume."""
+    linked.mkdir()
+    for entry in folder.iterdir():
+        (linked / entry.name).symlink_to(entry)
+    return linked
+
+
 def test_what_kserve_links_is_checked_where_it_lies(
     sign: Callable[..., Path], trust: Trust, tmp_path: Path
 ) -> None:
     folder = sign()
-    linked = tmp_path / "linked"
-    linked.mkdir()
-    for entry in folder.iterdir():
-        (linked / entry.name).symlink_to(entry)
-    assert _read(linked, trust) == 7
+    assert _read(_linked(folder, tmp_path / "linked"), trust) == 7
     moved = folder.rename(folder.with_name("8"))
-    for entry in moved.iterdir():
-        (linked / entry.name).unlink()
-        (linked / entry.name).symlink_to(entry)
-    _refused(linked, trust, "signed as version 7, not as 8")
+    _refused(_linked(moved, tmp_path / "other"), trust, "signed as version 7, not as 8")
+
+
+def test_links_of_somebody_else_do_not_make_an_older_version_newer(
+    sign: Callable[..., Path], trust: Trust, tmp_path: Path
+) -> None:
+    older = sign(6, "brain-tumor/6")
+    replaced = _linked(older, older.with_name("7"))
+    _refused(replaced, trust, "signed as version 6, not as 7")
+    _refused(_linked(replaced, tmp_path / "models"), trust, "signed as version 6, not as 7")
+    (older.with_name("8")).symlink_to(older)
+    _refused(older.with_name("8"), trust, "signed as version 6, not as 8")
 
 
 def test_what_was_checked_is_what_is_loaded(sign: Callable[..., Path], trust: Trust) -> None:
@@ -199,6 +211,14 @@ def test_what_was_checked_is_what_is_loaded(sign: Callable[..., Path], trust: Tr
         shutil.rmtree(folder)  # whoever writes to the volume is fast
         assert open_model_folder(checked).version == 7
     assert not checked.exists()
+
+
+def test_without_a_place_for_the_copy_it_says_so(
+    sign: Callable[..., Path], trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with pytest.raises(UserError, match="mount one at /tmp"):
+        _read(sign(), trust)
 
 
 @pytest.mark.parametrize("variable", ["BRAIN_TUMOR_SERVE_PUBLIC_KEY", PUBLIC_KEY])
