@@ -78,8 +78,8 @@ def ids_of(given: Mapping[str, str], span: Any = None) -> Ids:
     request = given.get(REQUEST_ID, "")
     if not _SANE.fullmatch(request):
         request = f"{random.getrandbits(128):032x}"
-    if span:
-        own = span.get_span_context()
+    own = span.get_span_context() if span else None
+    if own and own.is_valid:  # it is not where OTEL_SDK_DISABLED is set
         trace, part, flags = f"{own.trace_id:032x}", f"{own.span_id:016x}", f"{own.trace_flags:02x}"
     else:
         trace, flags = _trace(given.get(TRACEPARENT, ""))

@@ -2,11 +2,13 @@
 
 from ipaddress import ip_address, ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from pipelines.cluster import TOKEN_KEY, TOKEN_SECRET
+from serving.settings import PREFIX, Settings
 from tests.manifests.kustomize import MANIFESTS, Objects, objects
 from tests.manifests.network import lets_in
 
@@ -92,6 +94,21 @@ def test_other_namespaces_are_named_by_the_patches_that_the_documentation_shows(
     assert _gets_in(found, "observability") == {8080}
     for namespace in (*GATEWAYS, "kubeflow", "monitoring"):
         assert _gets_in(found, namespace) == set()
+
+
+def test_the_documentations_patch_for_traces_lets_out_to_the_collector_alone() -> None:
+    text = (MANIFESTS.parent / "docs" / "deploy.md").read_text()
+    (block,) = [part for part in text.split("\n\n") if "SERVE_TRACES" in part]
+    found = objects("overlays/s3", **yaml.safe_load(block))
+    environment = {entry["name"]: entry["value"] for entry in found.container["env"]}
+    endpoint = urlsplit(environment["OTEL_EXPORTER_OTLP_ENDPOINT"])
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert {name for name in environment if not name.startswith("OTEL_")} <= known
+    (rule,) = [rule for rule in _egress(found) if rule not in _egress(objects("overlays/s3"))]
+    assert [entry["port"] for entry in rule["ports"]] == [endpoint.port]
+    _, namespace, _ = str(endpoint.hostname).split(".")
+    (peer,) = rule["to"]
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": namespace}
 
 
 @pytest.mark.parametrize(

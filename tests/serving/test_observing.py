@@ -27,7 +27,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     TraceServiceServicer,
     add_TraceServiceServicer_to_server,
 )
+from opentelemetry.trace import INVALID_SPAN
 
+from components.errors import UserError
+from serving import tracing
 from serving.request_ids import given_in, ids_of
 from tests.serving.test_page import _slice
 
@@ -288,9 +291,24 @@ def test_collectors_over_grpc_are_served(receiver: Receiver) -> None:
     assert span.name == "POST predict"
 
 
+def test_a_protocol_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    with pytest.raises(UserError, match="OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' is not"):
+        tracing.start()
+
+
+def test_a_span_of_a_disabled_sdk_has_no_ids_to_take() -> None:
+    ids = ids_of({"traceparent": PARENT}, INVALID_SPAN)
+    assert ids.trace == TRACE
+
+
 FAILING = """
 import logging, threading, warnings
 from serving import logs
+from opentelemetry.trace import INVALID_SPAN
+
+from components.errors import UserError
+from serving import tracing
 from serving.request_ids import CURRENT, ids_of
 from serving.settings import Settings
 
