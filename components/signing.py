@@ -210,7 +210,7 @@ def seal(folder: Path, signer: Signer | None, trust: Trust | None) -> None:
 
     Args:
         folder: With all other files.
-        signer: None leaves it unsigned.
+        signer: None leaves it unsigned, for somebody else to sign later.
         trust: Who will be believed; None for anyone.
 
     Raises:
@@ -219,8 +219,8 @@ def seal(folder: Path, signer: Signer | None, trust: Trust | None) -> None:
     write_sums(folder)
     if signer:
         signer.sign(folder)
-    if trust:
-        trust.verify(folder)
+        if trust:
+            trust.verify(folder)
 
 
 def _misfit(error: Exception) -> str:

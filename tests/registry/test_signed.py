@@ -131,18 +131,21 @@ def test_where_it_cannot_be_signed_nothing_is_registered(
     assert registry.versions() == []
 
 
-def test_an_older_version_is_signed_later_and_once(
+def test_a_version_is_signed_later_and_once_by_who_has_the_key(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(registry, tmp_path / "model")
-    with pytest.raises(UserError, match=SIGNING_KEY):
-        registry.sign(1)
-    monkeypatch.setenv(SIGNING_KEY, str(write_keys(tmp_path)[0]))
-    signing = Registry.open(registry.uri)
+    private, public = write_keys(tmp_path)
+    monkeypatch.setenv(PUBLIC_KEY, str(public))
+    cluster = Registry.open(registry.uri)
+    publish(cluster, tmp_path / "model")
     with pytest.raises(UserError, match="is not signed"):
-        signing.promote("1")
+        cluster.promote("1")
+    with pytest.raises(UserError, match=SIGNING_KEY):
+        cluster.sign(1)
+    monkeypatch.setenv(SIGNING_KEY, str(private))
+    signing = Registry.open(registry.uri)
     signing.sign(1)
-    assert signing.promote("1") == 1
+    assert cluster.promote("1") == 1
     registry.verify(1)  # who believes anyone is not disturbed
     with pytest.raises(UserError, match="signed already"):
         signing.sign(1)
