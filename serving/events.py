@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
+from urllib.parse import quote
 
 from serving.codecs import from_base64
 from serving.errors import PredictorError
@@ -100,7 +101,7 @@ def _attributes(name: str) -> dict[str, str]:
     return {
         "specversion": "1.0",
         "id": str(uuid.uuid4()),
-        "source": f"io.kserve.inference.{name}",
+        "source": f"io.kserve.inference.{quote(name)}",
         "type": _ANSWER_TYPE,
         "time": datetime.now(UTC).isoformat(),
     }
