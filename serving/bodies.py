@@ -39,11 +39,21 @@ def v1_payload(body: bytes, content_type: str, max_values: int, max_instances: i
     Raises:
         PredictorError: It is empty, no JSON where it should be, or a malformed form.
     """
+    value = _payload(body, content_type, max_values, max_instances)
+    is_structured = _media_type(content_type) == STRUCTURED and not isinstance(value, tuple)
+    if is_structured or is_event(value):
+        value, content_type = data_of(value)
+        if isinstance(value, bytes):  # in which no event is looked for
+            return _payload(value, content_type, max_values, max_instances)
+    return value
+
+
+def _payload(body: bytes, content_type: str, max_values: int, max_instances: int) -> Any:
     if not body:
         raise PredictorError("malformed", f'the body is empty; send {{"instances": [{FORMS}]}}')
     if body.startswith(_IMAGES):
         return (body,)
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = _media_type(content_type)
     if media_type.startswith("multipart/"):
         return _parts(body, _boundary(content_type), max_instances)
     if media_type.startswith("image/"):
@@ -52,16 +62,14 @@ def v1_payload(body: bytes, content_type: str, max_values: int, max_instances: i
         body = body[len(_BYTE_ORDER_MARK) :]
     says_json = media_type.endswith(("/json", "+json"))
     if says_json or body[:_HEAD].lstrip(_SPACE).startswith((b"{", b"[")):
-        value = parse_json(body, max_values)
-        if media_type != STRUCTURED and not is_event(value):
-            return value
-        value, content_type = data_of(value)
-        if isinstance(value, bytes):
-            return v1_payload(value, content_type, max_values, max_instances)
-        return value
+        return parse_json(body, max_values)
     if _TEXT.issuperset(body[:_HEAD]):
         raise PredictorError("malformed", "the body is neither JSON nor an image file")
     return (body,)
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _boundary(content_type: str) -> bytes:
