@@ -14,6 +14,8 @@ from serving.events import STRUCTURED, data_of, is_event
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which editors and PowerShell put before UTF-8
 _SPACE = b" \t\r\n"
+_JSON = re.compile(rb"[ \t\r\n]*[{\[]")
+_MOST_SPACE = 1024  # before JSON that is not called so
 _HEAD = 32  # bytes that tell text from other files
 _TEXT = frozenset(range(32, 127)) | frozenset(_SPACE)
 _BOUNDARY = re.compile(r'boundary=(?:"([^"\\]{1,70})"|([^\s;"]{1,70}))(?=[\s;]|$)', re.IGNORECASE)
@@ -61,7 +63,7 @@ def _payload(body: bytes, content_type: str, max_values: int, max_instances: int
     if body.startswith(_BYTE_ORDER_MARK):
         body = body[len(_BYTE_ORDER_MARK) :]
     says_json = media_type.endswith(("/json", "+json"))
-    if says_json or body[:_HEAD].lstrip(_SPACE).startswith((b"{", b"[")):
+    if says_json or _JSON.match(body[:_MOST_SPACE]):
         return parse_json(body, max_values)
     if _TEXT.issuperset(body[:_HEAD]):
         raise PredictorError("malformed", "the body is neither JSON nor an image file")
