@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import grpc
 from grpc_interceptor.server import AsyncServerInterceptor
@@ -205,7 +206,13 @@ class RequestInterceptor(AsyncServerInterceptor):
             return await super().intercept(method, request, context, name)
         finally:
             if _access.isEnabledFor(logging.INFO):
-                _log_access(context.peer(), "gRPC", name, _code(context).name, started)
+                client = _address(context.peer())
+                _log_access(client, "gRPC", name, _code(context).name, started)
+
+
+def _address(peer: str) -> str:
+    """Returns the address in what gRPC calls a peer, such as ipv6:%5B::1%5D:5000."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
 
 
 def _code(context: grpc.aio.ServicerContext) -> grpc.StatusCode:

@@ -230,7 +230,7 @@ def test_every_line_is_json_and_has_the_ids(observed: Any) -> None:
     assert line["level"] == "INFO"
     assert line["seconds"] >= 0
     (line,) = _lines(observed, request_id="a-call")
-    fields = {"method": "gRPC", "status": "NOT_FOUND", "trace_id": TRACE}
+    fields = {"client": "127.0.0.1", "method": "gRPC", "status": "NOT_FOUND", "trace_id": TRACE}
     assert fields.items() <= line.items()
     assert line["path"] == "/inference.GRPCInferenceService/ModelInfer"
     for line in _lines(observed):
