@@ -1,17 +1,12 @@
-"""KServe's gRPC server, its requests read in turns and counted before they are unpacked.
-
-KServe makes a Python object of each number in a request before anything of ours sees it.
-"""
+"""KServe's gRPC server within bounds, with gRPC's health service and reflection beside it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha.reflection import enable_server_reflection
 from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
@@ -19,18 +14,20 @@ from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
-from serving import metrics
-from serving.errors import PredictorError
+from serving.grpc_connections import close_longest_idle
+from serving.grpc_health import Health
+from serving.grpc_reader import Reader
 from serving.intake import Intake
 from serving.ports import cannot_take
 from serving.request_ids import RequestInterceptor
 from serving.settings import Settings
 from serving.tokens import TokenInterceptor, Tokens
-from serving.wire import check_request
 
-_INFER = "/inference.GRPCInferenceService/ModelInfer"
-_TURN_SECONDS = 0.05
-_COPY_SECONDS = 5e-9  # for a byte of a message
+_SERVICE = "inference.GRPCInferenceService"
+_SERVICES = (_SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
+_MOST_METADATA = 8 * 2**10  # gRPC's own default, which it lets some of pass
+_LONGEST_AGE = 300_000  # of a connection, ms
+_LONGEST_CALL = 120_000  # ms
 _CHANNEL_AGE = 450  # ms for a second of draining: with gRPC's jitter of 10%, under half of it
 
 
@@ -43,6 +40,7 @@ class GrpcServer:
 
     def __init__(
         self,
+        name: str,
         dataplane: DataPlane,
         repository: ModelRepositoryExtension,
         intake: Intake,
@@ -52,6 +50,7 @@ class GrpcServer:
         """Takes what answers.
 
         Args:
+            name: Of the model.
             dataplane: Answers.
             repository: Answers what is asked of models as such.
             intake: Shared with REST.
@@ -59,7 +58,8 @@ class GrpcServer:
             tokens: Of which a call needs one; None where it needs none.
         """
         self._servicer = InferenceServicer(dataplane, repository)
-        self._reader = _Reader(intake, settings.max_json_values)
+        self._health = Health(dataplane.ready, _SERVICE, name)
+        self._reader = Reader(intake, settings)
         self._settings = settings
         self._interceptors: list[grpc.aio.ServerInterceptor] = [
             RequestInterceptor(),
@@ -82,6 +82,8 @@ class GrpcServer:
             options=_options(self._settings),
         )
         add_GRPCInferenceServiceServicer_to_server(self._servicer, self._server)
+        add_HealthServicer_to_server(self._health, self._server)
+        enable_server_reflection(_SERVICES, self._server)
         host = self._settings.host
         address = f"[{host}]" if host.version == 6 else str(host)
         try:
@@ -89,7 +91,13 @@ class GrpcServer:
         except RuntimeError as error:
             raise cannot_take(host, self.port, OSError("cannot be opened")) from error
         await self._server.start()
-        await self._server.wait_for_termination()
+        watching = asyncio.create_task(
+            close_longest_idle(self.port, self._settings.max_connections)
+        )
+        try:
+            await self._server.wait_for_termination()
+        finally:
+            watching.cancel()
 
     async def stop(self, number: int | None = None) -> None:
         """Closes the port and lets accepted requests end.
@@ -98,84 +106,31 @@ class GrpcServer:
             number: Of a signal; not looked at.
         """
         if self._server:
+            self._reader.end_streams()
             await self._server.stop(self._settings.grace_seconds)
-
-
-class _Reader(grpc.aio.ServerInterceptor):
-    """Receives inference requests one after another, and parses them itself.
-
-    gRPC copies each message into a Python object, and those that have come together all in one
-    round of the event loop. This is asked before a message is received, so here they queue: until
-    the one before has come, or has not in a twentieth of a second.
-    """
-
-    def __init__(self, intake: Intake, most_values: int) -> None:
-        self._intake = intake
-        self._most_values = most_values
-        self._receiving = asyncio.Semaphore(1)
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
-        handler = await continuation(handler_call_details)
-        if handler_call_details.method != _INFER:
-            return handler
-        end_turn = await self._turn()
-        loop = asyncio.get_running_loop()
-
-        async def infer(body: bytes, context: grpc.aio.ServicerContext) -> Any:
-            loop.call_later(len(body) * _COPY_SECONDS, end_turn)  # a pause as long as the copying
-            try:
-                try:
-                    self._intake.hold(len(body))
-                    async with self._intake.parsing(len(body)):
-                        check_request(body, self._most_values)
-                        request = _parse(body)
-                except PredictorError as error:  # the predictor counts those that reach it
-                    metrics.REJECTED.labels(error.reason).inc()
-                    metrics.RESPONSES.labels("grpc", "infer", error.status_code.name).inc()
-                    raise
-                return await handler.unary_unary(request, context)
-            finally:
-                self._intake.release(len(body))
-
-        return grpc.unary_unary_rpc_method_handler(
-            infer, response_serializer=handler.response_serializer
-        )
-
-    async def _turn(self) -> Callable[[], None]:
-        """Waits for the turn to receive; returns what ends it, which time does too."""
-        await self._receiving.acquire()
-        over = False
-
-        def end() -> None:
-            nonlocal over
-            if not over:
-                over = True
-                self._receiving.release()
-
-        asyncio.get_running_loop().call_later(_TURN_SECONDS, end)
-        return end
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
     """Returns the options of gRPC's core."""
-    options = [
+    age = settings.drain_seconds * _CHANNEL_AGE if settings.drain_seconds else _LONGEST_AGE
+    return [
         ("grpc.max_receive_message_length", settings.max_grpc_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),  # a second server would take part of the calls
-    ]
-    if settings.drain_seconds:
+        # Beyond these it refuses new ones, until the longest idle have been closed.
+        ("grpc.max_allowed_incoming_connections", 2 * settings.max_connections),
+        ("grpc.server_handshake_timeout_ms", int(settings.head_seconds * 1000)),
+        ("grpc.max_connection_idle_ms", settings.keep_alive_seconds * 1000),
         # Stopping cancels calls that reach the server before its GOAWAY reaches the client. The one
         # for age loses none, so each channel is told at least once to connect elsewhere.
-        options.append(("grpc.max_connection_age_ms", int(settings.drain_seconds * _CHANNEL_AGE)))
-    return options
-
-
-def _parse(body: bytes) -> messages.ModelInferRequest:
-    try:
-        return messages.ModelInferRequest.FromString(body)
-    except DecodeError as error:
-        raise PredictorError("malformed", "the message is no ModelInferRequest") from error
+        ("grpc.max_connection_age_ms", int(age)),
+        ("grpc.max_connection_age_grace_ms", _LONGEST_CALL),
+        ("grpc.keepalive_time_ms", settings.keep_alive_seconds * 1000),
+        ("grpc.keepalive_timeout_ms", int(settings.write_seconds * 1000)),
+        ("grpc.max_concurrent_streams", 32),
+        ("grpc.max_metadata_size", _MOST_METADATA),
+        ("grpc.absolute_max_metadata_size", _MOST_METADATA),
+        # What a client may send of a message before it is asked for.
+        ("grpc.http2.lookahead_bytes", 64 * 2**10),
+        ("grpc.http2.bdp_probe", 0),
+    ]

@@ -122,7 +122,12 @@ class _Server(ModelServer):
             self.dataplane, self.model_repository_extension, predictor, intake, settings, tokens
         )
         self._grpc = GrpcServer(
-            self.dataplane, self.model_repository_extension, intake, settings, tokens
+            predictor.name,
+            self.dataplane,
+            self.model_repository_extension,
+            intake,
+            settings,
+            tokens,
         )
         self._rest = uvicorn.Server(
             uvicorn.Config(

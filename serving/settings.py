@@ -28,13 +28,13 @@ class Settings(BaseSettings):
     grpc_port: int = Field(8081, ge=0, le=65535, description="Open Inference over gRPC")
 
     max_connections: int = Field(
-        1000, ge=1, description="HTTP connections; where more come, an idle one is closed"
+        1000, ge=1, description="connections of a port; where more come, an idle one is closed"
     )
     max_head_bytes: int = Field(
         64 * 2**10, ge=1024, description="the head of one HTTP request, and its trailers"
     )
     head_seconds: float = Field(10, gt=0, description="for the head to arrive, once it may")
-    keep_alive_seconds: int = Field(65, ge=1, description="an idle HTTP connection is kept")
+    keep_alive_seconds: int = Field(65, ge=1, description="an idle connection is kept")
     write_seconds: float = Field(
         30, gt=0, description="a client may read nothing of its answer, before it is cut off"
     )

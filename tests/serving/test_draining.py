@@ -12,8 +12,10 @@ from typing import Any
 
 import grpc
 import httpx
+import pytest
 import requests
 import urllib3
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from PIL import Image
@@ -36,15 +38,22 @@ def test_an_answer_while_draining_closes_its_connection(start: Callable[..., Any
         for connection in kept:
             answer = _asked(connection, "POST", PREDICT, _file())
             assert (answer.status, answer.will_close) == (200, False)
+        health, statuses = health_pb2.HealthCheckRequest(), health_pb2.HealthCheckResponse
+        channel = grpc.insecure_channel(server.grpc)
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health)
+        assert next(watch).status == statuses.SERVING
         server.process.send_signal(signal.SIGTERM)
         while httpx.get(server.url + READY).status_code == 200:
             time.sleep(0.05)
+        assert next(watch).status == statuses.NOT_SERVING
         wanted = {("POST", PREDICT): 200, ("GET", "/nowhere"): 404, ("GET", READY): 503}
         for connection, ((method, path), status) in zip(kept, wanted.items(), strict=True):
             answer = _asked(connection, method, path, _file() if method == "POST" else None)
             assert (answer.status, answer.headers["connection"]) == (status, "close")
         new = http.client.HTTPConnection("127.0.0.1", server.port)
         assert _asked(new, "POST", PREDICT, _file()).status == 200  # the port is still open
+        with channel, pytest.raises(grpc.RpcError, match="make room"):
+            next(watch)  # nothing waits for it
         assert server.process.wait(30) == 0
 
 
