@@ -65,7 +65,7 @@ def unpack(source: Source, dataset: ImageDataset, folder: Path) -> None:
     """Writes the usable files into one folder a class, as the reference's generator needs them."""
     usable = {record.path for record in dataset.manifest.images}
     for file in source.files:
-        if file.path in usable:
+        if file.path in usable and file.label is not None:
             target = folder / CLASSES[file.label] / Path(file.path).name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(file.read())

@@ -68,6 +68,9 @@ class Manifest(_Strict):
     shards: tuple[Shard, ...]
     images: tuple[ImageRecord, ...]
     quarantined: tuple[QuarantinedFile, ...]
+    left_out: dict[str, int] = Field(
+        default={}, description="files that are no images of a class, counted by what they are"
+    )
     mixed_groups: tuple[int, ...] = Field(description="groups that hold more than one class")
 
     def digest(self) -> str:

@@ -36,6 +36,9 @@ _EXTENSIONS = {
     "TIFF": {".tif", ".tiff"},
 }
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_LFS_REASON = "a Git LFS pointer in place of the image; fetch the images with: git lfs pull"
+
 
 class _Chunk(BaseModel):
     """What is known of a run of files once their pixels are on disk; groups come later."""
@@ -65,6 +68,8 @@ def ingest(
     Raises:
         UserError: A class is missing or empty, or too many files are unusable.
     """
+    for what, files in source.left_out.items():
+        print(f"left out: {files:,} files, {what}", flush=True)
     _check_classes(source, [file.label for file in source.files], "holds no files")
     work = Path(state) / source.fingerprint()[:16]
     work.mkdir(parents=True, exist_ok=True)
@@ -89,6 +94,7 @@ def ingest(
             for record, group in zip(records, groups, strict=True)
         ),
         quarantined=tuple(quarantined),
+        left_out=dict(source.left_out),
         mixed_groups=mixed_groups(groups, labels),
     )
     write_atomically(output / MANIFEST, manifest.model_dump_json(indent=1))
@@ -143,8 +149,8 @@ def _decode_chunk(files: tuple[SourceFile, ...], work: Path, number: int, reader
 
 
 def _decode_file(file: SourceFile) -> tuple[ImageRecord, np.ndarray, np.ndarray] | QuarantinedFile:
-    if file.problem:
-        return QuarantinedFile(path=file.path, reason=file.problem)
+    if file.problem or file.label is None:
+        return QuarantinedFile(path=file.path, reason=file.problem or "in no class folder")
     try:
         content = file.read()
     except UserError:  # the store failed, and the file may be good
@@ -154,7 +160,8 @@ def _decode_file(file: SourceFile) -> tuple[ImageRecord, np.ndarray, np.ndarray]
     try:
         image = decode(content)
     except ImageError as error:
-        return QuarantinedFile(path=file.path, reason=str(error))
+        reason = _LFS_REASON if content.startswith(_LFS_POINTER) else str(error)
+        return QuarantinedFile(path=file.path, reason=reason)
     suffix = PurePosixPath(file.path).suffix.lower()
     record = ImageRecord(
         path=file.path,
@@ -240,21 +247,25 @@ def _content_version(records: list[ImageRecord]) -> str:
     return "sha256:" + hashlib.sha256(rows.encode()).hexdigest()
 
 
-def _check_classes(source: Source, labels: list[int], fault: str) -> None:
+def _check_classes(source: Source, labels: list[int | None], fault: str) -> None:
     for label, name in enumerate(CLASSES):
         if label not in labels:
+            unread = (f for f in source.files if f.problem and f.label in (label, None))
+            first = next((f" ({f.path}: {f.problem})" for f in unread), "")
             raise UserError(
-                f"source {source.uri}: class '{name}' {fault}; "
+                f"source {source.uri}: class '{name}' {fault}{first}; "
                 f"give a source with image folders named {' and '.join(CLASSES)}"
             )
 
 
 def _check_share(source: Source, quarantined: list[QuarantinedFile], allowed: float) -> None:
-    share = len(quarantined) / len(source.files)
+    if not quarantined:
+        return
+    share, first = len(quarantined) / len(source.files), quarantined[0]
+    found = (
+        f"{len(quarantined)} of {len(source.files)} files ({share:.1%}) are unusable, "
+        f"{allowed:.1%} are allowed; the first is {first.path} ({first.reason})"
+    )
     if share > allowed:
-        first = quarantined[0]
-        raise UserError(
-            f"source {source.uri}: {len(quarantined)} of {len(source.files)} files "
-            f"({share:.1%}) are unusable, {allowed:.1%} are allowed; the first is "
-            f"{first.path} ({first.reason}); mend the data or raise max_bad_share"
-        )
+        raise UserError(f"source {source.uri}: {found}; mend the data or raise max_bad_share")
+    print(found, flush=True)

@@ -1,7 +1,8 @@
 """Where images come from: every source becomes a list of files that can be read.
 
-Nothing is unpacked and no link is followed. A file that must not be read stays in the list with
-the problem it has, so that the manifest can name it.
+Nothing is unpacked and no link is followed. What must not or cannot be read, a folder too, stays in
+the list with the problem it has, so that the manifest can name it. What operating systems leave
+between the files of people is left out and counted.
 """
 
 import hashlib
@@ -9,11 +10,13 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 import tenacity
@@ -22,27 +25,37 @@ from components.dataset import HEALTHY, TUMOR
 from components.errors import UserError
 from components.images import MAX_BYTES
 from components.ingest.sample import GENERATOR_VERSION, write_sample
-from components.storage import Store, open_store
+from components.storage import Location, Store, open_store, read_location
 
 SUPPORTED = (
     "a folder, a .zip file, either of them in s3:// or gs://, kaggle://owner/dataset or sample://"
 )
 
+_NO_SUCH_PLACE = f"no such file or folder; give {SUPPORTED}"
+
 _CLASS_FOLDERS = {"brain tumor": TUMOR, "brain tumour": TUMOR, "healthy": HEALTHY}
-_JUNK = {"thumbs.db", "desktop.ini", "__macosx"}
-_STORES = ("s3", "gs")
+# What systems leave: Windows, macOS, Synology, QNAP, Linux. Names that begin with a dot besides.
+_JUNK = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+    *("__macosx", "icon\r", "@eadir", "#recycle", "@recycle", "#snapshot", "lost+found"),
+}
+_ZONE = "zone.identifier"  # from which site Windows has a file
 _STORE_READERS = 8  # a store's answers are waited for, not computed
 _KAGGLE_ATTEMPTS, _KAGGLE_WAIT = 4, 0.5  # seconds, doubled each time and jittered
-_MAX_RATIO = 200  # image files are compressed already: what still shrinks this much is a bomb
+# An uncompressed image that is mostly black shrinks a thousand times, and so does a bomb: what
+# shrinks more than _MAX_RATIO may be so large, and all of it together.
+_MAX_RATIO = 200
+_MAX_SHRUNK, _MAX_SHRUNK_IN_ALL = 16 * 2**20, 16 * 2**30  # bytes
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file in a class folder.
+    """A file in a class folder, or a folder that is not read.
 
     Attributes:
         path: Inside the source, with forward slashes.
-        label: Class index, from the nearest class folder above it.
+        label: Class index, from the nearest class folder above it; None for a folder with a
+            problem that lies in no class folder.
         size: Bytes, as the source declares them.
         stamp: Changes when the content does: a checksum, or a time of change.
         read: Returns the content, never more than the largest allowed size plus one byte. It
@@ -51,7 +64,7 @@ class SourceFile:
     """
 
     path: str
-    label: int
+    label: int | None
     size: int
     stamp: str
     read: Callable[[], bytes]
@@ -66,18 +79,40 @@ class Source:
         uri: As given.
         version: The provider's version of the data; empty where there is none.
         files: In a fixed order: by class, then by path.
+        left_out: How many files are no images of a class, by what they are.
         readers: How many files are best read at once.
     """
 
     uri: str
     version: str
     files: tuple[SourceFile, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
     readers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 of the listing: it changes when a file comes, goes or changes."""
         rows = (f"{f.path}\t{f.size}\t{f.stamp}\t{f.problem}" for f in self.files)
         return hashlib.sha256("\n".join([self.uri, self.version, *rows]).encode()).hexdigest()
+
+
+class _Found(NamedTuple):
+    """What a listing found, before it is known whether it belongs to a class.
+
+    Attributes:
+        name: Relative, with forward slashes, otherwise as it is.
+        size: As in `SourceFile`, and so are `stamp`, `read` and `problem`.
+        stamp: See there.
+        read: See there.
+        problem: See there.
+        is_folder: Whether it is or may be a folder, of which nothing is known.
+    """
+
+    name: str
+    size: int
+    stamp: str
+    read: Callable[[], bytes]
+    problem: str | None
+    is_folder: bool = False
 
 
 @contextmanager
@@ -96,34 +131,32 @@ def open_source(uri: str, version: str = "") -> Iterator[Source]:
         UserError: There is no such source, or it cannot be opened.
     """
     with ExitStack() as stack:
-        scheme = _scheme(uri)
+        location = _location(uri)
         readers = os.cpu_count() or 1
-        if scheme == "kaggle":
-            folder, version = _download_from_kaggle(uri, version)
-            files = _folder_files(folder)
-        elif scheme == "sample":
+        if location.scheme == "kaggle":
+            folder, version = _download_from_kaggle(uri, location.place, version)
+            listing = _in_folder(folder)
+        elif location.scheme == "sample":
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="sample-")))
             write_sample(folder, **sample_options(uri))
-            files, version = _folder_files(folder), GENERATOR_VERSION
-        elif scheme in _STORES and _is_zip(uri):
+            listing, version = _in_folder(folder), GENERATOR_VERSION
+        elif location.in_store and _is_zip(location):
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="source-")))
-            store, name = _zip_in_store(uri)
+            store, name = _zip_in_store(location)
             store.fetch(name, folder / "source.zip")
-            files = _zip_files(stack.enter_context(_open_zip(folder / "source.zip", uri)))
-        elif scheme in _STORES:
-            files, readers = _store_files(open_store(uri, "source")), _STORE_READERS
-        elif scheme and scheme != "file":
-            raise UserError(f"source {uri}: cannot read {scheme}://; give {SUPPORTED}")
+            listing = _in_zip(stack.enter_context(_open_zip(folder / "source.zip", uri)))
+        elif location.in_store:
+            listing, readers = _in_store(open_store(uri, "source")), _STORE_READERS
+        elif os.path.isdir(location.place):
+            listing = _in_folder(Path(location.place))
+        elif os.path.isfile(location.place):
+            listing = _in_zip(stack.enter_context(_open_zip(Path(location.place), uri)))
         else:
-            path = os.path.expanduser(uri.removeprefix("file://"))
-            if os.path.isdir(path):
-                files = _folder_files(Path(path))
-            elif os.path.isfile(path):
-                files = _zip_files(stack.enter_context(_open_zip(Path(path), uri)))
-            else:
-                raise UserError(f"source {uri}: no such file or folder; give {SUPPORTED}")
-        files.sort(key=lambda file: (file.label, file.path))
-        yield Source(uri, version, tuple(files), readers)
+            raise UserError(f"source {uri}: {_NO_SUCH_PLACE}")
+        left_out: Counter[str] = Counter()
+        files = list(_of_a_class(listing, left_out))
+        files.sort(key=lambda file: (-1 if file.label is None else file.label, file.path))
+        yield Source(uri, version, tuple(files), dict(sorted(left_out.items())), readers)
 
 
 def source_fingerprint(uri: str, version: str = "") -> str:
@@ -140,10 +173,11 @@ def source_fingerprint(uri: str, version: str = "") -> str:
     Raises:
         UserError: As for `open_source`.
     """
-    if uri.startswith(("kaggle://", "sample://")):
+    location = _location(uri)
+    if location.scheme in ("kaggle", "sample"):
         return version
-    if _scheme(uri) in _STORES and _is_zip(uri):
-        store, name = _zip_in_store(uri)
+    if location.in_store and _is_zip(location):
+        store, name = _zip_in_store(location)
         entry = store.stat(name)
         return hashlib.sha256(f"{uri}\t{entry.size}\t{entry.stamp}".encode()).hexdigest()
     with open_source(uri, version) as source:
@@ -151,12 +185,12 @@ def source_fingerprint(uri: str, version: str = "") -> str:
 
 
 def class_of(path: str) -> int | None:
-    """Returns the class that a path's nearest class folder names, or None.
+    r"""Returns the class that a path's nearest class folder names, or None.
 
     Case, spaces, dashes and underscores do not matter: `brain_tumor`, `Brain Tumor` and
-    `Brain-Tumour` are one.
+    `Brain-Tumour` are one. Windows' separator counts too, as in `Healthy\a.png`.
     """
-    for part in reversed(PurePosixPath(path).parts[:-1]):
+    for part in reversed(_parts(path)[:-1]):
         label = _CLASS_FOLDERS.get(re.sub(r"[\s_-]+", " ", part).strip().lower())
         if label is not None:
             return label
@@ -170,7 +204,7 @@ def sample_options(uri: str) -> dict[str, int]:
         UserError: An option that there is not, or a value that is no whole number.
     """
     options: dict[str, int] = {}
-    query = uri.removeprefix("sample://").removeprefix("?")
+    query = read_location(uri).place.removeprefix("?")
     for name, values in parse_qs(query, keep_blank_values=True).items():
         if name not in ("images", "seed") or not re.fullmatch(r"[0-9]{1,9}", values[-1]):
             raise UserError(
@@ -181,40 +215,54 @@ def sample_options(uri: str) -> dict[str, int]:
     return options
 
 
-def _scheme(uri: str) -> str:
-    return uri.split("://", 1)[0] if "://" in uri else ""
+def _location(uri: str) -> Location:
+    try:
+        location = read_location(uri)
+    except ValueError as error:
+        raise UserError(f"source {uri}: {error}; {_NO_SUCH_PLACE}") from error
+    if location.scheme not in ("file", "s3", "gs", "kaggle", "sample"):
+        raise UserError(f"source {uri}: cannot read {location.scheme}://; give {SUPPORTED}")
+    return location
 
 
-def _is_zip(uri: str) -> bool:
-    return uri.lower().endswith(".zip") and uri.count("/") > 2  # and no bucket of such a name
+def _is_zip(location: Location) -> bool:
+    return location.place.lower().endswith(".zip") and "/" in location.place  # no bucket's name
 
 
-def _zip_in_store(uri: str) -> tuple[Store, str]:
-    folder, name = uri.rsplit("/", 1)
+def _zip_in_store(location: Location) -> tuple[Store, str]:
+    folder, name = str(location).rsplit("/", 1)
     return open_store(folder, "source"), name
 
 
-def _store_files(store: Store) -> list[SourceFile]:
-    files = []
-    empty = True
-    for entry in store.list():
-        empty = False
-        label = class_of(entry.name)
-        if label is None or _is_junk(entry.name):
-            continue
-        files.append(
-            SourceFile(
-                entry.name,
-                label,
-                entry.size,
-                entry.stamp,
-                lambda name=entry.name: store.read(name, MAX_BYTES),  # type: ignore[misc]
-                _size_problem(entry.size),
+def _of_a_class(listing: Iterable[_Found], left_out: Counter[str]) -> Iterator[SourceFile]:
+    """Passes on what belongs to a class, or may, and counts the rest by what it is."""
+    for found in listing:
+        junk = _junk(found.name)
+        label = class_of(f"{found.name}/" if found.is_folder else found.name)
+        if junk or (label is None and not found.is_folder):
+            left_out[junk or "in no class folder"] += 1
+        else:
+            yield SourceFile(
+                _printable(found.name), label, found.size, found.stamp, found.read, found.problem
             )
+
+
+def _in_store(store: Store) -> Iterator[_Found]:
+    skipped: list[tuple[str, str]] = []
+    empty = True
+    for entry in store.list(skip=lambda name, fault: skipped.append((name, fault))):
+        empty = False
+        yield _Found(
+            entry.name,
+            entry.size,
+            entry.stamp,
+            lambda name=entry.name: store.read(name, MAX_BYTES),  # type: ignore[misc]
+            _size_problem(entry.size),
         )
-    if empty:
+    for name, fault in skipped:
+        yield _Found(name, 0, "", bytes, f"the name {fault}")
+    if empty and not skipped:
         raise UserError(f"source {store.uri}: there is no such folder; give {SUPPORTED}")
-    return files
 
 
 def _size_problem(size: int) -> str | None:
@@ -223,9 +271,24 @@ def _size_problem(size: int) -> str | None:
     return None
 
 
-def _is_junk(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return any((part.startswith(".") and part != "..") or part.lower() in _JUNK for part in parts)
+def _parts(path: str) -> list[str]:
+    """Returns the parts of a path, whichever system wrote it."""
+    return re.split(r"[/\\]+", path)
+
+
+def _junk(path: str) -> str | None:
+    """Returns the part of a path that no person made, as a system names it, or None."""
+    for part in _parts(path):
+        name = part.lower()
+        if name in _JUNK:
+            return part
+        if name.endswith(_ZONE) or name.endswith(f"{_ZONE}:$data"):
+            return "Zone.Identifier"
+        if name.startswith("._"):
+            return "._* (macOS)"
+        if name.startswith(".") and name not in (".", ".."):
+            return "hidden (begins with a dot)"
+    return None
 
 
 def _printable(name: str) -> str:
@@ -235,30 +298,41 @@ def _printable(name: str) -> str:
     )
 
 
-def _folder_files(folder: Path) -> list[SourceFile]:
-    files = []
-    for parent, _, names in os.walk(folder, followlinks=False):
+def _in_folder(folder: Path) -> Iterator[_Found]:
+    unread: list[OSError] = []
+    for parent, folders, names in os.walk(folder, onerror=unread.append, followlinks=False):
         for name in names:
-            path = Path(parent, name)
-            name = path.relative_to(folder).as_posix()
-            relative, label = _printable(name), class_of(name)
-            if label is None or _is_junk(relative):
-                continue
-            info = path.lstat()
-            problem = _size_problem(info.st_size)
-            if not stat.S_ISREG(info.st_mode):
-                problem = "not a regular file" if not path.is_symlink() else "a link"
-            files.append(
-                SourceFile(
-                    relative,
-                    label,
-                    info.st_size,
-                    str(info.st_mtime_ns),
-                    lambda path=path: _read_file(path),  # type: ignore[misc]
-                    problem,
-                )
-            )
-    return files
+            yield _file(folder, Path(parent, name))
+        for path in (Path(parent, name) for name in folders):
+            if path.is_symlink():
+                yield _folder(folder, path, "a link to a folder; copy the folder in its place")
+    for error in unread:
+        reason = f"a folder that cannot be read: {error.strerror}"
+        yield _folder(folder, Path(os.fsdecode(error.filename)), reason)
+
+
+def _folder(root: Path, path: Path, problem: str) -> _Found:
+    return _Found(path.relative_to(root).as_posix(), 0, "", bytes, problem, is_folder=True)
+
+
+def _file(root: Path, path: Path) -> _Found:
+    name = path.relative_to(root).as_posix()
+    try:
+        info = path.lstat()
+    except OSError as error:
+        return _Found(name, 0, "", bytes, f"unreadable: {error.strerror}")
+    is_link = stat.S_ISLNK(info.st_mode)
+    problem = _size_problem(info.st_size)
+    if not stat.S_ISREG(info.st_mode):
+        problem = "a link" if is_link else "not a regular file"
+    return _Found(
+        name,
+        info.st_size,
+        str(info.st_mtime_ns),
+        lambda: _read_file(path),
+        problem,
+        is_folder=is_link and not path.exists(),  # it may have been one
+    )
 
 
 def _read_file(path: Path) -> bytes:
@@ -275,25 +349,26 @@ def _open_zip(path: Path, uri: str) -> zipfile.ZipFile:
         ) from error
 
 
-def _zip_files(archive: zipfile.ZipFile) -> list[SourceFile]:
-    files = []
+def _in_zip(archive: zipfile.ZipFile) -> Iterator[_Found]:
     seen: set[str] = set()
+    shrunk = 0  # bytes that come of few
     for info in archive.infolist():
-        path, label = _printable(info.filename), class_of(info.filename)
-        if info.is_dir() or label is None or _is_junk(path):
+        name = info.filename.replace("\\", "/")  # as old Windows programs separate folders
+        if name.endswith("/") and not info.file_size:
             continue
-        files.append(
-            SourceFile(
-                path,
-                label,
-                info.file_size,
-                f"{info.CRC:08x}",
-                lambda info=info: _read_entry(archive, info),  # type: ignore[misc]
-                "a second file of this name" if path in seen else _entry_problem(info),
-            )
+        problem = "a second file of this name" if name in seen else _entry_problem(info, name)
+        if _shrinks_much(info):
+            shrunk += info.file_size
+            if shrunk > _MAX_SHRUNK_IN_ALL and not problem:
+                problem = f"a zip bomb: files of few bytes that unpack to {shrunk:,}"
+        yield _Found(
+            name,
+            info.file_size,
+            f"{info.CRC:08x}",
+            lambda info=info: _read_entry(archive, info),  # type: ignore[misc]
+            problem,
         )
-        seen.add(path)
-    return files
+        seen.add(name)
 
 
 def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -301,11 +376,12 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         return entry.read(MAX_BYTES + 1)
 
 
-def _entry_problem(info: zipfile.ZipInfo) -> str | None:
+def _entry_problem(info: zipfile.ZipInfo, path: str) -> str | None:
     """Returns why an entry must not be read, or None."""
-    path = info.filename
-    if re.match(r"/|[A-Za-z]:", path) or "\\" in path or ".." in PurePosixPath(path).parts:
+    if re.match(r"/|[A-Za-z]:", path) or ".." in _parts(path):
         return "a path that leads out of the archive"
+    if path.endswith("/"):
+        return "a folder that holds bytes"
     if stat.S_ISLNK(info.external_attr >> 16):
         return "a link"
     if info.flag_bits & 0x1:
@@ -314,14 +390,18 @@ def _entry_problem(info: zipfile.ZipInfo) -> str | None:
         return "packed in a way other than deflate"  # whose output zipfile does not bound
     if info.file_size > MAX_BYTES:
         return _size_problem(info.file_size)
-    if info.file_size > _MAX_RATIO * max(info.compress_size, 1024):
+    if info.file_size > _MAX_SHRUNK and _shrinks_much(info):
         return f"a zip bomb: {info.compress_size:,} bytes that unpack to {info.file_size:,}"
     return None
 
 
-def _download_from_kaggle(uri: str, version: str) -> tuple[Path, str]:
+def _shrinks_much(info: zipfile.ZipInfo) -> bool:
+    return info.file_size > _MAX_RATIO * max(info.compress_size, 1024)
+
+
+def _download_from_kaggle(uri: str, place: str, version: str) -> tuple[Path, str]:
     """Downloads a dataset into kagglehub's cache; returns its folder and its version."""
-    handle = uri.removeprefix("kaggle://").strip("/")
+    handle = place.strip("/")
     if not re.fullmatch(r"[\w-]+/[\w-]+", handle):
         raise UserError(f"source {uri}: give kaggle://owner/dataset")
     if version and not re.fullmatch("[0-9]+", version):

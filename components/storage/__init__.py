@@ -4,11 +4,19 @@ import re
 
 from components.errors import UserError
 from components.storage.local import LocalStore, local_folder
+from components.storage.location import Location, read_location
 from components.storage.store import Entry, NotFound, Store
 
-__all__ = ["Entry", "NotFound", "Store", "local_folder", "open_store"]
+__all__ = [
+    "Entry",
+    "Location",
+    "NotFound",
+    "Store",
+    "local_folder",
+    "open_store",
+    "read_location",
+]
 
-_REMOTE = re.compile(r"(?P<scheme>s3|gs)://(?P<bucket>[^/]*)/*(?P<prefix>.*)", re.I | re.S)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 
@@ -26,16 +34,20 @@ def open_store(uri: str, what: str) -> Store:
         UserError: The URI is malformed or of a scheme that is not supported, or the environment
             lacks what the store needs.
     """
-    remote = _REMOTE.fullmatch(uri)
-    if remote is None:
+    try:
+        location = read_location(uri)
+    except ValueError:
+        location = None
+    if location is None or not location.in_store:
         return LocalStore(local_folder(uri, what), what)
-    scheme, bucket, prefix = remote["scheme"].lower(), remote["bucket"], remote["prefix"]
+    scheme = location.scheme
+    bucket, _, prefix = location.place.partition("/")
     if not _BUCKET.fullmatch(bucket):  # not repeated: it may hold a password
         raise UserError(f"{what}: what follows {scheme}:// is no bucket's name; give s3://bucket/x")
     if scheme == "s3":
         from components.storage.s3 import S3Store
 
-        return S3Store(bucket, prefix.rstrip("/"), what)
+        return S3Store(bucket, prefix.strip("/"), what)
     from components.storage.gcs import GCSStore
 
-    return GCSStore(bucket, prefix.rstrip("/"), what)
+    return GCSStore(bucket, prefix.strip("/"), what)

@@ -3,24 +3,25 @@
 import builtins
 import contextlib
 import os
-import re
 import shutil
 import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from typing_extensions import override
 
 from components.errors import UserError
+from components.files import shown
+from components.storage.location import read_location
 from components.storage.store import (
     LIMIT,
     STAGING,
     Entry,
     NotFound,
+    Skip,
     Store,
     check_name,
     disk_error,
@@ -32,7 +33,6 @@ from components.storage.store import (
 )
 
 _STALE_SECONDS = 24 * 3600
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
 
 def local_folder(uri: str, what: str) -> Path:
@@ -48,27 +48,18 @@ def local_folder(uri: str, what: str) -> Path:
     Raises:
         UserError: The URI is empty, malformed, or of a scheme that is not supported.
     """
-    scheme = _SCHEME.match(uri)
-    if scheme and scheme[1].lower() != "file":
-        raise UserError(
-            f"{what}: {scheme[1]}:// is not supported; give a folder, as a path or as file:///path"
-        )
     try:
-        path = _file_path(uri) if scheme else Path(uri).expanduser()
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{what}: {uri!r}: {error}; give a path or file:///path") from error
-    if not uri or "\0" in str(path):
-        raise UserError(f"{what}: {uri!r} is no path; give a folder, as a path or file:///path")
-    return path.absolute()
-
-
-def _file_path(uri: str) -> Path:
-    parts = urlsplit(uri)
-    if parts.netloc not in ("", "localhost"):
-        raise ValueError(f"names another machine, {parts.netloc!r}")
-    if parts.query or parts.fragment:
-        raise ValueError("? and # have no place in it (write %3F and %23)")
-    return Path(url2pathname(parts.path))
+        location = read_location(uri)
+    except ValueError as error:
+        raise UserError(
+            f"{what}: {shown(uri)}: {error}; give a folder, as a path or as file:///path"
+        ) from error
+    if location.scheme != "file":
+        raise UserError(
+            f"{what}: {location.scheme}:// is not supported; give a folder, as a path or as "
+            "file:///path"
+        )
+    return Path(location.place)
 
 
 class LocalStore(Store):
@@ -86,9 +77,10 @@ class LocalStore(Store):
         self._folder = folder
 
     @override
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "", skip: Skip | None = None) -> Iterator[Entry]:
+        skip = skip or partial(skipped, self)
         with self._told(prefix):
-            entries = list(self._entries(self._below(prefix)))
+            entries = list(self._entries(self._below(prefix), skip))
         yield from sorted(entries, key=lambda entry: entry.name)
 
     @override
@@ -187,7 +179,7 @@ class LocalStore(Store):
                 return
             shutil.rmtree(gone)
 
-    def _entries(self, folder: Path) -> Iterator[Entry]:
+    def _entries(self, folder: Path, skip: Skip) -> Iterator[Entry]:
         for parent, folders, names in os.walk(folder, onerror=_unless_missing):
             folders[:] = [name for name in folders if not name.startswith(STAGING)]
             for name in names:
@@ -195,7 +187,7 @@ class LocalStore(Store):
                 relative = path.relative_to(self._folder).as_posix()
                 fault = name_fault(relative)
                 if fault and not name.startswith(STAGING):
-                    skipped(self, relative, fault)
+                    skip(relative, fault)
                 with contextlib.suppress(FileNotFoundError):  # deleted in the meantime
                     info = path.lstat()
                     if stat.S_ISREG(info.st_mode) and not fault:

@@ -64,10 +64,10 @@ class S3Store(ObjectStore):
             UserError: The environment is malformed.
         """
         super().__init__(f"s3://{bucket}/{prefix}".rstrip("/"), prefix, what)
-        self.endpoint = os.environ.get("AWS_ENDPOINT_URL") or _AWS
+        variable, self.endpoint = _endpoint()
         url = urlsplit(self.endpoint)
         if url.scheme not in ("http", "https") or not url.netloc or url.path.strip("/"):
-            raise UserError("AWS_ENDPOINT_URL: give http://host:port or https://host:port")
+            raise UserError(f"{variable}: give http://host:port or https://host:port")
         self._bucket = bucket
         self._http = _RepeatingPool(
             timeout=_TIMEOUT,
@@ -295,6 +295,15 @@ def _may_pass(state: tenacity.RetryCallState) -> bool:
     if error:
         return isinstance(error, HTTPError) and not isinstance(error, SSLError)
     return outcome.result().status in transfer.RETRIED
+
+
+def _endpoint() -> tuple[str, str]:
+    """Returns which variable names the service, and its URL, by the rules of the AWS SDKs."""
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
+        for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+            if url := os.environ.get(variable):
+                return variable, url
+    return "AWS_ENDPOINT_URL", _AWS
 
 
 def _credentials() -> Provider | None:

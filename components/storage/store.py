@@ -17,6 +17,9 @@ LIMIT = 16 * 2**20
 STAGING = ".staging-"  # unfinished work begins with this and is never listed
 
 
+Skip = Callable[[str, str], None]
+
+
 class NotFound(UserError):  # noqa: N818  # it says what a reader needs to know
     """There is no such object or folder."""
 
@@ -55,14 +58,16 @@ class Store(ABC):
         return f"{self.uri}/{name}" if name else self.uri
 
     @abstractmethod
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "", skip: Skip | None = None) -> Iterator[Entry]:
         """Lists all objects below a folder, sorted by name; none where there is no such folder.
 
         Args:
             prefix: The folder; empty for the whole store. `models/x` is not `models/x-old`.
+            skip: Is told the name and the fault of each object whose name could lead astray.
+                Without it, a line is printed.
 
         Yields:
-            The objects. One whose name could lead astray is skipped, and a line says so.
+            The objects, but for those that are skipped.
         """
 
     @abstractmethod

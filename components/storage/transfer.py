@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from components.storage.store import (
     LIMIT,
     Entry,
     NotFound,
+    Skip,
     Store,
     check_name,
     local_files,
@@ -140,7 +142,8 @@ class ObjectStore(Store):
         """Deletes objects; none need be there."""
 
     @override
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "", skip: Skip | None = None) -> Iterator[Entry]:
+        skip = skip or partial(skipped, self)
         base = self._below(prefix)
         with self._told(prefix):
             found = list(self._entries(base))
@@ -151,7 +154,7 @@ class ObjectStore(Store):
                 continue
             fault = "leads elsewhere" if not key.startswith(base) else name_fault(name)
             if fault:
-                skipped(self, name, fault)
+                skip(name, fault)
             else:
                 entries.append(Entry(name, size, stamp))
         yield from sorted(entries, key=lambda entry: entry.name)

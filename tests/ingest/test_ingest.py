@@ -124,6 +124,7 @@ def test_bad_files_are_set_aside_with_their_reason(
         "Healthy/moving.jpg": encoded(Image.new("L", (9, 9)), "GIF"),
         "Healthy/../out.png": whole,
         "Healthy/wide.png": encoded(Image.new("1", (70_000, 1))),
+        "Healthy/pointer.png": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
     }
     lying = {"Healthy/lies.jpg": whole, "Healthy/none": encoded(Image.new("L", (9, 9)), "TIFF")}
     manifest = run(as_zip(tmp_path / "a.zip", {**image_files, **bad, **lying}), "out")
@@ -133,6 +134,7 @@ def test_bad_files_are_set_aside_with_their_reason(
         "Healthy/cut.png": "unreadable",
         "Healthy/moving.jpg": "format",
         "Healthy/wide.png": "too-many-pixels",
+        "Healthy/pointer.png": "a Git LFS pointer in place of the image; fetch the images with",
     } | ({"Healthy/../out.png": "a path that leads out of the archive"})
     wrong = {record.path for record in manifest.images if record.wrong_extension}
     assert wrong == set(lying)
@@ -182,6 +184,33 @@ def test_a_missing_class(
         run(as_zip(tmp_path / "a.zip", files), "out")
     assert "give a source with image folders named Brain Tumor and Healthy" in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_class_folder_that_is_a_link_is_named(
+    tmp_path: Path, run: Callable, as_folder: Writer, image_files: dict[str, bytes]
+) -> None:
+    folder = as_folder(tmp_path / "in", image_files)
+    healthy = folder / "data/data/Healthy"
+    healthy.rename(tmp_path / "elsewhere")
+    healthy.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    with pytest.raises(UserError, match=r"no usable image \(data/data/Healthy: a link to a folder"):
+        run(folder, "out")
+
+
+def test_what_is_left_out_is_said(
+    tmp_path: Path,
+    run: Callable,
+    as_zip: Writer,
+    image_files: dict[str, bytes],
+    capsys: pytest.CaptureFixture,
+) -> None:
+    files = {**image_files, "Healthy/Thumbs.db": b"x", "Healthy/empty.png": b""}
+    manifest = run(as_zip(tmp_path / "a.zip", files), "out")
+    assert manifest.left_out == {"Thumbs.db": 1}
+    said = capsys.readouterr().out
+    assert "left out: 1 files, Thumbs.db\n" in said
+    assert "1 of 25 files (4.0%) are unusable" in said
+    assert "Healthy/empty.png (empty" in said
 
 
 def test_a_class_without_a_usable_image(

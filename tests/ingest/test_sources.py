@@ -1,12 +1,13 @@
 """Sources: what is listed, what must not be read, and what is said of what cannot be opened."""
 
+import errno
 import io
 import os
 import random
 import stat
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from components.dataset import HEALTHY, TUMOR
 from components.errors import UserError
 from components.images import MAX_BYTES
+from components.ingest import sources
 from components.ingest.sources import class_of, open_source, sample_options, source_fingerprint
 
 Writer = Callable[[Path, dict[str, bytes]], Path]
@@ -93,10 +95,25 @@ def test_junk_is_not_listed(tmp_path: Path, as_folder: Writer, as_zip: Writer) -
             "__MACOSX/Healthy/._a.png",
             ".git/Healthy/a.png",
             "Healthy/.hidden/a.png",
+            "Healthy/a.png:Zone.Identifier",
+            "Healthy/@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg",
+            "Healthy/$RECYCLE.BIN/b.png",
+            "labels.csv",
         )
     }
-    assert list(problems(as_folder(tmp_path / "folder", files))) == ["Healthy/a.png"]
-    assert list(problems(as_zip(tmp_path / "a.zip", files))) == ["Healthy/a.png"]
+    for uri in (as_folder(tmp_path / "folder", files), as_zip(tmp_path / "a.zip", files)):
+        with open_source(str(uri)) as source:
+            assert [file.path for file in source.files] == ["Healthy/a.png"]
+            assert source.left_out == {
+                "hidden (begins with a dot)": 3,
+                "Thumbs.db": 1,
+                "desktop.ini": 1,
+                "__MACOSX": 1,
+                "Zone.Identifier": 1,
+                "@eaDir": 1,
+                "$RECYCLE.BIN": 1,
+                "in no class folder": 1,
+            }
 
 
 @pytest.mark.parametrize(
@@ -114,6 +131,25 @@ def test_junk_is_not_listed(tmp_path: Path, as_folder: Writer, as_zip: Writer) -
 def test_names_that_lead_out_of_the_archive(tmp_path: Path, as_zip: Writer, name: str) -> None:
     found = problems(as_zip(tmp_path / "a.zip", {name: b"x"}))
     assert list(found.values()) == ["a path that leads out of the archive"]
+
+
+def test_a_zip_whose_folders_are_separated_as_in_windows(tmp_path: Path, as_zip: Writer) -> None:
+    files = {"Healthy\\a.png": b"a", "x\\Brain Tumor\\b.png": b"b", "Healthy\\": b""}
+    path = as_zip(tmp_path / "a.zip", {**files, "Healthy/a.png": b"again"})
+    with open_source(str(path)) as source:
+        assert [(file.path, file.label, file.problem, file.read()) for file in source.files] == [
+            ("x/Brain Tumor/b.png", TUMOR, None, b"b"),
+            ("Healthy/a.png", HEALTHY, None, b"a"),
+            ("Healthy/a.png", HEALTHY, "a second file of this name", b"again"),
+        ]
+
+
+def test_what_such_a_zip_becomes_where_it_is_unpacked_here(
+    tmp_path: Path, as_folder: Writer
+) -> None:
+    folder = as_folder(tmp_path / "folder", {"Healthy\\a.png": b"a"})
+    with open_source(str(folder)) as source:
+        assert [(file.label, file.read()) for file in source.files] == [(HEALTHY, b"a")]
 
 
 def test_a_link_in_a_zip(tmp_path: Path) -> None:
@@ -145,6 +181,21 @@ def test_zip_bombs(tmp_path: Path, as_zip: Writer) -> None:
     found = problems(as_zip(tmp_path / "a.zip", files))
     assert (found["Healthy/a.png"] or "").startswith("a zip bomb: ")
     assert (found["Healthy/b.png"] or "").startswith("too-large: 33,554,433 bytes")
+
+
+def test_uncompressed_black_images_are_no_bomb(tmp_path: Path, as_zip: Writer) -> None:
+    files = {f"Healthy/{number}.tif": bytes(4 * 2**20) for number in range(3)}
+    assert set(problems(as_zip(tmp_path / "a.zip", files)).values()) == {None}
+
+
+def test_many_small_bombs_together(
+    tmp_path: Path, as_zip: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_MAX_SHRUNK_IN_ALL", 10 * 2**20)
+    files = {f"Healthy/{number}.tif": bytes(4 * 2**20) for number in range(4)}
+    found = list(problems(as_zip(tmp_path / "a.zip", files)).values())
+    assert found[:2] == [None, None]
+    assert [(problem or "").split(":")[0] for problem in found[2:]] == ["a zip bomb"] * 2
 
 
 @pytest.mark.parametrize("declared", [10, 999, 2000])
@@ -208,6 +259,58 @@ def test_links_and_pipes_in_a_folder(tmp_path: Path, as_folder: Writer) -> None:
         "Healthy/link.png": "a link",
         "Healthy/dead.png": "a link",
         "Healthy/pipe.png": "not a regular file",
+        "Healthy/deeper": "a link to a folder; copy the folder in its place",
+        "Healthy/loop": "a link to a folder; copy the folder in its place",
+    }
+
+
+def test_folders_that_are_not_read_are_named(
+    tmp_path: Path, as_folder: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ("Healthy/a.png", "Healthy/closed/b.png", "Brain Tumor/c.png", "other/closed/d.png")
+    folder = as_folder(tmp_path / "folder", dict.fromkeys(files, b"x"))
+    linked = as_folder(tmp_path / "elsewhere", {"e.png": b"x"})
+    (folder / "more").mkdir()
+    (folder / "more" / "Healthy").symlink_to(linked, target_is_directory=True)
+    (folder / "Brain-Tumour").symlink_to(tmp_path / "gone", target_is_directory=True)
+    (folder / "all").symlink_to(linked, target_is_directory=True)
+    real = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry[str]]:  # root may read what chmod 0 closes
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with open_source(str(folder)) as source:
+        found = {file.path: (file.label, file.problem) for file in source.files}
+    linked_folder = "a link to a folder; copy the folder in its place"
+    assert found == {
+        "Healthy/a.png": (HEALTHY, None),
+        "Brain Tumor/c.png": (TUMOR, None),
+        "Healthy/closed": (HEALTHY, "a folder that cannot be read: Permission denied"),
+        "other/closed": (None, "a folder that cannot be read: Permission denied"),
+        "more/Healthy": (HEALTHY, linked_folder),
+        "all": (None, linked_folder),
+        "Brain-Tumour": (TUMOR, "a link"),
+    }
+
+
+def test_a_file_that_cannot_be_looked_at(
+    tmp_path: Path, as_folder: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = as_folder(tmp_path / "folder", {"Healthy/a.png": b"a", "Healthy/b.png": b"b"})
+    real = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        if path.name == "b.png":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    assert problems(folder) == {
+        "Healthy/a.png": None,
+        "Healthy/b.png": "unreadable: Input/output error",
     }
 
 
@@ -255,14 +358,24 @@ def test_no_such_place(uri: str) -> None:
     assert "no such file or folder; give a folder, a .zip file" in refused(uri)
 
 
-@pytest.mark.parametrize("scheme", ["http", "https", "ftp", "KAGGLE", "S3"])
+@pytest.mark.parametrize("scheme", ["http", "https", "ftp"])
 def test_an_unknown_scheme(scheme: str) -> None:
     assert f"cannot read {scheme}://; give" in refused(f"{scheme}://host/data.zip")
 
 
 def test_a_file_uri(tmp_path: Path, as_folder: Writer) -> None:
-    folder = as_folder(tmp_path / "folder", {"Healthy/a.png": b"a"})
-    assert list(problems(f"file://{folder}")) == ["Healthy/a.png"]
+    folder = as_folder(tmp_path / "a b", {"Healthy/a.png": b"a"})
+    encoded = str(folder).replace(" ", "%20")
+    for uri in (f"file://{encoded}", f"file://localhost{encoded}", f"FILE://{encoded}"):
+        assert list(problems(uri)) == ["Healthy/a.png"]
+
+
+def test_a_scheme_in_capitals() -> None:
+    with open_source("SAMPLE://?images=24&seed=1") as source:
+        assert len(source.files) == 24 + 3
+    assert source_fingerprint("KAGGLE://a/b", "3") == "3"
+    with pytest.raises(UserError, match="s3:// is no bucket's name"), open_source("S3://x"):
+        pass
 
 
 def test_what_is_no_zip(tmp_path: Path, as_zip: Writer, image_files: dict[str, bytes]) -> None:

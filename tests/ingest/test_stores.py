@@ -44,6 +44,23 @@ def test_a_folder(
     assert [file.path for file in there.quarantined] == ["data/data/Healthy/broken.png"]
 
 
+def test_an_object_whose_name_is_refused_is_set_aside(
+    s3_server: S3Server,
+    s3_uri: str,
+    tmp_path: Path,
+    image_files: dict[str, bytes],
+    as_folder: Writer,
+) -> None:
+    folder = as_folder(tmp_path / "files", image_files)
+    store = open_store(s3_uri, "source")
+    store.upload(folder, "scans")
+    store._create(f"{store._root}scans/Healthy/a\u200b.png", b"x")  # a space without width
+    manifest = ingested(f"{s3_uri}/scans".replace("s3://", "S3://"), tmp_path)
+    assert [(file.path, file.reason) for file in manifest.quarantined] == [
+        ("Healthy/a\\u200b.png", "the name holds characters that do not print")
+    ]
+
+
 def test_a_zip(
     remote_uri: str,
     tmp_path: Path,

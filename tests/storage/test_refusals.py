@@ -226,6 +226,20 @@ def test_an_endpoint_without_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     refused(lambda: open_store("s3://models/x", "registry"), "AWS_ENDPOINT_URL", "http://")
 
 
+def test_the_endpoint_is_found_as_the_aws_sdks_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endpoint(**environment: str) -> str:
+        use(monkeypatch, environment)
+        return open_store("s3://models/x", "registry").endpoint  # type: ignore[attr-defined]
+
+    both = {"AWS_ENDPOINT_URL": "http://any:1", "AWS_ENDPOINT_URL_S3": "http://s3:2"}
+    assert endpoint(**both) == "http://s3:2"
+    assert endpoint(AWS_ENDPOINT_URL_S3="", AWS_ENDPOINT_URL="http://any:1") == "http://any:1"
+    ignored = endpoint(**both, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS="true")
+    assert ignored == "https://s3.amazonaws.com"
+    use(monkeypatch, {"AWS_ENDPOINT_URL_S3": "s3:2"})
+    refused(lambda: open_store("s3://models/x", "registry"), "AWS_ENDPOINT_URL_S3", "http://")
+
+
 def test_a_server_that_is_no_object_store(
     stub: Callable[[Answer], str], model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
