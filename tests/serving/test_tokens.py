@@ -12,6 +12,10 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from playwright.sync_api import expect, sync_playwright
@@ -140,6 +144,14 @@ def test_grpc_answers_who_has_a_token(closed: Any) -> None:
         assert stub.ServerLive(pb.ServerLiveRequest()).live
         assert stub.ServerReady(pb.ServerReadyRequest()).ready
         assert stub.ModelReady(pb.ModelReadyRequest(name=closed.name)).ready
+        assert HealthStub(channel).Check(HealthCheckRequest(service=closed.name)).status == 1
+        reflection = ServerReflectionStub(channel).ServerReflectionInfo
+        asked = ServerReflectionRequest(list_services="")
+        with pytest.raises(grpc.RpcError) as refused:
+            next(reflection(iter([asked])))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        listed = next(reflection(iter([asked]), metadata=[("authorization", f"Bearer {FIRST}")]))
+        assert listed.list_services_response.service
         request = pb.ModelInferRequest(model_name=closed.name)
         tensor = request.inputs.add(name="image_bytes", datatype="BYTES", shape=[1])
         tensor.contents.bytes_contents.append(_slice())
