@@ -27,6 +27,7 @@ from components.images import SHAPE, THUMBNAIL, ImageError, decode, thumbnail
 from components.ingest.duplicates import group_duplicates
 from components.ingest.sources import Source, SourceFile
 from components.progress import track
+from components.work import work_folder
 
 FILES_IN_A_CHUNK = 2048
 
@@ -71,35 +72,36 @@ def ingest(
     for what, files in source.left_out.items():
         print(f"left out: {files:,} files, {what}", flush=True)
     _check_classes(source, [file.label for file in source.files], "holds no files")
-    work = Path(state) / source.fingerprint()[:16]
-    work.mkdir(parents=True, exist_ok=True)
-    chunks = _decode_all(source, work)
-    records = [record for chunk in chunks for record in chunk.images]
-    quarantined = [file for chunk in chunks for file in chunk.quarantined]
-    _check_share(source, quarantined, max_bad_share)
-    _check_classes(source, [record.label for record in records], "holds no usable image")
+    with work_folder(Path(state) / source.fingerprint()[:16]) as work:
+        chunks = _decode_all(source, work)
+        records = [record for chunk in chunks for record in chunk.images]
+        quarantined = [file for chunk in chunks for file in chunk.quarantined]
+        _check_share(source, quarantined, max_bad_share)
+        _check_classes(source, [record.label for record in records], "holds no usable image")
 
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    thumbnails = np.concatenate([np.load(_thumbnails_path(work, i)) for i in range(len(chunks))])
-    groups = group_duplicates(thumbnails)
-    _save_array(output / THUMBNAILS, thumbnails)
-    labels = np.array([record.label for record in records])
-    manifest = Manifest(
-        source=source.uri,
-        source_version=source.version or _content_version(records),
-        shards=tuple(_move_shards(work, output, chunks)),
-        images=tuple(
-            record.model_copy(update={"group": int(group)})
-            for record, group in zip(records, groups, strict=True)
-        ),
-        quarantined=tuple(quarantined),
-        left_out=dict(source.left_out),
-        mixed_groups=mixed_groups(groups, labels),
-    )
-    write_atomically(output / MANIFEST, manifest.model_dump_json(indent=1))
-    shutil.rmtree(work)
-    return manifest
+        output = Path(output)
+        output.mkdir(parents=True, exist_ok=True)
+        thumbnails = np.concatenate(
+            [np.load(_thumbnails_path(work, i)) for i in range(len(chunks))]
+        )
+        groups = group_duplicates(thumbnails)
+        _save_array(output / THUMBNAILS, thumbnails)
+        labels = np.array([record.label for record in records])
+        manifest = Manifest(
+            source=source.uri,
+            source_version=source.version or _content_version(records),
+            shards=tuple(_move_shards(work, output, chunks)),
+            images=tuple(
+                record.model_copy(update={"group": int(group)})
+                for record, group in zip(records, groups, strict=True)
+            ),
+            quarantined=tuple(quarantined),
+            left_out=dict(source.left_out),
+            mixed_groups=mixed_groups(groups, labels),
+        )
+        write_atomically(output / MANIFEST, manifest.model_dump_json(indent=1))
+        shutil.rmtree(work)
+        return manifest
 
 
 def mixed_groups(groups: np.ndarray, labels: np.ndarray) -> tuple[int, ...]:

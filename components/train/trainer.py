@@ -22,6 +22,7 @@ from components.hyperparameters import Hyperparameters
 from components.report import plot, write_report
 from components.train.fit import DivergedError, Epoch, Fit, fit, forget, validate
 from components.train.hardware import device_name
+from components.work import work_folder
 
 MODEL = "model.keras"
 HISTORY = "history.csv"
@@ -95,41 +96,43 @@ def train(
     """
     require_at_least(1, epochs=epochs, ensemble=ensemble)
     require_at_least(0, patience=patience)
-    work = Path(state) / _fingerprint(dataset, split, values, epochs, patience, seed)
-    try:
-        fits = []
-        for number in range(ensemble):
-            if ensemble > 1:
-                print(f"network {number + 1} of {ensemble}", flush=True)
-            own_state = work / f"{number}"
-            fits.append(fit(dataset, split, values, epochs, patience, seed + number, own_state))
-    except DivergedError as error:
-        raise UserError(f"{error}; give a smaller learning rate") from error
-    fitted = fits[0]
-    if ensemble > 1 or mirror:
-        model = averaged([each.model for each in fits], mirror)
-        loss, accuracy = validate(model, dataset, split.part("validation"), values.architecture)
-        best = replace(fitted.best, val_loss=loss, val_accuracy=accuracy)
-        fitted = replace(fitted, model=model, best=best)
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    beside = output / f"unfinished.{MODEL}"
-    fitted.model.save(beside)
-    beside.replace(output / MODEL)
-    write_atomically(output / HISTORY, history_csv(fitted.history))
-    _write_tensorboard(output / TENSORBOARD, fitted.history)
-    record = training_record(dataset, split, values, patience, seed, fitted, ensemble, mirror)
-    write_atomically(output / RECORD, record.model_dump_json(indent=1))
-    write_report(
-        report,
-        "train/report.html.j2",
-        record=record,
-        history=fitted.history,
-        best=fitted.best,
-        curves=plot(draw_curves(fitted)),
-    )
-    forget(work)
-    return fitted
+    with work_folder(
+        Path(state) / _fingerprint(dataset, split, values, epochs, patience, seed)
+    ) as work:
+        try:
+            fits = []
+            for number in range(ensemble):
+                if ensemble > 1:
+                    print(f"network {number + 1} of {ensemble}", flush=True)
+                own_state = work / f"{number}"
+                fits.append(fit(dataset, split, values, epochs, patience, seed + number, own_state))
+        except DivergedError as error:
+            raise UserError(f"{error}; give a smaller learning rate") from error
+        fitted = fits[0]
+        if ensemble > 1 or mirror:
+            model = averaged([each.model for each in fits], mirror)
+            loss, accuracy = validate(model, dataset, split.part("validation"), values.architecture)
+            best = replace(fitted.best, val_loss=loss, val_accuracy=accuracy)
+            fitted = replace(fitted, model=model, best=best)
+        output = Path(output)
+        output.mkdir(parents=True, exist_ok=True)
+        beside = output / f"unfinished.{MODEL}"
+        fitted.model.save(beside)
+        beside.replace(output / MODEL)
+        write_atomically(output / HISTORY, history_csv(fitted.history))
+        _write_tensorboard(output / TENSORBOARD, fitted.history)
+        record = training_record(dataset, split, values, patience, seed, fitted, ensemble, mirror)
+        write_atomically(output / RECORD, record.model_dump_json(indent=1))
+        write_report(
+            report,
+            "train/report.html.j2",
+            record=record,
+            history=fitted.history,
+            best=fitted.best,
+            curves=plot(draw_curves(fitted)),
+        )
+        forget(work)
+        return fitted
 
 
 def training_record(

@@ -15,6 +15,7 @@ from components.hyperparameters import Hyperparameters
 from components.report import plot, write_report
 from components.train.fit import forget
 from components.tune.search import Algorithm, Trial, best_trial, search
+from components.work import work_folder
 
 TRIALS = "trials.csv"
 
@@ -55,33 +56,33 @@ def tune(
     Raises:
         UserError: An architecture is unknown or cannot be built, or every trial failed.
     """
-    work = Path(state) / f"{dataset.digest[:12]}-{split.digest()[:12]}"
-    done = search(
-        dataset,
-        split,
-        architectures,
-        algorithm,
-        trials,
-        epochs,
-        executions,
-        seed,
-        work,
-        pretrained_weights,
-    )
-    best = best_trial(done)
-    write_atomically(Path(output) / TRIALS, trials_csv(done))
-    write_report(
-        report,
-        "tune/report.html.j2",
-        algorithm=algorithm,
-        split=split,
-        trials=sorted(enumerate(done, start=1), key=lambda row: -(row[1].score or -1)),
-        best=best,
-        names=_searched(done),
-        picture=plot(draw_trials(done, best)),
-    )
-    forget(work)
-    return best.values, done
+    with work_folder(Path(state) / f"{dataset.digest[:12]}-{split.digest()[:12]}") as work:
+        done = search(
+            dataset,
+            split,
+            architectures,
+            algorithm,
+            trials,
+            epochs,
+            executions,
+            seed,
+            work,
+            pretrained_weights,
+        )
+        best = best_trial(done)
+        write_atomically(Path(output) / TRIALS, trials_csv(done))
+        write_report(
+            report,
+            "tune/report.html.j2",
+            algorithm=algorithm,
+            split=split,
+            trials=sorted(enumerate(done, start=1), key=lambda row: -(row[1].score or -1)),
+            best=best,
+            names=_searched(done),
+            picture=plot(draw_trials(done, best)),
+        )
+        forget(work)
+        return best.values, done
 
 
 def trials_csv(trials: list[Trial]) -> str:
