@@ -29,6 +29,7 @@ from components.metrics import Scores
 from components.signing import Trust
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
+from pipelines.processes import steps_as_processes
 from pipelines.settings import check_deploy
 from pipelines.settings import parameters as parameters_of
 from pipelines.version import git_revision
@@ -90,12 +91,6 @@ def run_local(
         UserError: A step failed; its own line was shown before.
     """
     root = root.absolute()
-    # kfp.local replaces this word by the interpreter's path wherever it stands in an argument.
-    for name, value in {"runs folder": root, **parameters}.items():
-        if "python3" in str(value):
-            raise UserError(
-                f"{name}: {value}: the word 'python3' may not stand in it for a local run"
-            )
     here = {
         "registry": str(root / "registry"),
         "state_root": str(root / ".state"),
@@ -129,7 +124,7 @@ def run_local(
         transcript = _Transcript(console, file)
         try:
             # Within a task KFP logs to standard output; of cached ones it tells outside.
-            with redirect_stdout(transcript), local_logger_context():
+            with redirect_stdout(transcript), local_logger_context(), steps_as_processes():
                 task = pipeline.define(cluster, _run_id(pipeline, parameters))(**parameters)
         except RuntimeError as error:
             raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
@@ -277,7 +272,12 @@ class _Transcript(io.TextIOBase):
 @contextmanager
 def _environment() -> Iterator[None]:
     """What the steps' processes inherit: lines as they come, and TensorFlow without chatter."""
-    wanted = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+    wanted = {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",  # whatever the terminal's is
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONWARNINGS": "ignore",
+    }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update({name: value for name, value in wanted.items() if before[name] is None})
     try:

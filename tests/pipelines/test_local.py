@@ -1,14 +1,11 @@
 import io
 import re
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from components.errors import UserError
 from pipelines import local
-from pipelines.catalogue import Pipeline
-from pipelines.local import StepCost, _Transcript, run_local
+from pipelines.local import StepCost, _Transcript
 
 LINES = """\
 10:00:00.000 - INFO - ----------------------------------------
@@ -76,15 +73,6 @@ def test_a_failing_step_tells_why() -> None:
 def test_what_a_step_prints_is_no_markup() -> None:
     text = "10:00 - INFO - Executing task 'train'\n    [bold]not bold[/] [/nothing]\n"
     assert "  [bold]not bold[/] [/nothing]" in _transcribed(text)[1]
-
-
-@pytest.mark.parametrize("name", ["runs folder", "source", "git_revision"])
-def test_a_word_that_kfp_would_rewrite_is_refused(tmp_path: Path, name: str) -> None:
-    root = tmp_path / ("python3" if name == "runs folder" else "runs")
-    parameters = {} if name == "runs folder" else {name: "/data/python3.11/images"}
-    with pytest.raises(UserError, match=f"^{name}: .*'python3' may not stand in it"):
-        run_local(Pipeline.training, parameters, root, Console())
-    assert not root.exists()
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,94 @@
+"""How kfp.local starts a step's process, where its own way lacks something.
+
+It puts the interpreter unquoted into a shell line, so that a path with a space fails, puts it into
+the step's arguments too, reads what the step prints in the terminal's encoding, and leaves the step
+running when it is itself told to stop.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+from kfp.local import subprocess_task_handler as handler
+
+_PATIENCE = 10  # seconds between being asked to stop and being stopped
+_STOPPING = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def steps_as_processes() -> Iterator[None]:
+    """Lets kfp.local start its steps in this way; SIGTERM and SIGHUP stop them too.
+
+    Raises:
+        SystemExit: With the status 128 + the signal's number, once the steps have ended.
+    """
+    running: set[subprocess.Popen] = set()
+    stopped = threading.Event()
+
+    def run(full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
+        if stopped.is_set():  # kfp.local would go on with the next fold
+            raise RuntimeError("stopped")
+        process = subprocess.Popen(
+            full_command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="backslashreplace",
+            env={**os.environ, **(env_vars or {})},
+        )
+        running.add(process)
+        try:
+            for line in process.stdout or ():
+                print(line, end="")
+            print("\n")  # as kfp.local ends a step's lines
+            return process.wait()
+        finally:
+            _stop([process])
+            running.discard(process)
+
+    def stop(number: int, _: FrameType | None) -> None:
+        stopped.set()
+        _stop(list(running))
+        sys.exit(128 + number)
+
+    kept = handler.replace_python_executable, handler.run_local_subprocess
+    handler.replace_python_executable, handler.run_local_subprocess = with_interpreter, run
+    in_main = threading.current_thread() is threading.main_thread()  # others get no signals
+    before = {number: signal.signal(number, stop) for number in _STOPPING if in_main}
+    try:
+        yield
+    finally:
+        handler.replace_python_executable, handler.run_local_subprocess = kept
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
+def with_interpreter(full_command: list[str], executable: str) -> list[str]:
+    """Returns a step's command with the interpreter in its shell line, and only there.
+
+    `exec` makes the shell the interpreter, so that a signal to the one process reaches the step.
+
+    Args:
+        full_command: `sh -c`, a line with `python3` in it, the step's code and its arguments.
+        executable: Path of the interpreter.
+    """
+    shell, option, line, *rest = full_command
+    before, _, after = line.rpartition("python3")
+    return [shell, option, f"{before}exec {shlex.quote(executable)}{after}", *rest]
+
+
+def _stop(processes: list[subprocess.Popen]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
