@@ -12,10 +12,11 @@ import sys
 
 from components.images import ImageError, decode
 
-# To the server, once: ready. From it: the length of a file, then the file. To it: whether that went
-# well, the length of what follows, then pixels, or a reason, a zero byte and one line for people.
+# To the server, once: ready. From it: the length of a file and the most pixels it may have, then
+# the file. To it: whether that went well, the length of what follows, then pixels, or a reason, a
+# zero byte and one line for people.
 READY = b"\x01"
-REQUEST, ANSWER = struct.Struct("<I"), struct.Struct("<?I")
+REQUEST, ANSWER = struct.Struct("<II"), struct.Struct("<?I")
 _BYTES_PER_PIXEL = 24  # six copies of RGBA; the greatest that Pillow takes is five
 
 
@@ -31,9 +32,9 @@ def main(server: int, max_bytes: int, max_pixels: int) -> None:
     _limit_memory(max_bytes + max_pixels * _BYTES_PER_PIXEL)
     with socket.socket(fileno=server) as connection, connection.makefile("rb") as source:
         connection.sendall(READY)
-        while length := source.read(REQUEST.size):
-            data = source.read(*REQUEST.unpack(length))
-            good, content = _decoded(data, max_bytes, max_pixels)
+        while request := source.read(REQUEST.size):
+            length, pixels = REQUEST.unpack(request)
+            good, content = _decoded(source.read(length), max_bytes, pixels)
             connection.sendall(ANSWER.pack(good, len(content)) + content)
 
 

@@ -19,11 +19,17 @@ from serving.settings import Settings
 
 PROCESSES = 2
 _START_SECONDS = 60
-_TOO_LARGE = {"too-large", "too-many-pixels", "too-much-work"}
+_SMALL_PIXELS = 2_000_000
+_NOT_SMALL = {"too-many-pixels", "too-much-work"}
+_TOO_LARGE = {"too-large", *_NOT_SMALL}
 
 
 class Decoders:
-    """Some processes, and a thread for each that waits for it."""
+    """Some processes, and a thread for each that waits for it.
+
+    Large images leave one process to small ones, which so wait for none of them. How large an image
+    is, a process sees before it decodes it: each is first tried as a small one.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Starts the processes.
@@ -32,6 +38,8 @@ class Decoders:
             settings: Limits of an image, and of the time for it.
         """
         self._seconds = settings.decode_seconds
+        self._max_pixels = settings.max_pixels
+        self._large = asyncio.Semaphore(PROCESSES - 1)
         limits = (settings.max_image_bytes, settings.max_pixels)
         self._threads = ThreadPoolExecutor(PROCESSES, thread_name_prefix="decode")
         self._all = [_Process(*limits) for _ in range(PROCESSES)]
@@ -51,9 +59,13 @@ class Decoders:
         Raises:
             PredictorError: It is no image, too large, takes too long, or too many wait before it.
         """
-        loop = asyncio.get_running_loop()
+        asked = time.monotonic()
         with tracing.stage("decode"):
-            return await loop.run_in_executor(self._threads, self._decode, data, time.monotonic())
+            try:
+                return await self._decoded(data, min(_SMALL_PIXELS, self._max_pixels), asked)
+            except _NotSmallError:
+                async with self._large:
+                    return await self._decoded(data, self._max_pixels, asked)
 
     def stop(self) -> None:
         """Ends the processes, whatever they decode."""
@@ -61,7 +73,11 @@ class Decoders:
         for process in self._all:
             process.end()
 
-    def _decode(self, data: bytes, asked: float) -> np.ndarray:
+    async def _decoded(self, data: bytes, pixels: int, asked: float) -> np.ndarray:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._decode, data, pixels, asked)
+
+    def _decode(self, data: bytes, pixels: int, asked: float) -> np.ndarray:
         if time.monotonic() > asked + self._seconds:
             raise PredictorError(
                 "overloaded", "too many images wait to be decoded; try again shortly"
@@ -70,7 +86,7 @@ class Decoders:
         try:
             process.ensure_started()
             with metrics.STAGE["decode"].time():
-                good, content = process.ask(data, self._seconds)
+                good, content = process.ask(data, pixels, self._seconds)
         except TimeoutError as error:
             process.end()
             raise PredictorError(
@@ -86,7 +102,13 @@ class Decoders:
         if good:
             return np.frombuffer(content, np.uint8).reshape(SHAPE)
         reason, _, line = content.decode().partition("\0")
+        if reason in _NOT_SMALL and pixels < self._max_pixels:
+            raise _NotSmallError
         raise PredictorError("image-size" if reason in _TOO_LARGE else "image", line)
+
+
+class _NotSmallError(Exception):
+    """An image is to be decoded as a large one."""
 
 
 class _Process:
@@ -105,8 +127,8 @@ class _Process:
             self._connection.settimeout(_START_SECONDS)
             self._ready = self._received(1) == READY
 
-    def ask(self, data: bytes, seconds: float) -> tuple[bool, bytearray]:
-        """Returns whether a file is an image, and pixels or why not.
+    def ask(self, data: bytes, pixels: int, seconds: float) -> tuple[bool, bytearray]:
+        """Returns whether a file is an image of so many pixels at most; its pixels, or why not.
 
         Raises:
             TimeoutError: It takes longer.
@@ -114,7 +136,7 @@ class _Process:
         """
         end = time.monotonic() + seconds
         self._connection.settimeout(seconds)
-        self._connection.sendall(REQUEST.pack(len(data)) + data)
+        self._connection.sendall(REQUEST.pack(len(data), pixels) + data)
         good, length = ANSWER.unpack(self._received(ANSWER.size))
         self._connection.settimeout(max(0.001, end - time.monotonic()))
         return good, self._received(length)

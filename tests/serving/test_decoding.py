@@ -98,3 +98,25 @@ def test_those_that_wait_too_long_may_come_again() -> None:
     assert reasons.count("decode-time") == 2  # waiting is not decoding
     assert reasons.count("overloaded") > 0
     assert set(reasons) <= {"decode-time", "overloaded", "decoded"}
+
+
+def test_large_images_leave_a_process_to_small_ones() -> None:
+    decoders = Decoders(Settings(decode_seconds=60))
+    file = io.BytesIO()
+    Image.new("F", (4400, 4400)).save(file, "TIFF", compression="tiff_adobe_deflate")
+    ended: list[str] = []
+
+    async def decode(file: bytes, kind: str) -> None:
+        assert (await decoders.decode(file)).shape == (150, 150, 3)
+        ended.append(kind)
+
+    async def ask() -> None:
+        large = [decode(file.getvalue(), "large") for _ in range(6)]
+        await asyncio.gather(*large, *(decode(SMALL, "small") for _ in range(20)))
+
+    try:
+        asyncio.run(ask())
+    finally:
+        decoders.stop()
+    assert ended.count("large") == 6
+    assert "large" not in ended[:10]
