@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from components import jpeg, kinds
+from components import deep, jpeg, kinds, png, tiff
 
 SIZE = 150
 SHAPE = (SIZE, SIZE, 3)
@@ -25,16 +25,15 @@ _MOST_PARTS = 65_536  # chunks of a PNG, strips or tiles of a TIFF
 _MOST_SEGMENTS = 1000  # of a JPEG before its first scan
 _MOST_FILLING = 65_536  # bytes between them
 _MOST_NUMBERS = 4 * _MOST_PARTS  # in tags
-_ROWS = 256  # that are stretched at once
-_OFFSETS, _LENGTHS = (273, 324), (279, 325)  # tags of a TIFF: of its strips, or tiles
-_JPEG_TABLES = 347
+_MOST_SAMPLES = 6  # bytes of a pixel, in an image as large as is allowed: RGB of 16 bits
+_JPEG_TABLES, _ORIENTATION = 347, 274  # tags
 # Bytes of an element of a tag, by its type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 
 # Pillow's own guard only warns below twice its limit; ours refuses, from the header alone.
 Image.MAX_IMAGE_PIXELS = None
 
-_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_PROFILE = "Raw profile type exif"  # ImageMagick's Exif of a PNG, as text
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -74,10 +73,10 @@ class Decoded:
 def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Decoded:
     """Decodes an image file and resizes it to what the model takes.
 
-    The EXIF orientation is applied; 16-bit, 32-bit and float images are stretched from their own
-    least to their own greatest value; transparency shows black; of several frames the first
-    counts. Aspect is not kept (150x150 always), as in the reference implementation. The result
-    is the same, bit for bit, wherever it runs.
+    The EXIF orientation is applied; images of more than 8 bits a sample are stretched, as
+    `components.deep` says; transparency shows black; of several frames the first counts. Aspect
+    is not kept (150x150 always), as in the reference implementation. The result is the same, bit
+    for bit, wherever it runs.
 
     Args:
         data: The file's bytes. Its name plays no part.
@@ -96,8 +95,10 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     if len(data) > max_bytes:
         raise ImageError("too-large", f"{len(data):,} bytes, at most {max_bytes:,} are allowed")
     _check_parts(data)
+    if data.startswith(png.MAGIC):
+        data = png.without_metadata(data)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = tiff.opened(data) or _opened(data)
     except Exception as error:  # hostile headers raise nearly anything
         raise ImageError("format", kinds.described(data)) from error
     width, height = image.size
@@ -109,10 +110,15 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     mode = image.mode
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     try:
-        loaded = _loaded(image, kind, data, max_pixels)
+        if isinstance(image, tiff.Tiff):
+            loaded = image.image(_MOST_SAMPLES * max_pixels)
+        else:
+            loaded = _loaded(image, kind, data, max_pixels)
         pixels = np.asarray(_resized(loaded))
     except ImageError:
         raise
+    except deep.WorkError as error:
+        raise ImageError("too-much-work", str(error)) from error
     except Exception as error:  # so do hostile bodies
         raise ImageError("unreadable", _reason(error, data, kind)) from error
     return Decoded(pixels, width, height, mode, kind)
@@ -141,6 +147,12 @@ def _reason(error: Exception, data: bytes, kind: str) -> str:
     return text
 
 
+def _opened(data: bytes) -> ImageFile:
+    if tiff.is_deep(data):  # in which Pillow sees other numbers than there are
+        raise ValueError("not read")
+    return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
 def _loaded(image: ImageFile, kind: str, data: bytes, max_pixels: int) -> Image.Image:
     """Returns an opened image with its pixels, if these do not take too long."""
     jpegs = [data] if kind == "JPEG" else _jpegs(image, data)
@@ -150,8 +162,9 @@ def _loaded(image: ImageFile, kind: str, data: bytes, max_pixels: int) -> Image.
         raise ImageError("too-much-work", f"{scans:,} scans of {image.width}x{image.height} pixels")
     if kind == "JPEG":
         return _jpeg(image, data)
+    if kind == "PNG" and png.is_deep(data):
+        return png.image(image, data, _MOST_SAMPLES * max_pixels)
     image.load()
-    _check_tags(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
     for each in jpegs:
         jpeg.check(each)
     return image
@@ -176,7 +189,7 @@ def _jpegs(image: ImageFile, data: bytes) -> list[bytes]:
         return []
     tags = image.tag_v2  # type: ignore[attr-defined]
     offsets, sizes = (
-        tags.get(first) or tags.get(second) or () for first, second in (_OFFSETS, _LENGTHS)
+        tags.get(first) or tags.get(second) or () for first, second in (tiff.OFFSETS, tiff.LENGTHS)
     )
     tables = tags.get(_JPEG_TABLES, b"")[:-2]  # without the mark of their end
     if sum(sizes) + len(tables) * len(sizes) > 4 * len(data) + 2**20:
@@ -188,10 +201,10 @@ def _jpegs(image: ImageFile, data: bytes) -> list[bytes]:
 
 def _resized(image: Image.Image) -> Image.Image:
     """Returns the image upright, as 8-bit RGB, 150x150."""
-    ImageOps.exif_transpose(image, in_place=True)  # a copy would take a tenth of the time
-    if image.mode in _DEEP_MODES:
-        image = _to_8_bit(image)
-    elif image.mode in _ALPHA_MODES or "transparency" in image.info:
+    turn = tiff.UPRIGHT.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
     elif image.mode == "1":
@@ -201,33 +214,23 @@ def _resized(image: Image.Image) -> Image.Image:
     return image.resize((SIZE, SIZE), Image.Resampling.BILINEAR).convert("RGB")
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Stretches a deep grey image from its own extremes to 0..255."""
-
-    def rows() -> Iterator[tuple[slice, np.ndarray]]:
-        # A few at once, because float64 takes eight times as much memory as the answer.
-        for start in range(0, len(stored), _ROWS):
-            part = slice(start, start + _ROWS)
-            yield part, np.nan_to_num(stored[part], posinf=0.0, neginf=0.0)
-
-    stored = np.asarray(image)
-    extremes = [(float(values.min()), float(values.max())) for _, values in rows()]
-    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
-    scale = 255.0 / (high - low) if high > low else 0.0
-    stretched = np.empty(stored.shape, np.uint8)
-    for part, values in rows():
-        stretched[part] = np.rint((values.astype(np.float64) - low) * scale)
-    return Image.fromarray(stretched)
+def _orientation(image: Image.Image) -> int:
+    """Returns which side Exif says is up: 1, the first row, where it says nothing or is broken."""
+    try:
+        exif = image.info.get("exif", b"")
+        if not exif and _PROFILE in image.info:
+            exif = bytes.fromhex("".join(image.info[_PROFILE].split("\n")[3:]))
+        _check_tags(exif.removeprefix(b"Exif\0\0"))
+        return image.getexif().get(_ORIENTATION, 1)
+    except ImageError:
+        raise
+    except Exception:  # the pixels are whole all the same
+        return 1
 
 
 def _check_parts(data: bytes) -> None:
     """Refuses files of very many parts: Pillow makes objects of each, before it decodes any."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        place = 8
-        for _ in range(_MOST_PARTS):
-            place += 12 + int.from_bytes(data[place : place + 4], "big")
-            if place >= len(data):
-                return
+    if data.startswith(png.MAGIC) and next(islice(png.chunks(data), _MOST_PARTS, None), None):
         raise ImageError("too-much-work", f"more than {_MOST_PARTS:,} chunks")
     if data.startswith(b"\xff\xd8"):
         _check_tags(_exif(data))
@@ -266,7 +269,7 @@ def _check_tags(data: bytes) -> None:
             raise ImageError("too-much-work", f"more than {_MOST_NUMBERS:,} numbers in its tags")
         if held > 2 * len(data) + 2**16:
             raise ImageError("too-much-work", "its tags hold more than the file")
-        if tag in _OFFSETS and count > _MOST_PARTS:
+        if tag in tiff.OFFSETS and count > _MOST_PARTS:
             raise ImageError("too-much-work", f"more than {_MOST_PARTS:,} strips or tiles")
 
 

@@ -1,14 +1,12 @@
 """What a file is that is no image to be read, in words for people."""
 
-import io
 import re
-from typing import Any
 
 from PIL import TiffImagePlugin
 
-from components import jpeg
+from components import jpeg, tiff
 
-_JPEG, _TIFF = b"\xff\xd8", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_JPEG = b"\xff\xd8"
 _READ = "send a JPEG, PNG or TIFF"
 _OTHERS = {
     rb"GIF8": "a GIF",
@@ -40,11 +38,15 @@ _PATTERNS = [
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 _HIERARCHICAL = (0xC5, 0xC6, 0xCD, 0xCE)
 _LS = 0xF7
-# Tags of a TIFF.
-_BITS, _COMPRESSION, _SAMPLES, _FORMAT = 258, 259, 277, 339
-_SIZES = {279, 325}  # of strips or tiles
-_ASKED = {_BITS, _COMPRESSION, _SAMPLES, _FORMAT} | _SIZES
 _NUMBERS = {2: " (signed)", 3: " (float)", 5: " (complex)", 6: " (complex)"}
+_PHOTOMETRICS = {
+    3: "palette ",
+    5: "CMYK ",
+    6: "YCbCr ",
+    8: "CIELab ",
+    32803: "colour filter array ",
+    34892: "linear raw ",
+}
 # What Pillow's packages do not read.
 _COMPRESSIONS = {
     33003: "JPEG 2000",
@@ -74,7 +76,7 @@ def described(data: bytes) -> str:
         return unread(data) or "a JPEG that is broken or cut off"
     if data.startswith(b"\x89PNG"):
         return "a PNG that is broken or cut off"
-    if data.startswith(_TIFF):
+    if data.startswith(tiff.MAGIC):
         return unread(data) or _layout(data) or "a TIFF that is broken or cut off"
     for pattern, name in _PATTERNS:
         if pattern.match(data[:_HEAD]):
@@ -93,7 +95,7 @@ def unread(data: bytes) -> str | None:
     """
     if data.startswith(_JPEG):
         return _frame(data)
-    if data.startswith(_TIFF):
+    if data.startswith(tiff.MAGIC):
         return _compression(data)
     return None
 
@@ -119,7 +121,7 @@ def _frame(data: bytes) -> str | None:
 
 
 def _compression(data: bytes) -> str | None:
-    method = _tags(data).get(_COMPRESSION, 1)
+    method = tiff.tags(data).get(tiff.COMPRESSION, 1)
     if method in TiffImagePlugin.COMPRESSION_INFO and method not in _COMPRESSIONS:
         return None
     name = _COMPRESSIONS.get(method, f"method {method}")
@@ -127,23 +129,15 @@ def _compression(data: bytes) -> str | None:
 
 
 def _layout(data: bytes) -> str | None:
-    tags = _tags(data)
-    if _SIZES.isdisjoint(tags):  # which come behind the others: it is cut off
+    tags = tiff.tags(data)
+    if not any(tag in tags for tag in tiff.LENGTHS):  # which come behind the others: it is cut off
         return None
-    bits, numbers = tags.get(_BITS, (1,))[0], _NUMBERS.get(tags.get(_FORMAT, (1,))[0], "")
+    if tags.get(tiff.PREDICTOR, 1) not in (1, 2, 3):
+        return f"a TIFF with predictor {tags[tiff.PREDICTOR]}, which is not read; save it with LZW"
+    bits = tags.get(tiff.BITS, (1,))[0]
+    numbers = _NUMBERS.get(tags.get(tiff.FORMAT, (1,))[0], "")
+    colours = _PHOTOMETRICS.get(tags.get(tiff.PHOTOMETRIC, 0), "")
     return (
-        f"a TIFF with {tags.get(_SAMPLES, 1)} x {bits} bits{numbers} a pixel, which is not read; "
-        "save it as 8-bit or 16-bit grey, or 8-bit RGB"
+        f"a {colours}TIFF with {tags.get(tiff.SAMPLES, 1)} x {bits} bits{numbers} a pixel, "
+        "which is not read; save it as grey or RGB of 8 or 16 bits"
     )
-
-
-def _tags(data: bytes) -> dict[int, Any]:
-    """Returns the tags of a TIFF; none of another file."""
-    try:
-        tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if data[2:3] == b"+" else 8])
-        file = io.BytesIO(data)
-        file.seek(tags.next)
-        tags.load(file)
-        return {tag: tags[tag] for tag in _ASKED if tag in tags}
-    except Exception:  # hostile ones raise nearly anything
-        return {}

@@ -433,11 +433,11 @@ function upright(file) {
   return createImageBitmap(file, { imageOrientation: "from-image" });
 }
 
-/** Tells a grey PNG of 16 bits: scanners fill but 12 of them, and browsers show that as black. */
+/** Tells a PNG of 16 bits: scanners fill but 12 of them, and browsers show that as black. */
 async function isDeep(file) {
   const head = await file.slice(0, 26).arrayBuffer().catch(() => new ArrayBuffer(0));
   const bytes = new Uint8Array(head);
-  return String.fromCharCode(...bytes.slice(1, 4)) === "PNG" && bytes[24] === 16 && bytes[25] === 0;
+  return String.fromCharCode(...bytes.slice(1, 4)) === "PNG" && bytes[24] === 16;
 }
 
 async function serversPicture(prediction) {
