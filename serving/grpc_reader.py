@@ -6,7 +6,7 @@ number in it. Both are done here instead.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from typing import Any
 
@@ -138,7 +138,8 @@ class Reader(grpc.aio.ServerInterceptor):
             come = receiving.send(None)
             come._asyncio_future_blocking = False  # it is awaited here
             async with self._arriving.taken(self._seconds):
-                await come
+                with suppress(Exception):  # its coroutine knows what to do with it
+                    await come
             await self._turn.acquire()
             pause = 0.0
             try:
