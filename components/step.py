@@ -1,5 +1,6 @@
 """What every step does around its work: report failure in one line, and say what it cost."""
 
+import errno
 import json
 import resource
 import sys
@@ -12,9 +13,12 @@ from typing import Any
 
 from components.errors import UserError
 from components.files import write_atomically
+from components.storage.store import disk_error
+from components.text import printable
 
 # A container's last words: Kubernetes makes this file, and Argo shows what stands in it.
 LAST_WORDS = Path("/dev/termination-log")
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _LONGEST = 4096  # bytes that Kubernetes keeps
 
 
@@ -22,8 +26,9 @@ _LONGEST = 4096  # bytes that Kubernetes keeps
 def step(name: str, *metrics: Any) -> Iterator[None]:
     """Runs the body of a pipeline step.
 
-    A `UserError` ends the process with exit status 1 and its one line on standard error, so that
-    whoever submitted the run reads what to do and not a traceback. In a pod the line also becomes
+    A `UserError`, or a disk that is full or refuses, ends the process with exit status 1 and one
+    line on standard error, so that whoever submitted the run reads what to do and not a
+    traceback. In a pod the line also becomes
     the container's termination message. Success prints wall time and peak resident memory, which
     `pipelines.local` collects into its summary.
 
@@ -38,18 +43,25 @@ def step(name: str, *metrics: Any) -> Iterator[None]:
     started = time.perf_counter()
     try:
         yield
-    except UserError as error:
-        _leave_last_words(f"{name}: {error}")
-        sys.exit(f"{name}: {error}")
     except Exception as error:
-        _leave_last_words(f"{name}: {type(error).__name__}: {error}")
-        raise
+        told = _told(error)
+        _leave_last_words(f"{name}: {told or f'{type(error).__name__}: {error}'}")
+        if told is None:
+            raise
+        sys.exit(f"{name}: {told}")
     for artifact in metrics:
         write_atomically(artifact.path, json.dumps(artifact.metadata, indent=1))
     seconds = time.perf_counter() - started
     print(
         f"{name} finished in {seconds:.1f} s, peak memory {peak_memory() / 1e9:.2f} GB", flush=True
     )
+
+
+def _told(error: Exception) -> str | None:
+    """Returns the line for what the user can mend, or None."""
+    if isinstance(error, OSError) and error.errno in _DISK:
+        error = disk_error(printable(str(error.filename or "this machine's disk")), error)
+    return str(error) if isinstance(error, UserError) else None
 
 
 def _leave_last_words(text: str) -> None:

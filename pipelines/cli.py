@@ -16,13 +16,20 @@ from rich.table import Table
 from components.check.parameters import ALLOWED, checked
 from components.errors import UserError
 from components.files import write_atomically
+from components.text import printable
 from pipelines import compile as compiling
 from pipelines import models, settings
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.deploy import deploy
-from pipelines.output import Format, console, errors
+from pipelines.output import Format, console, errors, open_to_every_terminal, print_json
 from serving.cli import serve
+
+try:
+    Path.cwd()
+except FileNotFoundError:  # KFP fails with a traceback when the pipelines are defined below
+    print("error: the working directory was deleted; change to one that is there", file=sys.stderr)
+    sys.exit(2)
 
 app = typer.Typer(
     help="From brain-MRI images to a served classifier: a Kubeflow pipeline, here or on a cluster.",
@@ -83,6 +90,7 @@ Which = Annotated[Pipeline, typer.Option(help="Which pipeline.")]
 
 def main() -> None:
     """Entry point: what the user can mend becomes one line on standard error, exit status 2."""
+    open_to_every_terminal()
     try:
         app(prog_name="brain-tumor")  # also for `python -m pipelines.cli`
     except UserError as error:
@@ -95,7 +103,7 @@ def main() -> None:
 
 
 def _refuse(reason: str) -> NoReturn:
-    errors.print(f"[red]error:[/] {escape(reason)}", soft_wrap=True)
+    errors.print(f"[red]error:[/] {escape(printable(reason))}", soft_wrap=True)
     sys.exit(2)
 
 
@@ -357,7 +365,7 @@ def predict(
         else:
             rows.append({"file": str(path)} | answer.as_json())
     if output is Format.json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
     else:
         console.print(_prediction_table(rows))
     if not rows:
@@ -399,7 +407,7 @@ def _prediction_table(rows: list[dict[str, Any]]) -> Table:
     for heading in ("file", "answer", "its probability"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        file = escape(row["file"])
+        file = escape(printable(row["file"]))  # a line break in a name too
         if "error" in row:
             table.add_row(file, f"[red]{escape(row['error'])}[/]", "")
         else:

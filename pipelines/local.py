@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -9,10 +10,10 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from kfp import local
 from kfp.local.logging_utils import local_logger_context
@@ -27,6 +28,8 @@ from components.evaluate.results import EVALUATION, Evaluation
 from components.ingest.sources import source_fingerprint
 from components.metrics import Scores
 from components.signing import Trust
+from components.storage.store import on_disk
+from components.text import printable
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.processes import steps_as_processes
@@ -91,6 +94,8 @@ def run_local(
         UserError: A step failed; its own line was shown before.
     """
     root = root.absolute()
+    if not str(root).isprintable():  # KFP keeps paths as UTF-8
+        raise UserError(f"runs folder {root}: its path is no plain text; give another folder")
     here = {
         "registry": str(root / "registry"),
         "state_root": str(root / ".state"),
@@ -110,8 +115,14 @@ def run_local(
     if not parameters.get("source_version"):
         parameters["source_version"] = source_fingerprint(parameters.get("source", "kaggle://"))
 
+    with on_disk(root):
+        defined = pipeline.define(cluster, _run_id(pipeline, parameters))
+        return _run(defined, parameters, root, console)
+
+
+def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console) -> LocalRun:
+    """Runs a pipeline whose parameters are complete."""
     root.mkdir(parents=True, exist_ok=True)
-    log = root / f"run-{time.strftime('%Y%m%d-%H%M%S')}.log"
     local.init(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=str(root),
@@ -119,16 +130,26 @@ def run_local(
         cache_root=str(root / ".cache" / code_digest()),
     )
     console.file = sys.stdout  # the real one, whatever stands in for it below
-    with log.open("w", encoding="utf-8") as file, _environment(), warnings.catch_warnings():
+    with _new_log(root) as file, _environment(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that images and requests mean nothing here
-        transcript = _Transcript(console, file)
+        transcript, log = _Transcript(console, file), Path(file.name)
         try:
             # Within a task KFP logs to standard output; of cached ones it tells outside.
             with redirect_stdout(transcript), local_logger_context(), steps_as_processes():
-                task = pipeline.define(cluster, _run_id(pipeline, parameters))(**parameters)
+                task = defined(**parameters)
         except RuntimeError as error:
             raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
     return LocalRun(dict(task.outputs), transcript.steps, log)
+
+
+def _new_log(root: Path) -> TextIO:
+    """Opens a log that no other run writes, though it began in the same second."""
+    name = time.strftime("run-%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
+        path = root / (f"{name}.log" if number == 1 else f"{name}-{number}.log")
+        with suppress(FileExistsError):
+            return path.open("x", encoding="utf-8", errors="backslashreplace")
+    raise AssertionError  # counting has no end
 
 
 def show_results(run: LocalRun, console: Console) -> None:
@@ -225,7 +246,7 @@ class _Transcript(io.TextIOBase):
     # The executor's own lines, and TensorFlow's before its log level holds.
     _NOISE = re.compile(r"^\[KFP Executor|^[IWE]0000 |^WARNING: All log messages before absl|^\s*$")
 
-    def __init__(self, console: Console, log: io.TextIOBase) -> None:
+    def __init__(self, console: Console, log: TextIO) -> None:
         self.console = console
         self.log = log
         self.steps: list[StepCost] = []
@@ -241,7 +262,7 @@ class _Transcript(io.TextIOBase):
         """Takes text; whole lines are passed on."""
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
-            self._line(_plain(line))
+            self._line("\t".join(printable(part) for part in _plain(line).split("\t")))
         return len(text)
 
     def _line(self, line: str) -> None:

@@ -1,6 +1,5 @@
 """The registry's commands: `brain-tumor models list | show | history | promote | …`."""
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.errors import UserError
-from pipelines.output import Format, console
+from pipelines.output import Format, console, print_json
 
 if TYPE_CHECKING:
     from components.metrics import Interval
@@ -54,7 +53,7 @@ def list_versions(registry: Address = DEFAULT, output: Output = Format.table) ->
             versions = reversed(models.versions())
             rows = list(pool.map(lambda version: _row(models, version, aliases), versions))
     if output is Format.json:
-        _print_json(rows)
+        print_json(rows)
     elif rows:
         console.print(_versions_table(rows))
     else:
@@ -71,7 +70,7 @@ def show(reference: Reference, registry: Address = DEFAULT, output: Output = For
     named = _named(events[-1].aliases, version) if events else []
     events = [event for event in events if event.version == version]
     if output is Format.json:
-        _print_json(
+        print_json(
             {
                 "version": version,
                 "address": models.address(version),
@@ -114,7 +113,7 @@ def history(registry: Address = DEFAULT, output: Output = Format.table) -> None:
     with _working(registry) as models:
         events = models.history()
     if output is Format.json:
-        _print_json([event.model_dump(mode="json") for event in events])
+        print_json([event.model_dump(mode="json") for event in events])
     elif events:
         console.print(_history_table(events))
     else:
@@ -157,7 +156,7 @@ def verify(
         versions = [models.resolve(name) for name in references or []] or models.versions()
         faults = {version: _fault(models.verify, version) for version in versions}
     if output is Format.json:
-        _print_json([{"version": v, "error": fault} for v, fault in faults.items()])
+        print_json([{"version": v, "error": fault} for v, fault in faults.items()])
     for version, fault in faults.items() if output is Format.table else ():
         told = f"[red]{_plain(fault)}[/]" if fault else "is what was registered"
         console.print(f"version {version}: {told}", soft_wrap=True)
@@ -255,10 +254,6 @@ def _fault(check: Callable[[int], None], version: int) -> str | None:
     except UserError as error:
         return str(error)
     return None
-
-
-def _print_json(content: Any) -> None:
-    print(json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def _versions_table(rows: list[dict[str, Any]]) -> Table:

@@ -1,6 +1,8 @@
 """What stands around every step's body."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,14 @@ def test_a_user_error_is_one_line_and_exit_status_1() -> None:
     assert done.returncode == 1
     assert done.stderr == "ingest: source x: no such file; give a folder\n"
     assert done.stdout == ""
+
+
+def test_a_full_disk_is_one_line() -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/runs/x")
+    with pytest.raises(SystemExit, match=r"^ingest: /runs/x: No space left"), step("ingest"):
+        raise full
+    with pytest.raises(TimeoutError), step("ingest"):
+        raise TimeoutError(errno.ETIMEDOUT, "no answer")
 
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:

@@ -1,7 +1,5 @@
 """The collect step: the folds' predictions become figures, and doubts about labels."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +32,7 @@ from components.metrics import (
     point_estimate,
     with_intervals,
 )
+from components.text import csv_text
 
 _OF_ANSWERS = [MEASURES.index(name) for name in ("accuracy", "sensitivity", "specificity", "mcc")]
 
@@ -224,20 +223,16 @@ def _figures(values: np.ndarray, samples: np.ndarray) -> Figures:
 
 def _predictions(dataset: ImageDataset, pooled: Pooled) -> str:
     """Returns what the folds say of the images that they held out, as CSV."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        ["index", "path", "fold", "group", "label", "probability_tumor", "threshold"]
-        + [f"probability_tumor_{name}" for name in PREDICTORS[1:]]
-    )
+    header = ["index", "path", "fold", "group", "label", "probability_tumor", "threshold"]
+    rows: list[list[object]] = []
     for index, record in enumerate(dataset.manifest.images):
         model, *floors = pooled.scores[:, index].tolist()
         threshold = float(pooled.thresholds[0, index])
         fold = int(pooled.fold[index])
-        writer.writerow(
+        rows.append(
             [index, record.path, fold, record.group, record.label, model, threshold, *floors]
         )
-    return file.getvalue()
+    return csv_text([*header, *(f"probability_tumor_{name}" for name in PREDICTORS[1:])], rows)
 
 
 def _tell(result: CrossValidation) -> None:

@@ -3,14 +3,13 @@
 Nothing is removed and no label is changed, here or anywhere: a radiologist judges.
 """
 
-import csv
-import io
 from typing import NamedTuple
 
 import numpy as np
 from cleanlab.filter import find_label_issues
 
 from components.dataset import CLASSES, TUMOR, ImageDataset
+from components.text import csv_text
 
 
 class Suspicion(NamedTuple):
@@ -64,17 +63,16 @@ def suspicions_csv(dataset: ImageDataset, scores: np.ndarray, suspicions: list[S
         scores: Out-of-fold P(Brain Tumor), float64 [n].
         suspicions: As `suspicious_labels` returns them.
     """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        ["rank", "index", "path", "group", "given_label", "probability_given", "probability_tumor"]
-    )
+    rows: list[list[object]] = []
     for rank, suspicion in enumerate(suspicions, start=1):
         for position in suspicion.positions.tolist():
             record = dataset.manifest.images[position]
             tumor = float(scores[position])
             given = tumor if suspicion.label == TUMOR else 1 - tumor
-            writer.writerow(
+            rows.append(
                 [rank, position, record.path, record.group, CLASSES[suspicion.label], given, tumor]
             )
-    return file.getvalue()
+    return csv_text(
+        ["rank", "index", "path", "group", "given_label", "probability_given", "probability_tumor"],
+        rows,
+    )

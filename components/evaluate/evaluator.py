@@ -1,7 +1,5 @@
 """The evaluate step: one model, two floors, the held-out part and the full dataset."""
 
-import csv
-import io
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +37,7 @@ from components.metrics import (
     with_intervals,
 )
 from components.progress import track
+from components.text import csv_text
 
 
 def evaluate(
@@ -202,9 +201,10 @@ def _predictions(dataset: ImageDataset, split: Split, scores: np.ndarray) -> str
     part_of = dict.fromkeys(range(len(dataset)), "none")
     for name in PARTS:
         part_of.update(dict.fromkeys(getattr(split, name), name))
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["index", "path", "part", "label", "probability_tumor"])
-    for index, record in enumerate(dataset.manifest.images):
-        writer.writerow([index, record.path, part_of[index], record.label, float(scores[index])])
-    return file.getvalue()
+    return csv_text(
+        ["index", "path", "part", "label", "probability_tumor"],
+        (
+            [index, record.path, part_of[index], record.label, float(scores[index])]
+            for index, record in enumerate(dataset.manifest.images)
+        ),
+    )

@@ -26,6 +26,7 @@ from components.errors import UserError
 from components.images import MAX_BYTES
 from components.ingest.sample import GENERATOR_VERSION, write_sample
 from components.storage import Location, Store, open_store, read_location
+from components.text import printable
 
 SUPPORTED = (
     "a folder, a .zip file, either of them in s3:// or gs://, kaggle://owner/dataset or sample://"
@@ -243,7 +244,7 @@ def _of_a_class(listing: Iterable[_Found], left_out: Counter[str]) -> Iterator[S
             left_out[junk or "in no class folder"] += 1
         else:
             yield SourceFile(
-                _printable(found.name), label, found.size, found.stamp, found.read, found.problem
+                printable(found.name), label, found.size, found.stamp, found.read, found.problem
             )
 
 
@@ -289,13 +290,6 @@ def _junk(path: str) -> str | None:
         if name.startswith(".") and name not in (".", ".."):
             return "hidden (begins with a dot)"
     return None
-
-
-def _printable(name: str) -> str:
-    """Returns a name for one line of UTF-8, whatever bytes it was made of."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
-    )
 
 
 def _in_folder(folder: Path) -> Iterator[_Found]:

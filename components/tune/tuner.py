@@ -1,7 +1,5 @@
 """The tune step: search, then show every trial."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +11,7 @@ from components.dataset import ImageDataset, Split
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters
 from components.report import plot, write_report
+from components.text import csv_text
 from components.train.fit import forget
 from components.tune.search import Algorithm, Trial, best_trial, search
 from components.work import work_folder
@@ -87,16 +86,16 @@ def tune(
 
 def trials_csv(trials: list[Trial]) -> str:
     """Returns all trials as CSV with a header, in the order they were run."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = list(asdict(Hyperparameters()))
-    writer.writerow(["trial", *names, "epochs", "val_accuracy", "val_loss", "seconds", "failure"])
+    rows: list[list[object]] = []
     for number, trial in enumerate(trials, start=1):
         loss = float(np.mean(trial.losses)) if trial.losses else ""
         score = "" if trial.score is None else trial.score
         outcome = [trial.epochs, score, loss, round(trial.seconds, 2), trial.failure]
-        writer.writerow([number, *asdict(trial.values).values(), *outcome])
-    return text.getvalue()
+        rows.append([number, *asdict(trial.values).values(), *outcome])
+    return csv_text(
+        ["trial", *names, "epochs", "val_accuracy", "val_loss", "seconds", "failure"], rows
+    )
 
 
 def draw_trials(trials: list[Trial], best: Trial) -> Figure:

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -218,3 +219,19 @@ def test_json_for_a_parameter() -> None:
     assert cli._from_json("gpu_node_selector", json.dumps({"a": "b"})) == {"a": "b"}
     with pytest.raises(UserError, match="gpu_node_selector: 'x' is no JSON"):
         cli._from_json("gpu_node_selector", "x")
+
+
+def test_a_working_directory_that_was_deleted_is_one_line(tmp_path: Path) -> None:
+    command = 'mkdir gone; cd gone; rmdir ../gone; exec "$0" -m pipelines.cli run'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the working directory was deleted; change to one that is there\n"
+    )

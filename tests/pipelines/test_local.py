@@ -1,11 +1,14 @@
 import io
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from components.errors import UserError
 from pipelines import local
-from pipelines.local import StepCost, _Transcript
+from pipelines.catalogue import Pipeline
+from pipelines.local import StepCost, _Transcript, run_local
 
 LINES = """\
 10:00:00.000 - INFO - ----------------------------------------
@@ -83,3 +86,19 @@ def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
         assert local.os.environ["PYTHONUNBUFFERED"] == "mine"
         assert local.os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
     assert dict(local.os.environ) == before
+
+
+def test_a_runs_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root, reason in (
+        (tmp_path / "file" / "runs", "Not a directory"),
+        (tmp_path / "r\udcff", "no plain text"),
+    ):
+        with pytest.raises(UserError, match=reason) as caught:
+            run_local(Pipeline.training, {"source": "sample://"}, root, Console())
+        assert "\n" not in str(caught.value)
+
+
+def test_two_runs_of_one_second_have_a_log_each(tmp_path: Path) -> None:
+    with local._new_log(tmp_path) as one, local._new_log(tmp_path) as other:
+        assert one.name != other.name
