@@ -18,7 +18,9 @@ _JSON = re.compile(rb"[ \t\r\n]*[{\[]")
 _MOST_SPACE = 1024  # before JSON that is not called so
 _HEAD = 32  # bytes that tell text from other files
 _TEXT = frozenset(range(32, 127)) | frozenset(_SPACE)
-_BOUNDARY = re.compile(r'boundary=(?:"([^"\\]{1,70})"|([^\s;"]{1,70}))(?=[\s;]|$)', re.IGNORECASE)
+_BOUNDARY = re.compile(
+    r'boundary=(?:"([ !#-\[\]-~]{1,70})"|([!#-:<-~]{1,70}))(?=[\s;]|$)', re.IGNORECASE
+)
 _MOST_PART_HEAD = 8 * 2**10
 _ENCODED_PART = re.compile(
     rb"^content-transfer-encoding:[ \t]*(?!binary|[78]bit)", re.IGNORECASE | re.MULTILINE
@@ -78,7 +80,7 @@ def _boundary(content_type: str) -> bytes:
     found = _BOUNDARY.search(content_type)
     if not found:
         raise PredictorError("malformed", "the form's Content-Type has no boundary")
-    return (found[1] or found[2]).encode("latin-1")
+    return (found[1] or found[2]).encode("ascii")
 
 
 def _parts(body: bytes, boundary: bytes, most: int) -> tuple[bytes, ...]:

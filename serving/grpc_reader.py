@@ -114,8 +114,7 @@ class Reader(grpc.aio.ServerInterceptor):
                         check_request(body, self._most_values)
                         request = _parsed(body, deserialize)
                 except PredictorError as error:  # the predictor counts those that reach it
-                    metrics.REJECTED.labels(error.reason).inc()
-                    metrics.RESPONSES.labels("grpc", "infer", error.status_code.name).inc()
+                    metrics.count_refused_call(error.reason, error.status_code.name)
                     raise
                 return await method(request, context)
             finally:

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha.reflection import enable_server_reflection
+from kserve.errors import InvalidInput
 from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
@@ -14,11 +16,14 @@ from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
+from serving import metrics
+from serving.errors import PredictorError
 from serving.grpc_connections import close_longest_idle
 from serving.grpc_health import Health
 from serving.grpc_reader import Reader
 from serving.intake import Intake
 from serving.ports import cannot_take
+from serving.predictor import Predictor
 from serving.request_ids import RequestInterceptor
 from serving.settings import Settings
 from serving.tokens import TokenInterceptor, Tokens
@@ -31,6 +36,51 @@ _LONGEST_CALL = 120_000  # ms
 _CHANNEL_AGE = 450  # ms for a second of draining: with gRPC's jitter of 10%, under half of it
 
 
+class _Servicer(InferenceServicer):
+    """KServe's, which neither looks at versions nor bounds what it quotes of a request."""
+
+    def __init__(
+        self, predictor: Predictor, dataplane: DataPlane, repository: ModelRepositoryExtension
+    ) -> None:
+        super().__init__(dataplane, repository)
+        self._predictor = predictor
+
+    async def ModelReady(  # noqa: N802
+        self, request: pb.ModelReadyRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ModelReadyResponse:
+        self._predictor.check_served(request.name, request.version)
+        return await super().ModelReady(request, context)
+
+    async def ModelMetadata(  # noqa: N802
+        self, request: pb.ModelMetadataRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ModelMetadataResponse:
+        self._predictor.check_served(request.name, request.version)
+        answer = await super().ModelMetadata(request, context)
+        answer.versions.append(str(self._predictor.classifier.model.version))
+        return answer
+
+    async def ModelInfer(  # noqa: N802
+        self, request: pb.ModelInferRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ModelInferResponse:
+        try:
+            self._predictor.check_served(request.model_name, request.model_version)
+            self.validate_grpc_request(request)
+        except PredictorError as error:
+            metrics.count_refused_call(error.reason, error.status_code.name)
+            raise
+        return await super().ModelInfer(request, context)
+
+    @classmethod
+    def validate_grpc_request(cls, request: pb.ModelInferRequest) -> None:
+        try:
+            super().validate_grpc_request(request)
+        except InvalidInput as error:
+            raise PredictorError(
+                "malformed",
+                "each input has to have its contents, or else one of raw_input_contents",
+            ) from error
+
+
 class GrpcServer:
     """Open Inference over gRPC.
 
@@ -40,7 +90,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        name: str,
+        predictor: Predictor,
         dataplane: DataPlane,
         repository: ModelRepositoryExtension,
         intake: Intake,
@@ -50,15 +100,15 @@ class GrpcServer:
         """Takes what answers.
 
         Args:
-            name: Of the model.
+            predictor: The model that is served.
             dataplane: Answers.
             repository: Answers what is asked of models as such.
             intake: Shared with REST.
             settings: Port and limits.
             tokens: Of which a call needs one; None where it needs none.
         """
-        self._servicer = InferenceServicer(dataplane, repository)
-        self._health = Health(dataplane.ready, _SERVICE, name)
+        self._servicer = _Servicer(predictor, dataplane, repository)
+        self._health = Health(dataplane.ready, _SERVICE, predictor.name)
         self._reader = Reader(intake, settings)
         self._settings = settings
         self._interceptors: list[grpc.aio.ServerInterceptor] = [

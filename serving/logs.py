@@ -79,8 +79,8 @@ def _add_ids(record: logging.LogRecord) -> bool:
 
 def _is_a_fault_of_ours(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    if record.name.startswith("grpc"):  # an answer whose client has gone
-        return type(error).__name__ != "ExecuteBatchError"
+    if type(error).__name__ == "ExecuteBatchError":  # of gRPC: too large, or its client has gone
+        return not record.name.startswith(("grpc", "kserve"))
     return not (record.name.startswith("kserve") and isinstance(error, _NO_FAULTS_OF_OURS))
 
 

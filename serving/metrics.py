@@ -36,3 +36,14 @@ OUT_OF_DISTRIBUTION = Counter(
     "brain_tumor_out_of_distribution_total", "Answered images that look like no brain MRI."
 )
 MODEL = Info("brain_tumor_model", "The model that answers: name, version, digest.")
+
+
+def count_refused_call(reason: str, code: str) -> None:
+    """Counts a gRPC request that is refused before the predictor has it.
+
+    Args:
+        reason: See `serving.errors`.
+        code: Of gRPC, its name.
+    """
+    REJECTED.labels(reason).inc()
+    RESPONSES.labels("grpc", "infer", code).inc()

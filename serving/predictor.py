@@ -143,6 +143,22 @@ class Predictor(kserve.Model):
             if over_grpc:
                 metrics.RESPONSES.labels("grpc", "infer", code.name).inc()
 
+    def check_served(self, name: str, version: str) -> None:
+        """Refuses what is asked of another model.
+
+        Args:
+            name: That a request names.
+            version: Likewise; empty for whichever is served.
+
+        Raises:
+            PredictorError: Another name, or another version.
+        """
+        if name != self.name:
+            raise PredictorError("not-found", f"no model of that name; {self.name} is served")
+        served = str(self.classifier.model.version)
+        if version not in ("", served):
+            raise PredictorError("not-found", f"no such version; {served} is served")
+
     def get_input_types(self) -> list[dict[str, Any]]:
         """Returns the v2 inputs; a request sends one of them."""
         return [

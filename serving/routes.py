@@ -174,15 +174,8 @@ def make_routes(
         )
 
     def _model(request: Request) -> str:
-        name = request.path_params["name"]
-        if name != predictor.name:
-            raise PredictorError("not-found", f"no model of that name; {predictor.name} is served")
-        version = request.path_params.get("version")
-        if version not in (None, str(predictor.classifier.model.version)):
-            raise PredictorError(
-                "not-found",
-                f"no such version; {predictor.classifier.model.version} is served",
-            )
+        asked = request.path_params
+        predictor.check_served(asked["name"], asked.get("version", ""))
         return predictor.name
 
     v1, v2 = "/v1/models/{name}", "/v2/models/{name}"

@@ -122,7 +122,7 @@ class _Server(ModelServer):
             self.dataplane, self.model_repository_extension, predictor, intake, settings, tokens
         )
         self._grpc = GrpcServer(
-            predictor.name,
+            predictor,
             self.dataplane,
             self.model_repository_extension,
             intake,

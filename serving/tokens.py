@@ -149,9 +149,10 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
 
 def _refusal(error: PredictorError, method: str) -> grpc.RpcMethodHandler:
     async def refuse(requests: Any, context: grpc.aio.ServicerContext) -> None:
-        metrics.REJECTED.labels(error.reason).inc()
         if method == _INFER:
-            metrics.RESPONSES.labels("grpc", "infer", error.status_code.name).inc()
+            metrics.count_refused_call(error.reason, error.status_code.name)
+        else:
+            metrics.REJECTED.labels(error.reason).inc()
         await context.abort(error.status_code, str(error))
 
     # A handler of streams is called before anything is received, whatever the client sends.

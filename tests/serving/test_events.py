@@ -94,6 +94,7 @@ EVENT = {"specversion": "1.0", "id": "1", "source": "s", "type": "t"}
         ({**EVENT, "data_base64": "!"}, "base64"),
         ({**EVENT, "data_base64": ""}, "empty"),
         ({**EVENT, "data": {}, "datacontenttype": 3}, "one of data"),
+        ({**EVENT, "data": "-", "datacontenttype": "multipart/a; boundary=\u20ac"}, "no boundary"),
         ({**EVENT, "data": "hello"}, "neither JSON nor an image"),
         ({**EVENT, "data": json.dumps({**EVENT, "data": PAYLOAD})}, '"instances" has to be'),
         ({**EVENT, "data": 7}, '"instances" has to be'),

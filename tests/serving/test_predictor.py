@@ -424,6 +424,32 @@ def test_grpc_errors_are_the_same_table(predictor: Any) -> None:
     ]
     for request, expected in cases:
         assert _grpc_status(predictor, request) is expected, request.inputs
+    assert "Traceback" not in predictor.log.read_text()
+
+
+def test_grpc_says_what_rest_says_of_another_model_or_version(predictor: Any) -> None:
+    name, code = "brain-tumor", grpc.StatusCode
+    odd = pb.ModelInferRequest(model_name=name, raw_input_contents=[b""])
+    odd.inputs.add(name="\n" * 10_000).contents.uint_contents.append(1)
+    cases = [
+        ("ModelInfer", pb.ModelInferRequest(model_name="x" * 100_000), "no model of that name"),
+        ("ModelReady", pb.ModelReadyRequest(name="x" * 10_000), "no model of that name"),
+        ("ModelMetadata", pb.ModelMetadataRequest(name="\n"), "no model of that name"),
+        ("ModelInfer", pb.ModelInferRequest(model_name=name, model_version="9"), "no such version"),
+        ("ModelReady", pb.ModelReadyRequest(name=name, version="9"), "no such version"),
+        ("ModelMetadata", pb.ModelMetadataRequest(name=name, version="9"), "no such version"),
+        ("ModelInfer", odd, "raw_input_contents"),
+    ]
+    with grpc.insecure_channel(predictor.grpc) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        for method, request, says in cases:
+            with pytest.raises(grpc.RpcError) as raised:
+                getattr(stub, method)(request)
+            assert says in raised.value.details()
+            wanted = code.INVALID_ARGUMENT if request is odd else code.NOT_FOUND
+            assert raised.value.code() is wanted
+        assert stub.ModelReady(pb.ModelReadyRequest(name=name, version="7")).ready
+        assert list(stub.ModelMetadata(pb.ModelMetadataRequest(name=name)).versions) == ["7"]
 
 
 def test_grpc_requests_that_would_take_long_to_parse_are_refused(predictor: Any) -> None:
