@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Barrier
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -27,11 +28,12 @@ class _Waiting(Generic[T]):
 
 
 class Batcher(Generic[T]):
-    """One inference thread behind a bounded queue.
+    """Inference threads behind one bounded queue.
 
-    Images that come while the model is busy go through it together. Before a batch starts it waits,
-    for milliseconds, for images that are still being decoded, and for as many as were here together
-    during the last one: who was just answered may be back at once. A lone client never waits.
+    Images that come while the model is busy go through it together, a share of them in each thread.
+    Before a batch starts it waits, for milliseconds, for images that are still being decoded, and
+    for as many as were here together during the last one: who was just answered may be back at
+    once. A lone client never waits.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Batcher(Generic[T]):
         largest: int,
         wait_seconds: float,
         bound: int,
+        threads: int,
     ) -> None:
         """Sets up; `start` begins.
 
@@ -48,17 +51,33 @@ class Batcher(Generic[T]):
             largest: Images in a batch.
             wait_seconds: For a batch to fill.
             bound: Images accepted and not yet answered.
+            threads: Batches that go through the model at the same time.
         """
         self._run = run
         self._largest = largest
         self._wait = wait_seconds
         self._bound = bound
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="inference")
         self._queue: asyncio.Queue[_Waiting[T]] = asyncio.Queue()
         self._accepted = 0
         self._submitted = 0
         self._together = 0  # the most accepted at once since the last batch
-        self._worker: asyncio.Task[None] | None = None
+        self._workers: list[asyncio.Task[None]] = []
+
+    def in_each_thread(self, prepare: Callable[[], object]) -> None:
+        """Runs a function once in every thread, in all of them at the same time.
+
+        Args:
+            prepare: The function; oneDNN remembers for each thread what it has prepared.
+        """
+        together = Barrier(self._threads)
+
+        def run(_: int) -> None:
+            together.wait()  # so that no thread takes two turns
+            prepare()
+
+        list(self._pool.map(run, range(self._threads)))
 
     @contextmanager
     def accept(self, count: int) -> Iterator[None]:
@@ -95,8 +114,8 @@ class Batcher(Generic[T]):
             Its result.
         """
         loop = asyncio.get_running_loop()
-        if self._worker is None:
-            self._worker = loop.create_task(self._work())
+        if not self._workers:
+            self._workers = [loop.create_task(self._work()) for _ in range(self._threads)]
         future: asyncio.Future[T] = loop.create_future()
         self._submitted += 1
         self._queue.put_nowait(_Waiting(image, future, loop.time(), tracing.here()))
@@ -106,8 +125,8 @@ class Batcher(Generic[T]):
             self._submitted -= 1
 
     async def alone(self, function: Callable[[np.ndarray], R], images: np.ndarray) -> R:
-        """Runs another function of the model in its thread, between two batches."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, images)
+        """Runs another function of the model in one of its threads, between two batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, images)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -119,7 +138,7 @@ class Batcher(Generic[T]):
                 tracing.past_stage("queue", waited.request, waited.since, started)
             images = np.stack([waited.image for waited in batch])
             try:
-                results = await loop.run_in_executor(self._thread, self._run, images)
+                results = await loop.run_in_executor(self._pool, self._run, images)
             except Exception as error:
                 for waited in batch:
                     if not waited.result.done():
@@ -136,13 +155,12 @@ class Batcher(Generic[T]):
     async def _next_batch(self) -> list[_Waiting[T]]:
         batch = [await self._queue.get()]
         deadline = asyncio.get_running_loop().time() + self._wait
-        while len(batch) < self._largest:
+        while len(batch) < min(self._largest, -(-self._together // self._threads)):
             if not self._queue.empty():
                 batch.append(self._queue.get_nowait())
                 continue
-            more_to_come = self._accepted > self._submitted or len(batch) < self._together
             remaining = deadline - asyncio.get_running_loop().time()
-            if not more_to_come or remaining <= 0:
+            if remaining <= 0:
                 break
             try:
                 batch.append(await asyncio.wait_for(self._queue.get(), remaining))

@@ -71,7 +71,7 @@ class Classifier:
 
         Args:
             folder: The version's folder.
-            cpus: How many to compute on; None leaves that to TensorFlow.
+            cpus: That one operation is spread over; None leaves that to TensorFlow.
             trust: By whom the version has to be signed; None takes every version.
             uri: Where the folder was fetched from; empty if unknown.
 
@@ -90,7 +90,7 @@ class Classifier:
         )
 
     def warm(self, largest: int) -> None:
-        """Runs batches of every size once, because the first of each size is slow.
+        """Runs batches of every size once, because the first of each size is slow in each thread.
 
         Args:
             largest: Of the batches that will come.
@@ -241,7 +241,7 @@ class _Function:
 
 
 def use_cpus(count: int) -> None:
-    """Sets TensorFlow up for one batch at a time; to be called before it computes anything.
+    """Sets TensorFlow up; to be called before it computes anything.
 
     Args:
         count: CPUs that one operation is spread over.
@@ -256,6 +256,20 @@ def use_cpus(count: int) -> None:
         tf.config.experimental.set_memory_growth(gpu, True)  # not all of it at once
     tf.config.threading.set_intra_op_parallelism_threads(count)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def batches_at_once(cpus: int) -> int:
+    """Returns how many batches should go through a model at the same time.
+
+    On CPUs one for each: a small network's operations are not worth to be shared among threads. A
+    GPU has its parallel work within a batch, and takes one.
+
+    Args:
+        cpus: That may be used.
+    """
+    import tensorflow as tf
+
+    return 1 if tf.config.list_physical_devices("GPU") else cpus
 
 
 def _load(folder: Path) -> tuple[_Function, _Function]:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import kserve
@@ -18,7 +19,8 @@ from components.images import SHAPE
 from serving import metrics, tracing
 from serving.batching import Batcher
 from serving.bodies import v1_payload
-from serving.classifier import Classifier, Prediction
+from serving.cgroup import available_cpus
+from serving.classifier import Classifier, Prediction, batches_at_once
 from serving.codecs import (
     ENCODED,
     PIXELS,
@@ -70,7 +72,7 @@ class Predictor(kserve.Model):
 
     Reading a request, answering it and writing the answer are KServe's `preprocess`, `predict` (or
     `explain`) and `postprocess`. Nothing here blocks the event loop: files are decoded in a few
-    processes, and the model runs in a thread.
+    processes, and the model runs in threads.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Predictor(kserve.Model):
 
         Args:
             name: Under which it is served.
-            classifier: The model, warmed.
+            classifier: The model, not yet warm.
             intake: Shared with whatever takes requests in.
             settings: Limits.
         """
@@ -96,7 +98,9 @@ class Predictor(kserve.Model):
             settings.largest_batch,
             settings.batch_wait_seconds,
             settings.queue_length,
+            batches_at_once(available_cpus()),
         )
+        self._batcher.in_each_thread(partial(classifier.warm, settings.largest_batch))
         self.ready = True
 
     def load(self) -> bool:

@@ -43,7 +43,7 @@ async def _submit(batcher: Batcher[int], *values: int) -> list[int]:
 
 def test_answers_go_to_those_who_asked() -> None:
     model = Model()
-    batcher = Batcher(model, 4, 0.0, 100)
+    batcher = Batcher(model, 4, 0.0, 100, 1)
 
     async def work() -> list[list[int]]:
         return await asyncio.gather(*(_submit(batcher, n, n + 1) for n in range(30)))
@@ -55,7 +55,7 @@ def test_answers_go_to_those_who_asked() -> None:
 
 def test_what_comes_while_the_model_is_busy_goes_together() -> None:
     model = Model()
-    batcher = Batcher(model, 8, 0.0, 100)
+    batcher = Batcher(model, 8, 0.0, 100, 1)
 
     async def work() -> None:
         model.open.clear()
@@ -72,7 +72,7 @@ def test_what_comes_while_the_model_is_busy_goes_together() -> None:
 
 def test_it_waits_for_an_image_that_is_being_decoded() -> None:
     model = Model()
-    batcher = Batcher(model, 8, 5.0, 100)
+    batcher = Batcher(model, 8, 5.0, 100, 1)
 
     async def work() -> None:
         with batcher.accept(2):
@@ -85,7 +85,7 @@ def test_it_waits_for_an_image_that_is_being_decoded() -> None:
 
 
 def test_beyond_the_bound_nothing_is_accepted() -> None:
-    batcher = Batcher(Model(), 8, 0.0, 3)
+    batcher = Batcher(Model(), 8, 0.0, 3, 1)
     with batcher.accept(2), pytest.raises(PredictorError) as raised:
         batcher.accept(2).__enter__()
     assert raised.value.reason == "overloaded"
@@ -93,7 +93,7 @@ def test_beyond_the_bound_nothing_is_accepted() -> None:
 
 
 def test_a_batch_that_fails_tells_its_own_and_the_next_one_runs() -> None:
-    batcher = Batcher(Model(), 1, 0.0, 10)
+    batcher = Batcher(Model(), 1, 0.0, 10, 1)
 
     async def work() -> list[Any]:
         broken = asyncio.gather(_submit(batcher, 255), return_exceptions=True)
@@ -106,7 +106,7 @@ def test_a_batch_that_fails_tells_its_own_and_the_next_one_runs() -> None:
 
 def test_a_client_that_goes_away_takes_no_one_along() -> None:
     model = Model()
-    batcher = Batcher(model, 8, 0.0, 10)
+    batcher = Batcher(model, 8, 0.0, 10, 1)
 
     async def work() -> list[int]:
         model.open.clear()
@@ -120,4 +120,25 @@ def test_a_client_that_goes_away_takes_no_one_along() -> None:
         return await stays
 
     assert run(work()) == [3]
-    assert run(_submit(Batcher(model, 8, 0.0, 1), 1)) == [1]
+    assert run(_submit(Batcher(model, 8, 0.0, 1, 1), 1)) == [1]
+
+
+def test_threads_share_what_is_there_and_run_at_the_same_time() -> None:
+    model = Model()
+    batcher = Batcher(model, 16, 5.0, 100, 2)
+
+    async def work() -> None:
+        model.open.clear()
+        asked = asyncio.create_task(_submit(batcher, *range(8)))
+        await asyncio.sleep(0.05)
+        model.open.set()
+        await asked
+
+    run(work())
+    assert model.sizes == [4, 4]
+
+
+def test_every_thread_is_prepared_once() -> None:
+    seen: list[int] = []
+    Batcher(Model(), 1, 0.0, 1, 3).in_each_thread(lambda: seen.append(threading.get_ident()))
+    assert len(set(seen)) == len(seen) == 3
