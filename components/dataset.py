@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.errors import UserError, first_fault
+from components.files import file_digest
 from components.images import SHAPE, THUMBNAIL
 
 CLASSES = ("Brain Tumor", "Healthy")
@@ -138,7 +139,8 @@ class ImageDataset:
             folder: The dataset's folder.
 
         Raises:
-            UserError: The manifest or a shard is missing, malformed or of the wrong shape.
+            UserError: The manifest or a shard is missing, malformed or of the wrong shape, or a
+                shard's pixels have changed.
         """
         self.folder = Path(folder)
         text = _read(self.folder / MANIFEST, "dataset")
@@ -148,9 +150,7 @@ class ImageDataset:
             raise UserError(
                 f"{self.folder / MANIFEST}: {first_fault(error)}; ingest the data again"
             ) from error
-        self._shards = [
-            _map(self.folder / shard.file, (shard.images, *SHAPE)) for shard in self.manifest.shards
-        ]
+        self._shards = [_open_shard(self.folder / s.file, s) for s in self.manifest.shards]
         self._starts = np.cumsum([0, *(shard.images for shard in self.manifest.shards)])
         if self._starts[-1] != len(self.manifest.images):
             raise UserError(f"{self.folder}: shards and manifest disagree; ingest the data again")
@@ -232,6 +232,17 @@ def _read(path: Path, what: str) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot read the {what}: {error}") from error
+
+
+def _open_shard(path: Path, shard: Shard) -> np.ndarray:
+    """Maps a shard from disk after comparing it with the manifest."""
+    pixels = _map(path, (shard.images, *SHAPE))
+    if file_digest(path) != shard.sha256:
+        raise UserError(
+            f"{path}: has changed since it was written; remove {path.parent} and ingest the data "
+            "again"
+        )
+    return pixels
 
 
 def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Files: written so that nobody sees half of one, found and copied with bounds, read as JSON."""
 
 import errno
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -48,6 +49,12 @@ def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
         raise UserError(f"{path}: cannot read: {error}; {remedy}") from error
     except ValidationError as error:
         raise UserError(f"{path}: {first_fault(error)}; {remedy}") from error
+
+
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def regular_files(folder: Path) -> list[str]:

@@ -122,6 +122,13 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert "cannot read the dataset" in refused(tmp_path / "nowhere")
 
 
+def test_a_changed_byte_of_pixels_is_noticed(copy: Path) -> None:
+    content = bytearray((copy / SHARD).read_bytes())
+    content[-1] ^= 1
+    (copy / SHARD).write_bytes(content)
+    assert "has changed since it was written; remove" in refused(copy)
+
+
 @pytest.mark.parametrize("file", [SHARD, THUMBNAILS])
 def test_tampered_arrays(copy: Path, file: str) -> None:
     whole = np.load(copy / file)

@@ -22,7 +22,7 @@ from components.dataset import (
     Shard,
 )
 from components.errors import UserError
-from components.files import write_atomically
+from components.files import file_digest, write_atomically
 from components.images import SHAPE, THUMBNAIL, ImageError, decode, thumbnail
 from components.ingest.duplicates import group_duplicates
 from components.ingest.sources import Source, SourceFile
@@ -47,6 +47,7 @@ class _Chunk(BaseModel):
     images: list[ImageRecord]
     quarantined: list[QuarantinedFile]
     pixels_file_sha256: str
+    thumbnails_file_sha256: str
 
 
 def ingest(
@@ -144,8 +145,14 @@ def _decode_chunk(files: tuple[SourceFile, ...], work: Path, number: int, reader
                 record, pixels[len(images)], thumbnails[len(images)] = result
                 images.append(record)
     digest = _save_array(_pixels_path(work, number), pixels[: len(images)])
-    _save_array(_thumbnails_path(work, number), thumbnails[: len(images)])
-    chunk = _Chunk(images=images, quarantined=quarantined, pixels_file_sha256=digest)
+    chunk = _Chunk(
+        images=images,
+        quarantined=quarantined,
+        pixels_file_sha256=digest,
+        thumbnails_file_sha256=_save_array(
+            _thumbnails_path(work, number), thumbnails[: len(images)]
+        ),
+    )
     write_atomically(_record_path(work, number), chunk.model_dump_json())
     return chunk
 
@@ -183,13 +190,16 @@ def _decode_file(file: SourceFile) -> tuple[ImageRecord, np.ndarray, np.ndarray]
 
 
 def _finished_chunk(work: Path, number: int) -> _Chunk | None:
-    """Returns a chunk that an earlier run finished, or None."""
-    if not (_pixels_path(work, number).exists() and _thumbnails_path(work, number).exists()):
-        return None  # that run was killed while it cleaned up
+    """Returns a chunk that an earlier run finished, or None where a part lacks or has changed."""
     try:
-        return TypeAdapter(_Chunk).validate_json(_record_path(work, number).read_bytes())
+        chunk = TypeAdapter(_Chunk).validate_json(_record_path(work, number).read_bytes())
+        pixels = file_digest(_pixels_path(work, number))
+        thumbnails = file_digest(_thumbnails_path(work, number))
     except (OSError, ValidationError):
         return None
+    if (pixels, thumbnails) != (chunk.pixels_file_sha256, chunk.thumbnails_file_sha256):
+        return None
+    return chunk
 
 
 def _move_shards(work: Path, output: Path, chunks: list[_Chunk]) -> list[Shard]:

@@ -316,6 +316,8 @@ def test_a_killed_run_goes_on_where_it_was(
         ("thumbnails-00001.npy", "gone"),
         ("chunk-00001.json", "gone"),
         ("chunk-00001.json", "cut"),
+        ("pixels-00001.npy", "changed"),
+        ("thumbnails-00000.npy", "changed"),
     ],
 )
 def test_unfinished_work_that_is_damaged_is_done_again(
@@ -341,6 +343,8 @@ def test_unfinished_work_that_is_damaged_is_done_again(
     (work,) = (tmp_path / "state").iterdir()
     if how == "gone":
         (work / lost).unlink()
+    elif how == "changed":
+        (work / lost).write_bytes((work / lost).read_bytes()[:-1] + b"\x7f")
     else:
         (work / lost).write_bytes((work / lost).read_bytes()[:-9])
     run(archive, "again")

@@ -9,10 +9,12 @@ import pytest
 
 from components.dataset import CLASSES, ImageDataset, ImageRecord, Manifest, Shard, Split
 from components.evaluate.results import Evaluation, PartResult
+from components.files import file_digest
 from components.images import SHAPE
 from components.metrics import Interval, Scores
 
 IMAGES = 40
+SHARD = "images-00000.npy"
 _DIGEST = hashlib.sha256(b"").hexdigest()
 
 
@@ -23,7 +25,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
     labels = np.arange(IMAGES) % 2
     noise = np.random.default_rng(0).integers(0, 100, (IMAGES, *SHAPE), dtype=np.uint8)
     pixels = noise + (labels * 120).astype(np.uint8)[:, None, None, None]
-    np.save(folder / "images-00000.npy", pixels)
+    np.save(folder / SHARD, pixels)
     np.save(folder / "thumbnails.npy", np.zeros((IMAGES, 32, 32), np.uint8))
     records = tuple(
         ImageRecord(
@@ -45,7 +47,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
     manifest = Manifest(
         source="sample://<b>x</b>",
         source_version="1",
-        shards=(Shard(file="images-00000.npy", images=IMAGES, sha256=_DIGEST),),
+        shards=(Shard(file=SHARD, images=IMAGES, sha256=file_digest(folder / SHARD)),),
         images=records,
         quarantined=(),
         mixed_groups=(),
