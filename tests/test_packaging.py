@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -186,3 +188,29 @@ def test_workflow_may_only_read_and_pins_its_actions() -> None:
 def test_ci_can_be_executed() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert re.search(r"^exec make test\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("left", ["", "no pip", "whole"])
+def test_an_environment_that_lacks_pip_is_made_again(tmp_path: Path, left: str) -> None:
+    for name in ("Makefile", "pyproject.toml", "locks/dev.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    scripts = {
+        "fine": "exit 0\n",
+        "broken": "exit 1\n",
+        "maker": 'echo "$@" >> log; mkdir -p .venv/bin; cp fine .venv/bin/python\n',
+    }
+    for name, line in scripts.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}")
+        (tmp_path / name).chmod(0o755)
+    if left:
+        (tmp_path / ".venv/bin").mkdir(parents=True)
+        (tmp_path / ".venv/pyvenv.cfg").touch()
+        shutil.copy(
+            tmp_path / ("fine" if left == "whole" else "broken"), tmp_path / ".venv/bin/python"
+        )
+    command = ["make", "--silent", "PYTHON=./maker", "VENV=.venv", ".venv/.installed"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    log = tmp_path / "log"
+    made = log.read_text() if log.exists() else ""
+    assert made == {"": "-m venv .venv\n", "no pip": "-m venv --clear .venv\n", "whole": ""}[left]
