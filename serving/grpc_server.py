@@ -177,7 +177,8 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_grace_ms", _LONGEST_CALL),
         ("grpc.keepalive_time_ms", settings.keep_alive_seconds * 1000),
         ("grpc.keepalive_timeout_ms", int(settings.write_seconds * 1000)),
-        ("grpc.max_concurrent_streams", 32),
+        # Of one channel; gRPC's own clients exceed it, and what is beyond it fails.
+        ("grpc.max_concurrent_streams", 128),
         ("grpc.max_metadata_size", _MOST_METADATA),
         ("grpc.absolute_max_metadata_size", _MOST_METADATA),
         # What a client may send of a message before it is asked for.

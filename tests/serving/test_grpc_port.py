@@ -101,6 +101,13 @@ def test_honest_calls_are_answered_meanwhile(
     assert predictor.log.read_text().count("\n") == lines
 
 
+def test_a_channel_has_a_hundred_calls_at_once(predictor: Any) -> None:
+    with _channel(predictor) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        calls = [stub.ModelInfer.future(REQUEST, timeout=30) for _ in range(100)]
+        assert all(list(call.result().outputs[0].shape) == [1] for call in calls)
+
+
 class _Unfinished:
     """A call whose message does not come."""
 
