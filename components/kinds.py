@@ -35,6 +35,7 @@ _PATTERNS = [
     (re.compile(pattern, re.DOTALL | re.IGNORECASE if b"<" in pattern else re.DOTALL), name)
     for pattern, name in _OTHERS.items()
 ]
+_TEXT = re.compile(rb"[\t\r\n -~]+\Z")  # such as another field of a form
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 _HIERARCHICAL = (0xC5, 0xC6, 0xCD, 0xCE)
 _LS = 0xF7
@@ -81,7 +82,7 @@ def described(data: bytes) -> str:
     for pattern, name in _PATTERNS:
         if pattern.match(data[:_HEAD]):
             return f"{name}; {_READ}"
-    return "not a JPEG, PNG, TIFF image"
+    return f"not a JPEG, PNG, TIFF image{', but text' if _TEXT.match(data[:_HEAD]) else ''}"
 
 
 def unread(data: bytes) -> str | None:

@@ -12,9 +12,8 @@ from serving.errors import PredictorError
 from serving.events import STRUCTURED, data_of, is_event
 
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which editors and PowerShell put before UTF-8
 _SPACE = b" \t\r\n"
-_JSON = re.compile(rb"[ \t\r\n]*[{\[]")
+_JSON = re.compile(rb"(\xef\xbb\xbf)?[ \t\r\n]*[{\[]")
 _MOST_SPACE = 1024  # before JSON that is not called so
 _HEAD = 32  # bytes that tell text from other files
 _TEXT = frozenset(range(32, 127)) | frozenset(_SPACE)
@@ -62,8 +61,6 @@ def _payload(body: bytes, content_type: str, max_values: int, max_instances: int
         return _parts(body, _boundary(content_type), max_instances)
     if media_type.startswith("image/"):
         return (body,)
-    if body.startswith(_BYTE_ORDER_MARK):
-        body = body[len(_BYTE_ORDER_MARK) :]
     says_json = media_type.endswith(("/json", "+json"))
     if says_json or _JSON.match(body[:_MOST_SPACE]):
         return parse_json(body, max_values)

@@ -33,6 +33,7 @@ _MOST = {b'"': 4000, b"{": 1000}
 _MOST_TENSORS, _MOST_OUTPUTS, _MOST_AXES = 8, 64, 8
 _BASE64_ALPHABET = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"+/-_=\r\n")
 _HEAD = 32  # bytes that tell base64 from files
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which editors and PowerShell put before UTF-8
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
@@ -68,7 +69,7 @@ def parse_json(body: bytes, max_values: int) -> Any:
                 "body-size", "too many values in the JSON; send images as files, not as numbers"
             )
     try:
-        return orjson.loads(body)
+        return orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError as error:
         raise PredictorError("malformed", f"the body is no JSON: {error}") from error
 

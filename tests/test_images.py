@@ -430,6 +430,7 @@ def _tiff_of(**values: int) -> bytes:
         (b"<?xml version='1.0'?><Error>", "an XML file; send"),
         (b'{"error": "no such image"}', "JSON; send"),
         (base64.b64encode(encoded(picture(), "JPEG")), "base64 text, not decoded; send"),
+        (b"a field of a form\n", "not a JPEG, PNG, TIFF image, but text"),
         (_frame(0xC1, 12, 3), "a JPEG of 12 bits, which is not read; save it as"),
         (_frame(0xC3, 16, 3), "a lossless JPEG of 16 bits, which"),
         (_frame(0xF7, 8, 3), "a JPEG-LS; send"),

@@ -292,9 +292,11 @@ def test_one_bad_instance_fails_the_call_and_is_named(predictor: Any) -> None:
         ("/v2/models/brain-tumor/versions/9/infer", b"{}", 404, "no such version"),
         (INFER, b"{}", 400, "inputs"),
         (INFER, b"[]", 400, "dictionary|object"),
+        (INFER, b"\xef\xbb\xbf{}", 400, "inputs"),
         (INFER, b'{"inputs": []}', 400, "inputs"),
         ("/predict", b"{}", 400, "image_url has to be a string"),
         ("/predict", b'{"image_url": "https://example.org/x.png"}', 403, "turned off"),
+        ("/predict", b'\xef\xbb\xbf{"image_url": "https://example.org/"}', 403, "turned off"),
     ],
 )
 def test_a_bad_request_gets_one_line(
