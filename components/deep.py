@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-_FENCE = (2, 98)  # percentiles
-_WIDTHS = 2  # between these, that a value may lie beyond them
+_FENCE = (3, 97)  # percentiles
+_WIDTHS = 3  # between these, that a value may lie beyond them
 _SAMPLES = 2**20  # that the percentiles are taken of, spread evenly over the image
 _ROWS = 256  # that are stretched at once, because float64 takes eight times as much memory
 
@@ -56,9 +56,9 @@ def image(samples: Samples) -> Image.Image:
 
     Bytes stay as they are; -128 of signed ones is black. Deep colours are stretched: the least
     value becomes 0 and the greatest 255, of all channels together and of those pixels that are not
-    wholly transparent. Outliers, such as a burnt-in mark, do not count and become 0 or 255: values
-    further from the 2nd and 98th percentile than twice what lies between these. What is no number
-    is black.
+    wholly transparent. Outliers, such as a burnt-in mark, do not count and become 0 or 255. They
+    lie further from the 3rd or 97th percentile than three times the distance between these. What
+    is no number is black.
 
     Args:
         samples: See there.

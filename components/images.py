@@ -34,6 +34,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 Image.MAX_IMAGE_PIXELS = None
 
 _PROFILE = "Raw profile type exif"  # ImageMagick's Exif of a PNG, as text
+_FOR_PROGRAMMERS = ("decoder error", "image file is truncated", "unknown raw mode")
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -142,7 +143,9 @@ def _reason(error: Exception, data: bytes, kind: str) -> str:
     if unread := kinds.unread(data):
         return unread
     text = str(error).split("\n", 1)[0]
-    if not text or text.startswith("decoder error"):  # with a number for programmers
+    if "raw mode" in text and (layout := kinds.layout(data)):
+        return layout
+    if not text or text.startswith(_FOR_PROGRAMMERS):
         return f"the {kind} is broken or cut off"
     return text
 
@@ -164,6 +167,8 @@ def _loaded(image: ImageFile, kind: str, data: bytes, max_pixels: int) -> Image.
         return _jpeg(image, data)
     if kind == "PNG" and png.is_deep(data):
         return png.image(image, data, _MOST_SAMPLES * max_pixels)
+    if kind == "PNG":
+        png.scale_transparency(image, data)
     image.load()
     for each in jpegs:
         jpeg.check(each)

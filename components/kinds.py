@@ -78,7 +78,7 @@ def described(data: bytes) -> str:
     if data.startswith(b"\x89PNG"):
         return "a PNG that is broken or cut off"
     if data.startswith(tiff.MAGIC):
-        return unread(data) or _layout(data) or "a TIFF that is broken or cut off"
+        return unread(data) or layout(data) or "a TIFF that is broken or cut off"
     for pattern, name in _PATTERNS:
         if pattern.match(data[:_HEAD]):
             return f"{name}; {_READ}"
@@ -129,16 +129,27 @@ def _compression(data: bytes) -> str | None:
     return f"a TIFF compressed with {name}, which is not read; save it with LZW, or as PNG"
 
 
-def _layout(data: bytes) -> str | None:
+def layout(data: bytes) -> str | None:
+    """Says what samples a TIFF has that are not read, if it says so itself.
+
+    Args:
+        data: The file's bytes; its tags have been checked.
+
+    Returns:
+        One line, or None.
+    """
     tags = tiff.tags(data)
     if not any(tag in tags for tag in tiff.LENGTHS):  # which come behind the others: it is cut off
         return None
+    if data.startswith(b"MM\0+") and not tiff.is_deep(data):
+        return f"a big-endian BigTIFF that is neither grey nor RGB, or of JPEGs; {_READ}"
     if tags.get(tiff.PREDICTOR, 1) not in (1, 2, 3):
         return f"a TIFF with predictor {tags[tiff.PREDICTOR]}, which is not read; save it with LZW"
     bits = tags.get(tiff.BITS, (1,))[0]
     numbers = _NUMBERS.get(tags.get(tiff.FORMAT, (1,))[0], "")
+    planes = "in planes " if tags.get(tiff.PLANAR, 1) == 2 else ""
     colours = _PHOTOMETRICS.get(tags.get(tiff.PHOTOMETRIC, 0), "")
     return (
-        f"a {colours}TIFF with {tags.get(tiff.SAMPLES, 1)} x {bits} bits{numbers} a pixel, "
+        f"a {colours}TIFF {planes}with {tags.get(tiff.SAMPLES, 1)} x {bits} bits{numbers} a pixel, "
         "which is not read; save it as grey or RGB of 8 or 16 bits"
     )

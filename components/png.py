@@ -84,6 +84,17 @@ def is_deep(data: bytes) -> bool:
     return data[_DEPTH] == 16
 
 
+def scale_transparency(opened: ImageFile, data: bytes) -> None:
+    """Scales the grey that is transparent to 8 bits, as Pillow scales pixels of 2 and 4 bits.
+
+    Args:
+        opened: The file, as Pillow opens it; changed.
+        data: The file's bytes.
+    """
+    if opened.mode == "L" and "transparency" in opened.info:
+        opened.info["transparency"] *= 255 // (2 ** data[_DEPTH] - 1)
+
+
 def image(opened: ImageFile, data: bytes, max_bytes: int) -> Image.Image:
     """Reads a PNG of 16 bits a sample.
 

@@ -17,12 +17,12 @@ from components import deep
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
-_FILL_ORDER, _ORIENTATION, SAMPLES, _ROWS, _PLANAR = 266, 274, 277, 278, 284
+_FILL_ORDER, _ORIENTATION, SAMPLES, _ROWS, PLANAR = 266, 274, 277, 278, 284
 PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA, FORMAT = 317, 322, 323, 338, 339
 OFFSETS, LENGTHS = (273, 324), (279, 325)  # of strips, or tiles
 _ASKED = {
     *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, FORMAT, *OFFSETS, *LENGTHS),
-    *(_FILL_ORDER, _ORIENTATION, _ROWS, _PLANAR, PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA),
+    *(_FILL_ORDER, _ORIENTATION, _ROWS, PLANAR, PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA),
 }
 # None, LZW, Deflate (two numbers), LZMA, PackBits, Zstandard.
 _COMPRESSIONS = (1, 5, 8, 32946, 34925, 32773, 50000)
@@ -122,7 +122,7 @@ class Tiff:
 
     @property
     def _is_planar(self) -> bool:
-        return self.samples > 1 and self.tags.get(_PLANAR, 1) == 2
+        return self.samples > 1 and self.tags.get(PLANAR, 1) == 2
 
     def _numbers(self, blocks: "_Blocks", plane: int) -> np.ndarray:
         """Returns the samples of a plane, or of all channels: [height, width, samples]."""

@@ -155,6 +155,46 @@ def test_a_tiff_of_packed_bits(bits: int, photometric: str, planar: int) -> None
     assert np.abs(decode(file.getvalue()).pixels - truth).max() <= 2
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_a_tiff_of_few_bits(bits: int, photometric: str) -> None:
+    values = np.rint(shares()[..., :1] * (2**bits - 1)).astype(np.uint8)
+    shown = values / (2**bits - 1)
+    truth = expected(1 - shown if photometric == "miniswhite" else shown)
+    for order, tile in itertools.product("<>", (None, (16, 32))):
+        file = io.BytesIO()
+        tifffile.imwrite(
+            file,
+            values[..., 0] > 0 if bits == 1 else values[..., 0],
+            photometric=photometric,
+            bitspersample=bits,
+            byteorder=order,
+            tile=tile,
+        )
+        assert np.abs(decode(file.getvalue()).pixels - truth).max() <= 1
+
+
+@pytest.mark.parametrize("packing", [None, "lzw", "zlib"])
+@pytest.mark.parametrize("planar", [1, 2])
+def test_a_tiff_of_palette_or_inks(packing: str | None, planar: int) -> None:
+    inks = scaled(shares()[..., :4], "u1")
+    entries = np.random.default_rng(0).integers(0, 256, (3, 256), np.uint16)
+    inked = (1 - shares()[..., :3]) * (1 - shares()[..., 3:4])
+    coloured = np.moveaxis(entries[:, inks[..., 0]], 0, -1) / 255
+    for order, tile in itertools.product("<>", (None, (16, 32))):
+        options = {"byteorder": order, "tile": tile, "compression": packing}
+        file = io.BytesIO()
+        stored = np.moveaxis(inks, -1, 0) if planar == 2 else inks
+        options_of_inks = {"photometric": "separated", "planarconfig": planar}
+        tifffile.imwrite(file, stored, **options, **options_of_inks)
+        assert np.abs(decode(file.getvalue()).pixels - expected(inked)).max() <= 4
+        file = io.BytesIO()
+        tifffile.imwrite(
+            file, inks[..., 0], photometric="palette", colormap=entries * 257, **options
+        )
+        assert np.abs(decode(file.getvalue()).pixels - expected(coloured)).max() <= 1
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_deep_tiff_is_turned_upright(orientation: int) -> None:
     file = io.BytesIO()
@@ -212,6 +252,16 @@ def test_a_colour_of_16_bits_that_is_transparent_shows_black(channels: int) -> N
     assert (pixels[80:] == 255).all()
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_grey_of_few_bits_that_is_transparent_shows_black(bits: int) -> None:
+    top = 2**bits - 1
+    head = struct.pack(">IIBBBBB", 8, 2, bits, 0, 0, 0, 0)
+    rows = (b"\0" + bytes([255] * bits)) + (b"\0" + bytes(bits))  # white above black
+    data = [chunk(b"IHDR", head), chunk(b"tRNS", struct.pack(">H", top))]
+    data += [chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    assert not decode(b"\x89PNG\r\n\x1a\n" + b"".join(data)).pixels.any()
+
+
 def marked(values: np.ndarray, share: float, mark: float) -> np.ndarray:
     """Burns a mark into the lower corner, as large as a share of the image."""
     side = int(np.sqrt(share * values.size))
@@ -219,7 +269,7 @@ def marked(values: np.ndarray, share: float, mark: float) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize("share", [0.0001, 0.004, 0.018])
+@pytest.mark.parametrize("share", [0.0001, 0.01, 0.028])
 @pytest.mark.parametrize(
     ("kind", "mark", "shown"),
     [
@@ -375,6 +425,7 @@ TILE = [(324, 8), (325, 20000)]
         (tiff((262, 5), (277, 4)), "format: a CMYK TIFF with 4 x 16 bits a pixel, which is not"),
         (tiff((277, 5)), "format: a TIFF with 5 x 16 bits a pixel, which is not read"),
         (tiff((317, 9)), "format: a TIFF with predictor 9, which is not read"),
+        (tiff((258, 8), (262, 6), (277, 3), (284, 2)), "unreadable: a YCbCr TIFF in planes with 3"),
     ],
 )
 def test_hostile_and_other_tiffs(data: bytes, says: str) -> None:
@@ -384,6 +435,18 @@ def test_hostile_and_other_tiffs(data: bytes, says: str) -> None:
     with pytest.raises(ImageError) as caught:
         decode(data)
     assert str(caught.value).startswith(says)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_what_a_big_endian_bigtiff_is_that_is_not_read() -> None:
+    file = io.BytesIO()
+    palette = np.zeros((3, 256), np.uint16)
+    values = scaled(shares()[..., 0], "u1")
+    tifffile.imwrite(
+        file, values, photometric="palette", colormap=palette, byteorder=">", bigtiff=True
+    )
+    with pytest.raises(ImageError, match="format: a big-endian BigTIFF that is neither grey nor"):
+        decode(file.getvalue())
 
 
 def test_samples_of_a_png_are_bounded() -> None:
