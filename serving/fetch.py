@@ -158,7 +158,7 @@ class Fetcher:
         except httpx.InvalidURL as error:
             raise PredictorError("malformed", "image_url is no URL") from error
         if url.port is not None and not 0 < url.port < 65536:
-            raise PredictorError("malformed", "image_url names no port")
+            raise PredictorError("malformed", "the port of image_url is not within 0..65535")
         if url.scheme not in schemes or not url.host:
             raise PredictorError("url-refused", f"image_url has to be {' or '.join(schemes)}://...")
         if url.userinfo:
