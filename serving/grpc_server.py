@@ -168,7 +168,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),  # a second server would take part of the calls
         # Beyond these it refuses new ones, until the longest idle have been closed.
-        ("grpc.max_allowed_incoming_connections", 2 * settings.max_connections),
+        ("grpc.max_allowed_incoming_connections", 4 * settings.max_connections),
         ("grpc.server_handshake_timeout_ms", int(settings.head_seconds * 1000)),
         ("grpc.max_connection_idle_ms", settings.keep_alive_seconds * 1000),
         # Stopping cancels calls that reach the server before its GOAWAY reaches the client. The one
