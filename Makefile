@@ -113,14 +113,16 @@ audit: $(VENV)/.installed ## Ask for known vulnerabilities of everything that is
 		$(addprefix --requirement ,$(filter-out $(wildcard locks/not-in-*),$(wildcard locks/*.txt)))
 
 # A leftover environment that lacks pip or has another Python is made again.
-# Installed once for each change of the lock; --no-build-isolation: setuptools is locked too.
+# Installed once for each change of the lock, which is complete: nothing is resolved. --no-build-isolation:
+# setuptools is locked too.
 $(VENV)/.installed: locks/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || \
 		{ echo "Python 3.11 or 3.12 is needed; install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 		|| $(PYTHON) -m venv $$(test -f $(VENV)/pyvenv.cfg && echo --clear) $(VENV)
 	@echo "Installing what locks/dev.txt names into $(VENV): once, a minute or two"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		-r locks/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--editable .
 	@touch $@
