@@ -13,6 +13,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -242,6 +243,8 @@ def draw(found: Sequence[Row], path: Path) -> None:
     _bars(left, shown, [row.figures[many].requests_per_second for row in shown], "requests/s")
     _bars(right, shown, [1e3 * row.figures[many].p99 for row in shown], "p99, ms (logarithmic)")
     right.set_xscale("log")
+    right.xaxis.set_major_formatter(ScalarFormatter())
+    right.xaxis.set_minor_formatter(NullFormatter())
     figure.suptitle(f"{many}, closed loop", fontsize=11)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
