@@ -52,7 +52,7 @@ class Trust:
     def of(
         cls, public_key: Path | None, identity: str, issuer: str, sigstore: Path | None
     ) -> "Trust | None":
-        """Returns whom to trust.
+        """Returns the signer to trust.
 
         Args:
             public_key: File of the public key.
@@ -79,7 +79,7 @@ class Trust:
 
     @classmethod
     def from_environment(cls) -> "Trust | None":
-        """Returns whom the environment trusts; who signs trusts at least the own key.
+        """Returns the signer that the environment trusts; a signer trusts at least its own key.
 
         Raises:
             UserError: As `of`; or signing is without a key, and nothing says who signs.
@@ -90,7 +90,7 @@ class Trust:
             return trust
         if not signer.key:
             raise UserError(
-                f"{SIGNING_TOKEN} is set, but not whom to believe: set {IDENTITY} and {ISSUER} too"
+                f"{SIGNING_TOKEN} is set without a signer to trust: set {IDENTITY} and {ISSUER} too"
             )
         return cls(_public_half(signer.key))
 

@@ -23,7 +23,7 @@ _CPU = r"^([1-9]\d{0,5}m|[1-9]\d{0,2}(\.\d{1,3})?|0\.\d{1,3})$"
 _MEMORY = r"^[1-9]\d*[MG]i$"
 GCS_KEY_FOLDER = "/var/run/secrets/gcs"
 GCS_KEY = f"{GCS_KEY_FOLDER}/gcloud-application-credentials.json"  # as KServe names the key
-# Keys of the signer's secret and of the ConfigMap of whom to believe.
+# Keys of the signer's Secret, and of the ConfigMap with the signer to trust.
 SIGNING_FOLDER, SIGNING_KEY = "/var/run/secrets/signing", "signing-key.pem"
 TRUST_FOLDER, PUBLIC_KEY = "/etc/brain-tumor-signer", "public-key.pem"
 

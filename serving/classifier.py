@@ -72,7 +72,7 @@ class Classifier:
         Args:
             folder: The version's folder.
             cpus: That one operation is spread over; None leaves that to TensorFlow.
-            trust: By whom the version has to be signed; None takes every version.
+            trust: The signer that the version needs; None takes every version.
             uri: Where the folder was fetched from; empty if unknown.
 
         Raises:

@@ -84,7 +84,7 @@ def settled(path: str | Path, trust: Trust | None, uri: str = "") -> Iterator[Pa
 
     Args:
         path: The version's folder.
-        trust: By whom it has to be signed; None takes the folder as it is.
+        trust: The signer it needs; None takes the folder as it is.
         uri: Where the folder was fetched from, empty if unknown. If its last part is a number, or
             that of the folder itself, the model has to be that version.
 

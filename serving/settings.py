@@ -144,7 +144,7 @@ class Settings(BaseSettings):
             raise UserError(f"{PREFIX}*: {first_fault(error)}") from error
 
     def trust(self) -> Trust | None:
-        """Returns by whom the model has to be signed; None takes every model.
+        """Returns the signer that the model needs; None takes every model.
 
         Raises:
             UserError: The key cannot be used, or the settings contradict each other.

@@ -201,7 +201,7 @@ def test_a_key_that_cannot_sign_is_told_in_a_line_that_does_not_show_it(
         ({ISSUER: ISSUER_OF_AUTHOR}, "give both"),
         ({PUBLIC_KEY: "key", IDENTITY: AUTHOR, ISSUER: ISSUER_OF_AUTHOR}, "give one"),
         ({SIGNING_KEY: "key", SIGNING_TOKEN: "ambient"}, "set one"),
-        ({SIGNING_TOKEN: "ambient"}, "whom to believe"),
+        ({SIGNING_TOKEN: "ambient"}, "a signer to trust"),
     ],
     ids=str,
 )

@@ -84,7 +84,7 @@ class Registry:
         Args:
             store: Where the versions lie.
             signer: Who signs the versions that are registered; None leaves them unsigned.
-            trust: By whom versions that are read have to be signed; None takes every version.
+            trust: The signer of versions that are read; None takes every version.
         """
         self._store = store
         self._signer = signer
