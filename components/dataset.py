@@ -67,6 +67,11 @@ class Manifest(_Strict):
     source_version: str
     classes: tuple[str, ...] = CLASSES
     shards: tuple[Shard, ...]
+    thumbnails_sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="digest of thumbnails.npy; datasets of before it was written have none",
+    )
     images: tuple[ImageRecord, ...]
     quarantined: tuple[QuarantinedFile, ...]
     left_out: dict[str, int] = Field(
@@ -140,7 +145,7 @@ class ImageDataset:
 
         Raises:
             UserError: The manifest or a shard is missing, malformed or of the wrong shape, or a
-                shard's pixels have changed.
+                shard's pixels have changed. So does `thumbnails`, once it is read.
         """
         self.folder = Path(folder)
         text = _read(self.folder / MANIFEST, "dataset")
@@ -150,7 +155,10 @@ class ImageDataset:
             raise UserError(
                 f"{self.folder / MANIFEST}: {first_fault(error)}; ingest the data again"
             ) from error
-        self._shards = [_open_shard(self.folder / s.file, s) for s in self.manifest.shards]
+        self._shards = [
+            _map(self.folder / shard.file, (shard.images, *SHAPE), shard.sha256)
+            for shard in self.manifest.shards
+        ]
         self._starts = np.cumsum([0, *(shard.images for shard in self.manifest.shards)])
         if self._starts[-1] != len(self.manifest.images):
             raise UserError(f"{self.folder}: shards and manifest disagree; ingest the data again")
@@ -173,7 +181,8 @@ class ImageDataset:
     @cached_property
     def thumbnails(self) -> np.ndarray:
         """Grey thumbnails, uint8 [n, 32, 32], mapped from disk."""
-        return _map(self.folder / THUMBNAILS, (len(self), THUMBNAIL, THUMBNAIL))
+        shape = (len(self), THUMBNAIL, THUMBNAIL)
+        return _map(self.folder / THUMBNAILS, shape, self.manifest.thumbnails_sha256)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns the pixels of some images, in the order asked for.
@@ -234,18 +243,7 @@ def _read(path: Path, what: str) -> str:
         raise UserError(f"{path}: cannot read the {what}: {error}") from error
 
 
-def _open_shard(path: Path, shard: Shard) -> np.ndarray:
-    """Maps a shard from disk after comparing it with the manifest."""
-    pixels = _map(path, (shard.images, *SHAPE))
-    if file_digest(path) != shard.sha256:
-        raise UserError(
-            f"{path}: has changed since it was written; remove {path.parent} and ingest the data "
-            "again"
-        )
-    return pixels
-
-
-def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _map(path: Path, shape: tuple[int, ...], sha256: str | None) -> np.ndarray:
     """Maps an array from disk after checking that it is what the manifest says."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")  # which never reads a pickle
@@ -255,5 +253,10 @@ def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         raise UserError(
             f"{path}: holds {array.dtype} {list(array.shape)} where the manifest says "
             f"uint8 {list(shape)}; ingest the data again"
+        )
+    if sha256 and file_digest(path) != sha256:
+        raise UserError(
+            f"{path}: has changed since it was written; remove {path.parent} and ingest the data "
+            "again"
         )
     return array

@@ -72,6 +72,7 @@ def write_dataset(folder: Path, groups: int = 30, seed: int = 0) -> ImageDataset
         source="sample://",
         source_version="1",
         shards=tuple(shards),
+        thumbnails_sha256=_digest((folder / THUMBNAILS).read_bytes()),
         images=tuple(records),
         quarantined=(),
         mixed_groups=(),

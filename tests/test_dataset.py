@@ -98,6 +98,7 @@ def change(key: str, value: Any) -> Callable[[dict], None]:
         (lambda m: m["images"][0].update(label=2), "images.0.label"),
         (lambda m: m["images"][0].update(sha256="../../etc"), "images.0.sha256"),
         (lambda m: m["images"][0].update(group=-1), "images.0.group"),
+        (change("thumbnails_sha256", "none"), "thumbnails_sha256"),
         (lambda m: m["shards"][0].update(file="../images-00000.npy"), "shards.0.file"),
         (lambda m: m["shards"][0].update(file="/etc/passwd"), "shards.0.file"),
         (lambda m: m["images"].pop(), "shards and manifest disagree"),
@@ -122,11 +123,20 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert "cannot read the dataset" in refused(tmp_path / "nowhere")
 
 
-def test_a_changed_byte_of_pixels_is_noticed(copy: Path) -> None:
-    content = bytearray((copy / SHARD).read_bytes())
+@pytest.mark.parametrize("file", [SHARD, THUMBNAILS])
+def test_a_changed_byte_is_noticed(copy: Path, file: str) -> None:
+    content = bytearray((copy / file).read_bytes())
     content[-1] ^= 1
-    (copy / SHARD).write_bytes(content)
-    assert "has changed since it was written; remove" in refused(copy)
+    (copy / file).write_bytes(content)
+    assert f"{file}: has changed since it was written; remove" in refused(copy)
+
+
+def test_datasets_without_a_digest_of_thumbnails(copy: Path) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    thumbnails = ImageDataset(copy).thumbnails
+    del manifest["thumbnails_sha256"]
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    assert (ImageDataset(copy).thumbnails == thumbnails).all()
 
 
 @pytest.mark.parametrize("file", [SHARD, THUMBNAILS])

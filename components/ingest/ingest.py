@@ -86,12 +86,13 @@ def ingest(
             [np.load(_thumbnails_path(work, i)) for i in range(len(chunks))]
         )
         groups = group_duplicates(thumbnails)
-        _save_array(output / THUMBNAILS, thumbnails)
+        thumbnails_sha256 = _save_array(output / THUMBNAILS, thumbnails)
         labels = np.array([record.label for record in records])
         manifest = Manifest(
             source=source.uri,
             source_version=source.version or _content_version(records),
             shards=tuple(_move_shards(work, output, chunks)),
+            thumbnails_sha256=thumbnails_sha256,
             images=tuple(
                 record.model_copy(update={"group": int(group)})
                 for record, group in zip(records, groups, strict=True)
