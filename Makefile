@@ -76,18 +76,19 @@ EVERYWHERE = --universal --python-version 3.11 --fork-strategy fewest
 # The image: what the tests ran with, KFP and all, so that `brain-tumor` works there too. KFP's API
 # client has no wheel, so it has a lock of its own, and the image builds it.
 SDIST = kfp-server-api
-IN_IMAGE = --extra train --extra stores --extra deploy --extra signing --constraints locks/dev.txt \
-	--no-emit-package $(SDIST) --python-version 3.11 --python-platform x86_64-unknown-linux-gnu
+IN_IMAGE = --extra train --extra stores --extra clinic --extra deploy --extra signing \
+	--constraints locks/dev.txt --no-emit-package $(SDIST) --python-version 3.11 \
+	--python-platform x86_64-unknown-linux-gnu
 
 # The predictor's image: no KFP and nothing that only training needs.
-SERVING = --extra serve --extra signing --extra tracing --constraints locks/dev.txt \
+SERVING = --extra serve --extra clinic --extra signing --extra tracing --constraints locks/dev.txt \
 	--excludes locks/not-in-serving.txt --python-version 3.11 \
 	--python-platform x86_64-unknown-linux-gnu
 
 lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/dev.txt \
-		--extra train --extra cpu --extra stores --extra deploy --extra serve --extra signing \
-		--extra tracing --extra dev
+		--extra train --extra cpu --extra stores --extra clinic --extra deploy --extra serve \
+		--extra signing --extra tracing --extra dev
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/core.txt --constraints locks/dev.txt
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cpu.txt --extra cpu
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cuda.txt --extra cuda
