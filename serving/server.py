@@ -6,6 +6,8 @@ import logging
 import resource
 import signal
 import socket
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from serving.tokens import Tokens
 _COLLECT_AFTER = 50_000
 _BACKLOG = 2048
 _FILES = 65_536
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger("brain_tumor")
 
 
@@ -46,6 +49,8 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
         UserError: The model is not what its digests say, not signed as it has to be, or cannot be
             loaded; a port is taken; or the file of tokens is not usable.
     """
+    for number in _STOPPING:  # as process 1 of a container, it would else not hear them
+        signal.signal(number, lambda *_: sys.exit())
     logs.configure(settings)
     if settings.traces:
         tracing.start()
@@ -94,6 +99,13 @@ class _ClosedRepository(ModelRepositoryExtension):
         raise PredictorError("closed", "models are not loaded or unloaded over the network")
 
 
+class _Rest(uvicorn.Server):
+    """Uvicorn's server, which leaves signals to this project's."""
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()  # Uvicorn's own kills the process with the signal at the end
+
+
 class _Server(ModelServer):
     """KServe's server with this predictor's guards and an orderly end."""
 
@@ -127,7 +139,7 @@ class _Server(ModelServer):
             settings,
             tokens,
         )
-        self._rest = uvicorn.Server(
+        self._rest = _Rest(
             uvicorn.Config(
                 app,
                 http=partial(Connection, settings),  # type: ignore[arg-type]
@@ -145,6 +157,9 @@ class _Server(ModelServer):
 
     async def _serve(self) -> None:
         self.setup_event_loop()
+        told = asyncio.Event()
+        for number in _STOPPING:  # before the ports open, since then it counts as ready
+            asyncio.get_running_loop().add_signal_handler(number, told.set)
         try:
             self._listener.listen(_BACKLOG)
         except OSError as error:  # someone else has begun to, in the meantime
@@ -154,21 +169,17 @@ class _Server(ModelServer):
             watching.append(asyncio.create_task(self._tokens.watch()))
         try:
             await asyncio.gather(
-                self._rest.serve([self._listener]), self._grpc.start(), self._stop_on_signal()
+                self._rest.serve([self._listener]), self._grpc.start(), self._stop_when(told)
             )
         finally:
             for task in watching:
                 task.cancel()
             self._predictor.decoders.stop()
 
-    async def _stop_on_signal(self) -> None:
+    async def _stop_when(self, told: asyncio.Event) -> None:
         """Drops readiness, waits, then closes the ports and lets accepted requests end."""
         while not self._rest.started:
             await asyncio.sleep(0.01)
-        told = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):  # instead of uvicorn's own
-            loop.add_signal_handler(number, told.set)
         _log.info(
             "%s, version %d, is served at http://localhost:%d, over gRPC at localhost:%d",
             self._predictor.name,

@@ -21,6 +21,8 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from PIL import Image
 
+from tests.serving.conftest import free_port
+
 ROOT = Path(__file__).parents[2]
 PREDICT = "/v1/models/brain-tumor:predict"
 READY = "/v2/models/brain-tumor/ready"
@@ -184,6 +186,38 @@ def test_an_idle_server_ends_at_once(start: Callable[..., Any]) -> None:
     with start() as server:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
+
+
+def test_a_signal_ends_it_while_the_model_is_loaded_and_while_the_ports_open(
+    checked_model_folder: Path, tmp_path: Path
+) -> None:
+    ports = {f"BRAIN_TUMOR_SERVE_{kind}_PORT": str(free_port()) for kind in ("HTTP", "GRPC")}
+    for name, is_reached in (("loading", _catches_sigterm), ("opening", _listens(ports))):
+        with (tmp_path / name).open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "serving", str(checked_model_folder)],
+                cwd=ROOT,
+                env=os.environ | ports,
+                stdout=log,
+                stderr=log,
+            )
+        while not is_reached(process.pid):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert "Traceback" not in (tmp_path / name).read_text()
+
+
+def _catches_sigterm(process: int) -> bool:
+    status = Path(f"/proc/{process}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def _listens(ports: dict[str, str]) -> Callable[[int], bool]:
+    """Returns whether the port of REST takes connections, without making one."""
+    at = f":{int(ports['BRAIN_TUMOR_SERVE_HTTP_PORT']):04X} 00000000:0000 0A"
+    return lambda _: at in Path("/proc/net/tcp").read_text()
 
 
 def test_it_serves_under_the_name_that_kserve_gives(start: Callable[..., Any]) -> None:
