@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.errors import UserError, first_fault
 from components.files import file_digest
+from components.groups import join_groups
 from components.images import SHAPE, THUMBNAIL
 
 CLASSES = ("Brain Tumor", "Healthy")
@@ -20,6 +21,7 @@ THUMBNAILS = "thumbnails.npy"
 SPLIT = "split.json"
 
 PARTS = ("train", "validation", "held_out")
+MAX_NAME = 64  # characters of a site's or a sequence's name
 Strategy = Literal["grouped", "by-name"]
 
 
@@ -42,6 +44,18 @@ class ImageRecord(_Strict):
     format: Literal["JPEG", "PNG", "TIFF"]
     wrong_extension: bool = Field(description="the name says another format")
     group: int = Field(ge=0, description="near-duplicates share a group")
+    patient: int | None = Field(
+        default=None,
+        ge=0,
+        description="images of one patient share a number, which says nothing of them; null where "
+        "the patient is unknown",
+    )
+    site: str | None = Field(
+        default=None, min_length=1, max_length=MAX_NAME, description="where it was taken, if known"
+    )
+    sequence: str | None = Field(
+        default=None, min_length=1, max_length=MAX_NAME, description="such as FLAIR, if known"
+    )
 
 
 class QuarantinedFile(_Strict):
@@ -80,11 +94,18 @@ class Manifest(_Strict):
     mixed_groups: tuple[int, ...] = Field(description="groups that hold more than one class")
 
     def digest(self) -> str:
-        """Returns the SHA-256 of labels, files and groups: the same data, the same digest."""
-        rows = (
-            f"{r.path}\t{r.label}\t{r.sha256}\t{r.pixels_sha256}\t{r.group}" for r in self.images
-        )
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        """Returns the SHA-256 of what is known of the images: the same data, the same digest."""
+        digest = hashlib.sha256()
+        for number, r in enumerate(self.images):
+            row = f"{r.path}\t{r.label}\t{r.sha256}\t{r.pixels_sha256}\t{r.group}"
+            if (r.patient, r.site, r.sequence) != (None, None, None):
+                row += f"\t{r.patient}\t{r.site}\t{r.sequence}"
+            digest.update(f"\n{row}".encode() if number else row.encode())
+        return digest.hexdigest()
+
+    def as_json(self) -> str:
+        """Returns the manifest's text; what is not known of an image is left out."""
+        return self.model_dump_json(indent=1, exclude_none=True)
 
 
 class Split(_Strict):
@@ -174,9 +195,24 @@ class ImageDataset:
         return np.array([record.label for record in self.manifest.images], dtype=np.int8)
 
     @cached_property
-    def groups(self) -> np.ndarray:
+    def duplicate_groups(self) -> np.ndarray:
         """Near-duplicate group of each image, int64 [n]."""
         return np.array([record.group for record in self.manifest.images], dtype=np.int64)
+
+    @cached_property
+    def patients(self) -> np.ndarray:
+        """Patient of each image, int64 [n]; -1 where unknown."""
+        numbers = (record.patient for record in self.manifest.images)
+        return np.array([-1 if n is None else n for n in numbers], dtype=np.int64)
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Images that are one piece of evidence share a group, int64 [n].
+
+        They are near-duplicates or of one patient, directly or over others: a near-duplicate of
+        one of a patient's images stands with all of them. Splits and intervals take groups whole.
+        """
+        return join_groups(self.duplicate_groups, self.patients)
 
     @cached_property
     def thumbnails(self) -> np.ndarray:

@@ -1,6 +1,53 @@
-"""What an image counts for beside its near-duplicates."""
+"""Groups of images: joining them, and what an image counts for beside the others of its group."""
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+
+def join_groups(*groupings: np.ndarray) -> np.ndarray:
+    """Joins groups that share an image, whatever they are groups of.
+
+    Args:
+        *groupings: Each gives every image a group, int64 [n]; negative where it is in none.
+
+    Returns:
+        int64 [n]: the connected component of each image, numbered by first appearance. With
+        images 0 and 1 near-duplicates, and 1 and 2 of one patient, all three share a group.
+    """
+    images, groups, total = [], [], 0
+    for grouping in groupings:
+        members = np.flatnonzero(grouping >= 0)
+        _, group_of = np.unique(grouping[members], return_inverse=True)
+        images.append(members)
+        groups.append(group_of + total)
+        total += int(group_of.max(initial=-1)) + 1
+    return components(np.concatenate(images), np.concatenate(groups), len(groupings[0]))
+
+
+def components(images: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+    """Returns the connected components of images that groups hold together.
+
+    Args:
+        images: An image, 0..count-1, and in `groups` one of the groups that it is in, int64 [m].
+        groups: Numbers from 0, int64 [m].
+        count: How many images there are.
+
+    Returns:
+        int64 [count], numbered by first appearance; an image in no group is one by itself.
+    """
+    nodes = count + int(groups.max(initial=-1)) + 1  # an image is a node, and so is each group
+    ends = (images, groups + count)
+    links = coo_array((np.ones(len(images), dtype=bool), ends), shape=(nodes, nodes))
+    _, component = connected_components(links, directed=False)
+    return _numbered_by_appearance(component[:count])
+
+
+def _numbered_by_appearance(component: np.ndarray) -> np.ndarray:
+    _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse]
 
 
 def group_weights(groups: np.ndarray, power: float = 0.5) -> np.ndarray:

@@ -1,9 +1,11 @@
-"""Near-duplicates share a weight."""
+"""Groups are joined where they share an image; near-duplicates share a weight."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from components.groups import group_weights
+from components.groups import group_weights, join_groups
 
 
 def test_near_duplicates_share_a_weight() -> None:
@@ -12,3 +14,27 @@ def test_near_duplicates_share_a_weight() -> None:
     np.testing.assert_allclose(group_weights(groups), [0.5] * 4 + [1] + [2**-0.5] * 2)
     whole = group_weights(groups, 1.0)
     assert whole[:4].sum() == pytest.approx(whole[4])
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(st.lists(st.tuples(st.integers(-1, 15), st.integers(-3, 15)), max_size=40))
+def test_joined_groups_are_the_connected_components(rows: list[tuple[int, int]]) -> None:
+    truth = [{image} for image in range(len(rows))]
+    for kind in (0, 1):
+        for number in range(16):
+            held = {image for image, names in enumerate(rows) if names[kind] == number}
+            together = [group for group in truth if group & held]
+            truth = [group for group in truth if not group & held]
+            if together:
+                truth.append(set.union(*together))
+    joined = join_groups(*np.array(rows, dtype=np.int64).reshape(-1, 2).T)
+    found = [set(np.flatnonzero(joined == g).tolist()) for g in range(len(truth))]
+    assert sorted(map(sorted, found)) == sorted(map(sorted, truth))
+    first = [int(np.flatnonzero(joined == g)[0]) for g in range(len(truth))]
+    assert first == sorted(first)
+
+
+def test_one_grouping_stays_as_it_is() -> None:
+    groups = np.array([0, 1, 0, 2, 1])
+    unknown = np.full(5, -1)
+    assert join_groups(groups, unknown).tolist() == groups.tolist()

@@ -35,7 +35,7 @@ def suspicious_labels(dataset: ImageDataset, scores: np.ndarray) -> list[Suspici
     Returns:
         The pictures in doubt.
     """
-    pairs = np.stack([dataset.groups, dataset.labels], axis=1)
+    pairs = np.stack([dataset.duplicate_groups, dataset.labels], axis=1)
     _, picture_of, images = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
     picture_of = picture_of.reshape(-1)
     first = np.unique(picture_of, return_index=True)[1]

@@ -186,7 +186,7 @@ def _judge(
         groups=len(np.unique(groups)),
         tumor=tumor,
         healthy=len(rows) - tumor,
-        twins_in_training=twins_in_training(dataset.groups, split.part("train"), rows),
+        twins_in_training=twins_in_training(dataset.duplicate_groups, split.part("train"), rows),
         confusion=confusion(labels, *here[0]),
         model=model,
         metadata_floor=metadata,

@@ -224,7 +224,7 @@ def _mistakes(findings: Findings, wrong: np.ndarray, right_score: np.ndarray) ->
         right_score: Probability that the model gave the true class, float [n], of every image.
     """
     ranked = wrong[np.argsort(right_score[wrong], kind="stable")]
-    _, first = np.unique(findings.dataset.groups[ranked], return_index=True)
+    _, first = np.unique(findings.dataset.duplicate_groups[ranked], return_index=True)
     shown = ranked[np.sort(first)[:GALLERY]]
     if not len(shown):
         return []

@@ -157,5 +157,7 @@ def _source(record: ImageRecord) -> tuple[int, int, str, str]:
 
 def _copies(dataset: ImageDataset, rows: np.ndarray) -> list[str]:
     """Returns how large each image's near-duplicate group is in the whole dataset."""
-    _, group_of, sizes = np.unique(dataset.groups, return_inverse=True, return_counts=True)
+    _, group_of, sizes = np.unique(
+        dataset.duplicate_groups, return_inverse=True, return_counts=True
+    )
     return [next(name for most, name in _COPIES if sizes[group_of[row]] <= most) for row in rows]

@@ -171,7 +171,7 @@ def draw_sample(dataset: ImageDataset, rows: np.ndarray, seed: int, most: int = 
     chosen = []
     for label in (TUMOR, HEALTHY):
         of_class = shuffled[dataset.labels[shuffled] == label]
-        _, first = np.unique(dataset.groups[of_class], return_index=True)
+        _, first = np.unique(dataset.duplicate_groups[of_class], return_index=True)
         chosen.append(of_class[np.sort(first)[: most // 2]])
     return np.sort(np.concatenate(chosen))
 

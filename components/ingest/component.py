@@ -55,7 +55,7 @@ def ingest(
             data_metrics.log_metric(
                 f"images_{name.lower().replace(' ', '_')}", int((images.labels == label).sum())
             )
-        data_metrics.log_metric("duplicate_groups", int(images.groups.max()) + 1)
+        data_metrics.log_metric("duplicate_groups", int(images.duplicate_groups.max()) + 1)
         data_metrics.log_metric("mixed_groups", len(manifest.mixed_groups))
         data_metrics.log_metric("quarantined_files", len(manifest.quarantined))
         if metadata:

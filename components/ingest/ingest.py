@@ -25,6 +25,7 @@ from components.errors import UserError
 from components.files import file_digest, write_atomically
 from components.images import SHAPE, THUMBNAIL, ImageError, decode, thumbnail
 from components.ingest.duplicates import group_duplicates
+from components.ingest.patients import number_patients, patient_keys, run_salt
 from components.ingest.sources import Source, SourceFile
 from components.progress import track
 from components.work import work_folder
@@ -45,6 +46,7 @@ class _Chunk(BaseModel):
     """What is known of a run of files once their pixels are on disk; groups come later."""
 
     images: list[ImageRecord]
+    patients: list[tuple[str, ...]]  # keys of each image's patient
     quarantined: list[QuarantinedFile]
     pixels_file_sha256: str
     thumbnails_file_sha256: str
@@ -76,6 +78,7 @@ def ingest(
     with work_folder(Path(state) / source.fingerprint()[:16]) as work:
         chunks = _decode_all(source, work)
         records = [record for chunk in chunks for record in chunk.images]
+        patients = number_patients([keys for chunk in chunks for keys in chunk.patients])
         quarantined = [file for chunk in chunks for file in chunk.quarantined]
         _check_share(source, quarantined, max_bad_share)
         _check_classes(source, [record.label for record in records], "holds no usable image")
@@ -94,14 +97,14 @@ def ingest(
             shards=tuple(_move_shards(work, output, chunks)),
             thumbnails_sha256=thumbnails_sha256,
             images=tuple(
-                record.model_copy(update={"group": int(group)})
-                for record, group in zip(records, groups, strict=True)
+                record.model_copy(update={"group": int(group), "patient": patient})
+                for record, group, patient in zip(records, groups, patients, strict=True)
             ),
             quarantined=tuple(quarantined),
             left_out=dict(source.left_out),
             mixed_groups=mixed_groups(groups, labels),
         )
-        write_atomically(output / MANIFEST, manifest.model_dump_json(indent=1))
+        write_atomically(output / MANIFEST, manifest.as_json())
         shutil.rmtree(work)
         return manifest
 
@@ -121,33 +124,40 @@ def mixed_groups(groups: np.ndarray, labels: np.ndarray) -> tuple[int, ...]:
 def _decode_all(source: Source, work: Path) -> list[_Chunk]:
     files = source.files
     runs = [files[i : i + FILES_IN_A_CHUNK] for i in range(0, len(files), FILES_IN_A_CHUNK)]
+    salt = run_salt(work)
     chunks = []
     for number, run in enumerate(runs):
         chunk = _finished_chunk(work, number)
         if chunk is None:
-            chunk = _decode_chunk(run, work, number, source.readers)
+            chunk = _decode_chunk(run, work, number, source.readers, salt)
         else:
             print(f"chunk {number + 1} of {len(runs)} was decoded before", flush=True)
         chunks.append(chunk)
     return chunks
 
 
-def _decode_chunk(files: tuple[SourceFile, ...], work: Path, number: int, readers: int) -> _Chunk:
+def _decode_chunk(
+    files: tuple[SourceFile, ...], work: Path, number: int, readers: int, salt: bytes
+) -> _Chunk:
     """Decodes a run of files; writes pixels and thumbnails first and the chunk's record last."""
     pixels = np.empty((len(files), *SHAPE), dtype=np.uint8)
     thumbnails = np.empty((len(files), THUMBNAIL, THUMBNAIL), dtype=np.uint8)
     images: list[ImageRecord] = []
+    patients: list[tuple[str, ...]] = []
     quarantined: list[QuarantinedFile] = []
     with ThreadPoolExecutor(max_workers=readers) as pool:
-        for result in track(pool.map(_decode_file, files), len(files), "files decoded"):
+        results = track(pool.map(_decode_file, files), len(files), "files decoded")
+        for file, result in zip(files, results, strict=True):
             if isinstance(result, QuarantinedFile):
                 quarantined.append(result)
             else:
                 record, pixels[len(images)], thumbnails[len(images)] = result
                 images.append(record)
+                patients.append(patient_keys([file.patient] if file.patient else [], salt))
     digest = _save_array(_pixels_path(work, number), pixels[: len(images)])
     chunk = _Chunk(
         images=images,
+        patients=patients,
         quarantined=quarantined,
         pixels_file_sha256=digest,
         thumbnails_file_sha256=_save_array(
@@ -186,6 +196,8 @@ def _decode_file(file: SourceFile) -> tuple[ImageRecord, np.ndarray, np.ndarray]
         format=image.format,  # type: ignore[arg-type]  # decode() allows these formats only
         wrong_extension=suffix not in _EXTENSIONS[image.format],
         group=0,
+        site=file.site,
+        sequence=file.sequence,
     )
     return record, image.pixels, thumbnail(image.pixels)
 

@@ -60,7 +60,7 @@ def write_data_report(
     manifest = dataset.manifest
     rng = np.random.default_rng(seed)
     metadata = metadata_accuracy(dataset, seed)
-    sizes = np.bincount(dataset.groups)
+    sizes = np.bincount(dataset.duplicate_groups)
     write_report(
         path,
         "ingest/report.html.j2",
@@ -121,7 +121,7 @@ def metadata_accuracy(dataset: ImageDataset, seed: int = 0) -> MetadataAccuracy 
 def _some_of(dataset: ImageDataset, label: int, rng: np.random.Generator) -> np.ndarray:
     """Returns positions of a few images of a class, no two of one group."""
     members = rng.permutation(np.flatnonzero(dataset.labels == label))
-    _, first = np.unique(dataset.groups[members], return_index=True)
+    _, first = np.unique(dataset.duplicate_groups[members], return_index=True)
     return members[np.sort(first)[:_SAMPLES_A_CLASS]]
 
 
@@ -136,7 +136,7 @@ def _table(dataset: ImageDataset, field: str) -> list[tuple[str, list[int]]]:
 
 
 def _shown(dataset: ImageDataset, group: int) -> Group:
-    members = np.flatnonzero(dataset.groups == group)
+    members = np.flatnonzero(dataset.duplicate_groups == group)
     spread = members[
         np.linspace(0, len(members) - 1, min(_PICTURES_A_GROUP, len(members))).astype(int)
     ]

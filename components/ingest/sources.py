@@ -62,6 +62,10 @@ class SourceFile:
         read: Returns the content, never more than the largest allowed size plus one byte. It
             raises a UserError where not the file but the store that holds it is at fault.
         problem: Why the file must not be read, or None.
+        patient: As the source's labels name him or her, who must stay unnamed in all that is
+            written; None where unknown.
+        site: Where it was taken, None where unknown.
+        sequence: Such as FLAIR, None where unknown.
     """
 
     path: str
@@ -70,6 +74,9 @@ class SourceFile:
     stamp: str
     read: Callable[[], bytes]
     problem: str | None = None
+    patient: str | None = None
+    site: str | None = None
+    sequence: str | None = None
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def split(
         write_split_report(split_report.path, images, made)
         for part in PARTS:
             split_metrics.log_metric(f"{part}_images", len(made.part(part)))
-            twins = twins_in_training(images.groups, made.part("train"), made.part(part))
+            twins = twins_in_training(images.duplicate_groups, made.part("train"), made.part(part))
             split_metrics.log_metric(f"{part}_twins_in_training", twins)
         parts.metadata["strategy"] = strategy
         return (len(made.train), len(made.validation), len(made.held_out))
@@ -94,7 +94,7 @@ def folds(
         for fold, made in enumerate(splits, start=1):
             write_atomically(Path(parts.path) / f"fold-{fold}" / SPLIT, made.model_dump_json())
             held_out = made.part("held_out")
-            twins = twins_in_training(images.groups, made.part("train"), held_out)
+            twins = twins_in_training(images.duplicate_groups, made.part("train"), held_out)
             folds_metrics.log_metric(f"fold_{fold}_images", len(held_out))
             folds_metrics.log_metric(f"fold_{fold}_twins_in_training", twins)
         write_folds_report(folds_report.path, images, splits)

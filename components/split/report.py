@@ -42,7 +42,7 @@ def _row(name: str, dataset: ImageDataset, split: Split, part: str) -> dict[str,
     """Returns a part's line in the table."""
     indices = split.part(part)
     labels = dataset.labels[indices]
-    twins = twins_in_training(dataset.groups, split.part("train"), indices)
+    twins = twins_in_training(dataset.duplicate_groups, split.part("train"), indices)
     return {
         "name": name,
         "images": len(indices),

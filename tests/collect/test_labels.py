@@ -19,7 +19,7 @@ class Listed:
     """What doubts need of a dataset: paths, labels and groups, and pixels that are all alike."""
 
     def __init__(self, labels: np.ndarray, groups: np.ndarray, path: str = "a/{}.png") -> None:
-        self.labels, self.groups = labels.astype(np.int8), groups
+        self.labels, self.duplicate_groups = labels.astype(np.int8), groups
         self.manifest = self
         self.images = [
             ImageRecord.model_construct(path=path.format(i), group=int(group))
@@ -47,7 +47,7 @@ def test_wrong_labels_are_found_once_a_picture_with_all_copies() -> None:
         labels[groups == group] = 1 - labels[groups == group]
     everything = Listed(labels, groups)
     found = suspicious_labels(everything, _scores(truth, rng))  # type: ignore[arg-type]
-    assert {everything.groups[s.positions[0]] for s in found} == {0, 1, 50}
+    assert {everything.duplicate_groups[s.positions[0]] for s in found} == {0, 1, 50}
     for suspicion in found:
         (group,) = set(groups[suspicion.positions])
         assert list(suspicion.positions) == list(np.flatnonzero(groups == group))

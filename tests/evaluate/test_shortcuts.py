@@ -29,6 +29,7 @@ def dataset_of(records):
     return SimpleNamespace(
         labels=np.array([r.label for r in records], dtype=np.int8),
         groups=np.array([r.group for r in records]),
+        duplicate_groups=np.array([r.group for r in records]),
         manifest=SimpleNamespace(images=records),
     )
 

@@ -23,7 +23,7 @@ class InMemory:
 
     def __init__(self, images=40, copies=1):
         rng = np.random.default_rng(0)
-        self.groups = np.arange(images) // copies
+        self.groups = self.duplicate_groups = np.arange(images) // copies
         self.labels = np.int8(self.groups % 2)
         pixels = rng.integers(60, 70, (images, 150, 150, 3))
         tumor = self.labels == TUMOR

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from components.dataset import CLASSES, PARTS, ImageDataset, ImageRecord, Split
 from components.errors import UserError
+from components.groups import join_groups
 from components.split.splitter import assign_groups, make_folds, make_split
 
 SHARES = (0.64, 0.16, 0.2)
@@ -77,6 +79,25 @@ def test_any_groups_stay_whole(sizes: list[int], data: st.DataObject) -> None:
     assert part_of.shape == groups.shape
     assert set(part_of) <= {0, 1, 2}
     assert all(len(set(part_of[groups == group])) == 1 for group in range(len(sizes)))
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), known=st.floats(0.1, 1))
+def test_no_patient_and_no_near_duplicate_stands_on_two_sides(seed: int, known: float) -> None:
+    rng = np.random.default_rng(seed)
+    duplicates = rng.integers(0, 150, 90)
+    patients = np.where(rng.random(90) < known, rng.integers(0, 150, 90), -1)
+    labels = (np.arange(90) % 2).astype(np.int8)
+    groups = join_groups(duplicates, patients)
+    listed: Any = Listed([f"{i:02}" for i in range(90)], labels, groups)
+    for made in (make_split(listed, seed=seed), *make_folds(listed, 3, seed=seed)):
+        part_of = np.full(90, -1)
+        for number, part in enumerate(PARTS):
+            part_of[made.part(part)] = number
+        assert (part_of >= 0).all()
+        for grouping in (duplicates, patients):
+            for unit in set(grouping.tolist()) - {-1}:
+                assert len(set(part_of[grouping == unit])) == 1
 
 
 def test_grouped(dataset: ImageDataset) -> None:
