@@ -18,7 +18,7 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,7 +32,7 @@ from components.registry import history
 from components.registry.history import Action, Alias, Event
 from components.signing import SIGNING_KEY, Signer, Trust, seal
 from components.storage import NotFound, Store, open_store
-from components.storage.store import disk_error, whole_folder
+from components.storage.store import disk_error, is_stale, whole_folder
 
 LATEST = "latest"
 
@@ -43,7 +43,6 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _FINISHED = re.compile(rf"{NAME}/([1-9][0-9]{{0,8}})/{SUMS}")
 _EVENT = re.compile(rf"{_HISTORY}/[0-9]{{8}}\.json")
 _READERS = 16
-_STALE = timedelta(days=1)
 
 _Record = TypeVar("_Record", bound=BaseModel)
 _Change = tuple[int, dict[Alias, int]]
@@ -445,14 +444,16 @@ class Registry:
         return [name for name in self._store.folders(NAME) if _NUMBER.fullmatch(name)]
 
     def _remove_stale(self) -> None:
-        """Removes the files of runs that were killed while they uploaded, a day later."""
+        """Removes what killed runs left unfinished, once it is a day old."""
         unfinished = {int(name) for name in self._numbered_folders()} - set(self.versions())
         for version in unfinished:
             # No claim: somebody copies a version to here. No permission to delete: so be it.
             with contextlib.suppress(UserError):
                 claim = self._read(f"{_CLAIMS}/{version}", _Claim)
-                if datetime.now(UTC) - claim.time > _STALE:
+                if is_stale(claim.time.timestamp()):
                     self._store.delete(_folder(version))
+        with contextlib.suppress(UserError):  # no permission: so be it
+            self._store.sweep(NAME)
 
     def _require(self, version: int) -> None:
         """Raises `UserError` unless the version is there and finished."""

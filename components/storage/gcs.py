@@ -148,6 +148,10 @@ class GCSStore(ObjectStore):
     def _remove(self, keys: builtins.list[str]) -> None:
         in_parallel(self._remove_one, keys)
 
+    @override
+    def sweep(self, name: str) -> None:
+        """Does nothing: an unfinished upload is no object, and Google forgets it in a week."""
+
     def _remove_one(self, key: str) -> None:
         with contextlib.suppress(exceptions.NotFound):
             self._bucket.blob(key).delete(timeout=_TIMEOUT, retry=self._retry())

@@ -5,7 +5,6 @@ import contextlib
 import os
 import shutil
 import stat
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,12 +26,11 @@ from components.storage.store import (
     disk_error,
     local_files,
     name_fault,
+    remove_stale,
     skipped,
     whole_file,
     whole_folder,
 )
-
-_STALE_SECONDS = 24 * 3600
 
 
 def local_folder(uri: str, what: str) -> Path:
@@ -138,7 +136,6 @@ class LocalStore(Store):
         place = self._path(name)
         with self._told(name):
             place.parent.mkdir(parents=True, exist_ok=True)
-            _remove_stale(place.parent)
             with whole_folder(place) as staging:  # so nothing is seen before `last`
                 _copy(folder, files, staging)
                 _sync(staging)
@@ -174,10 +171,17 @@ class LocalStore(Store):
         gone = place.with_name(f"{STAGING}{uuid.uuid4()}")
         with self._told(name):
             try:
+                os.utime(place)  # so that nobody sweeps it meanwhile
                 os.rename(place, gone)  # all at once, so `first` is before the others
             except FileNotFoundError:
                 return
             shutil.rmtree(gone)
+
+    @override
+    def sweep(self, name: str) -> None:
+        with self._told(name):
+            for folder, _, _ in os.walk(self._below(name), onerror=_unless_missing):
+                remove_stale(Path(folder))
 
     def _entries(self, folder: Path, skip: Skip) -> Iterator[Entry]:
         for parent, folders, names in os.walk(folder, onerror=_unless_missing):
@@ -230,17 +234,6 @@ def _no_link(path: str, flags: int) -> int:
 def _unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
-
-
-def _remove_stale(folder: Path) -> None:
-    """Removes what killed runs left behind."""
-    for staging in folder.glob(f"{STAGING}*"):
-        try:
-            age = time.time() - staging.lstat().st_mtime
-        except FileNotFoundError:  # another run removed it
-            continue
-        if age > _STALE_SECONDS:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

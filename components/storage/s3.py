@@ -30,7 +30,7 @@ from urllib3.exceptions import HTTPError, SSLError
 
 from components.errors import UserError, one_line
 from components.storage import transfer
-from components.storage.store import NotFound, disk_error
+from components.storage.store import NotFound, disk_error, is_stale
 from components.storage.transfer import PIECE, Checksum, DamagedError, ObjectStore, Piece, reason
 
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
@@ -204,6 +204,18 @@ class S3Store(ObjectStore):
             raise UserError(
                 f"{self.what} {self.uri}: cannot delete {error.name}: {one_line(error.message)}"
             )
+
+    @override
+    def sweep(self, name: str) -> None:
+        """Aborts uploads in several parts: their parts are in no listing, and are paid for."""
+        with self._told(name):
+            # The client has no public name for these two.
+            found = self._client._list_multipart_uploads(self._bucket, prefix=self._below(name))
+            for upload in found.uploads:
+                if upload.initiated_time and is_stale(upload.initiated_time.timestamp()):
+                    self._client._abort_multipart_upload(
+                        self._bucket, upload.object_name, str(upload.upload_id)
+                    )
 
     @override
     @contextmanager

@@ -2,11 +2,13 @@
 
 import builtins
 import os
+import re
 import shutil
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from components.files import regular_files
 
 LIMIT = 16 * 2**20
 STAGING = ".staging-"  # unfinished work begins with this and is never listed
+STALE = 24 * 3600.0  # seconds; a writer that wrote nothing for so long was killed
 
+_STAGED = re.compile(rf"{re.escape(STAGING)}[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}")
 
 Skip = Callable[[str, str], None]
 
@@ -174,6 +178,50 @@ class Store(ABC):
             first: The object in it that goes before all others.
         """
 
+    @abstractmethod
+    def sweep(self, name: str) -> None:
+        """Removes the unfinished work that killed writers left below a folder.
+
+        Only what is older than `STALE` goes, so a live writer keeps its own.
+
+        Args:
+            name: The folder; it need not exist.
+        """
+
+
+def is_stale(written: float) -> bool:
+    """Returns whether unfinished work is so old that its writer was killed.
+
+    Args:
+        written: When its writer last gave a sign, seconds since the epoch.
+    """
+    return time.time() - written > STALE
+
+
+def remove_stale(folder: Path) -> None:
+    """Removes the staging files and folders that killed writers left directly in a folder.
+
+    Args:
+        folder: Need not exist.
+    """
+    for path in folder.glob(f"{STAGING}*"):
+        # Its writer finished meanwhile, another run removed it, or nobody here may: so be it.
+        with suppress(OSError):
+            if _STAGED.fullmatch(path.name) and is_stale(_last_written(path)):
+                _remove(path)
+
+
+def _last_written(path: Path) -> float:
+    """Returns when a file, or anything in a folder, was last written."""
+    return max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
 
 def name_fault(name: str) -> str | None:
     """Returns why a name is refused in every store, or None.
@@ -244,6 +292,8 @@ def local_files(folder: Path) -> list[str]:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Lets a folder be filled beside its place and appear there whole.
 
+    What killed processes left beside it goes first.
+
     Args:
         folder: Must not exist, or be empty.
 
@@ -256,6 +306,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     staging = folder.with_name(f"{STAGING}{uuid.uuid4()}")
     try:
         with on_disk(folder):
+            remove_stale(folder.parent)
             if folder.is_symlink() or _holds_something(folder):
                 raise UserError(f"{folder}: is there already; give a folder that is new or empty")
             staging.mkdir(parents=True)

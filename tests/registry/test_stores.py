@@ -11,11 +11,15 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from components.checksums import verify
+from components.checksums import SUMS, verify
 from components.errors import UserError
+from components.register.card import NAME
 from components.registry import Registry
 from components.registry.history import Action
+from components.storage import store
+from components.storage.store import STAGING
 from tests.registry.versions import publish
+from tests.stores import BUCKET
 
 _ROOT = Path(__file__).parents[2]
 _WRITERS = 8
@@ -121,6 +125,50 @@ def test_a_killed_writer(registry: Registry, store_uri: str, stage: str, tmp_pat
     assert publish(registry, tmp_path / "next") == 2
     assert registry.versions() == [*seen, 2]
     assert registry.aliases() == {"candidate": 2}
+
+
+@pytest.mark.parametrize("stage", ["creating", "sending", "uploading", "decided"])
+def test_what_a_killed_writer_left_is_swept_once_it_is_old(
+    store_uri: str,
+    stage: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    if stage == "creating" and "://" in store_uri:
+        pytest.skip("an object appears at once")
+    _kill_at(stage, store_uri)
+    registry = Registry.open(store_uri)
+    left = _unfinished(store_uri, request)
+    assert left
+    publish(registry, tmp_path / "soon")  # for all that it knows, the other one is alive
+    assert _unfinished(store_uri, request) == left
+
+    monkeypatch.setattr(store, "STALE", -1.0)  # as if a day had passed
+    publish(registry, tmp_path / "late")
+    assert _unfinished(store_uri, request) == []
+    assert len(registry.versions()) == 2
+    for version in registry.versions():
+        registry.verify(version)
+
+
+def _unfinished(uri: str, request: pytest.FixtureRequest) -> list[str]:
+    """Lists, past the code under test, what lies in a store and is of no finished version."""
+    folder = uri.rpartition(f"{BUCKET}/")[2]
+    parts = []
+    if uri.startswith("s3:"):
+        client = request.getfixturevalue("s3_server").client()
+        names = [one.object_name for one in client.list_objects(BUCKET, f"{folder}/", True)]
+        uploads = client._list_multipart_uploads(BUCKET, prefix=f"{folder}/").uploads
+        parts = [f"parts of {one.object_name}" for one in uploads]
+    else:
+        root = request.getfixturevalue("gcs_server").folder / BUCKET if "://" in uri else Path("/")
+        names = [
+            str(path.relative_to(root)) for path in (root / folder).rglob("*") if path.is_file()
+        ]
+    versions = tuple(name.removesuffix(SUMS) for name in names if name.endswith(f"/{SUMS}"))
+    kept = (*versions, f"{folder.strip('/')}/{NAME}/_registry/")
+    return sorted(parts + [name for name in names if STAGING in name or not name.startswith(kept)])
 
 
 @pytest.mark.parametrize("stage", ["claimed", "uploading", "decided", "uploaded"])

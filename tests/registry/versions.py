@@ -64,13 +64,18 @@ def metadata(version: int, run: str = "run-7", champion: int | None = None) -> M
 
 
 def publish(
-    registry: Registry, folder: Path, mark: str = "graph", files: int = 1, run: str = ""
+    registry: Registry,
+    folder: Path,
+    mark: str = "graph",
+    files: int = 1,
+    run: str = "",
+    size: int = 5000,
 ) -> int:
-    """Registers a version of small files, made in a new local folder."""
+    """Registers a version of files of so many bytes, made in a new local folder."""
     (folder / "variables").mkdir(parents=True)
     (folder / "saved_model.pb").write_text(mark)
     for number in range(files):
-        (folder / "variables" / f"{number}.data").write_bytes(mark.encode() * 1000)
+        (folder / "variables" / f"{number}.data").write_bytes(mark.encode() * (size // len(mark)))
 
     def describe(version: int) -> None:
         content = metadata(version, mark).model_dump_json()

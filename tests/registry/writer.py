@@ -14,6 +14,7 @@ from typing import Any
 
 from components.checksums import SUMS
 from components.registry import Registry
+from components.storage import local, transfer
 from tests.registry import versions
 
 uri, count, writers, stage, run = sys.argv[1:]
@@ -43,6 +44,17 @@ registry = Registry.open(uri)
 store = registry._store
 if stage == "claimed":
     versions.metadata = stopping(versions.metadata, lambda *_: True)
+elif stage == "sending":  # some files, and part of one where the store takes files in parts
+    transfer.THREADS = 1  # so that nothing is under way when it is killed
+    if uri.startswith("/"):
+        local._copy_file = stopping(local._copy_file, lambda path, _: path.suffix == ".data")
+    elif uri.startswith("s3"):
+        client = store._client
+        client._upload_part = stopping(client._upload_part, lambda *given: given[-1] == 2)
+    else:
+        store._put = stopping(store._put, lambda _, key: key.endswith(".data"))
+elif stage == "creating":  # a claim
+    os.link = stopping(os.link, lambda *_: True)
 elif stage == "uploading":  # all but the last file, and undecided
     store.create = stopping(store.create, lambda name, _: "/runs/" in name)
 elif stage == "decided":  # but without the last file
@@ -56,7 +68,8 @@ elif stage == "uploaded":  # but not in the history yet
 for number in range(int(count)):
     with tempfile.TemporaryDirectory() as folder:
         mark = f"run-{writer}-{number}"
-        version = versions.publish(registry, Path(folder, "model"), mark, files=4, run=run)
+        size = transfer.PIECE + 1000 if stage == "sending" else 5000
+        version = versions.publish(registry, Path(folder, "model"), mark, 4, run, size)
         print(f"{mark} {version}\n", end="", flush=True)
 
 if writer < int(writers) - 1:
