@@ -1,14 +1,16 @@
-"""The project's pipelines."""
+"""The project's pipelines. What they can be told needs no KFP; what defines them imports it."""
 
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kfp.dsl.graph_component import GraphComponent
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineInfo
-
-from pipelines import cross_validation, training
+from components.parameters import CrossValidationRun, Group, TrainingRun
 from pipelines.cluster import Cluster
+
+if TYPE_CHECKING:
+    from kfp.dsl.graph_component import GraphComponent
+    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineInfo
 
 
 class Pipeline(StrEnum):
@@ -18,23 +20,24 @@ class Pipeline(StrEnum):
     cross_validation = "cross-validation"
 
     @property
-    def kfp_name(self) -> str:
-        """Its name in KFP."""
-        return {
-            Pipeline.training: training.NAME,
-            Pipeline.cross_validation: cross_validation.NAME,
-        }[self]
+    def run(self) -> type[Group]:
+        """The model of its run's parameters."""
+        if self is Pipeline.training:
+            return TrainingRun
+        return CrossValidationRun
 
     @property
-    def define(self) -> Callable[..., GraphComponent]:
+    def define(self) -> "Callable[..., GraphComponent]":
         """What makes it for a cluster and, where it is known before it starts, a run's id."""
+        from pipelines import cross_validation, training
+
         return {
             Pipeline.training: training.training_pipeline,
             Pipeline.cross_validation: cross_validation.cross_validation_pipeline,
         }[self]
 
     @property
-    def info(self) -> PipelineInfo:
+    def info(self) -> "PipelineInfo":
         """Its name, display name and description in KFP."""
         return self.define(Cluster()).pipeline_spec.pipeline_info
 

@@ -6,16 +6,17 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from components.check.parameters import ALLOWED, checked
+from components.check.parameters import checked
 from components.errors import UserError
 from components.files import write_atomically
+from components.parameters import Parameter
 from components.text import printable
 from pipelines import compile as compiling
 from pipelines import models, settings
@@ -38,47 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-PANELS = {
-    "Data": ["source", "source_version", "max_bad_share"],
-    "Split": ["split_strategy", "held_out_share", "validation_share", "folds"],
-    "Tune": ["architectures", "tuner", "max_trials", "tune_epochs", "executions_per_trial"],
-    "Train": [
-        "architecture",
-        "pretrained_weights",
-        "learning_rate",
-        "dropout",
-        "dense",
-        "augmentation",
-        "epochs",
-        "patience",
-        "ensemble",
-        "average_mirror_image",
-        "seed",
-    ],
-    "Evaluate": ["bootstrap_samples", "target_sensitivity"],
-    "Register": [
-        "min_accuracy",
-        "min_sensitivity",
-        "min_specificity",
-        "champion_margin",
-        "registry",
-        "kubeflow_model_registry",
-        "git_revision",
-    ],
-    "Deploy": [
-        "inference_service",
-        "serving_namespace",
-        "served_from",
-        "canary_percent",
-        "canary_soak_seconds",
-        "canary_max_error_rate",
-        "canary_max_latency_seconds",
-        "deploy_force_conflicts",
-        "deploy_dry_run",
-    ],
-    "Cluster": ["state_root", "gpu_count", "gpu_type", "gpu_node_selector", "gpu_tolerations"],
-}
 
 Config = Annotated[
     Path | None,
@@ -108,14 +68,14 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def takes_parameters(*pipelines: Pipeline) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command an option for each parameter of some pipelines, as their signatures have it.
+    """Gives a command an option for each parameter of some pipelines.
 
     The command gets them as its keyword argument `given`: the checked values that the user set,
     from the configuration file and the options. Where there are several pipelines, its own
     argument `pipeline` says which one they are for.
     """
-    known: dict[str, settings.Parameter] = {}
-    for parameter in (p for pipeline in pipelines for p in settings.parameters(pipeline)):
+    known: dict[str, Parameter] = {}
+    for parameter in (p for pipeline in pipelines for p in pipeline.run.parameters()):
         known.setdefault(parameter.name, parameter)
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
@@ -176,15 +136,11 @@ def _described(description: str, default: Any, panel: str, metavar: str | None =
     )
 
 
-def _option(parameter: settings.Parameter) -> inspect.Parameter:
+def _option(parameter: Parameter) -> inspect.Parameter:
     """Returns a command-line option for a pipeline parameter; unset it is None."""
-    allowed = ALLOWED.get(parameter.name)
-    kind = parameter.type if parameter.type in (bool, int, float, str) else str
-    metavar = "JSON" if parameter.type in (dict, list) else None
-    if get_origin(allowed) is Literal:
-        metavar = "|".join(get_args(allowed))
-    panel = next(name for name, names in PANELS.items() if parameter.name in names)
-    option = _described(parameter.description, parameter.default, panel, metavar)
+    kind = str if parameter.type in (dict, list) else parameter.type
+    metavar = "|".join(parameter.choices) or ("JSON" if kind is not parameter.type else None)
+    option = _described(parameter.description, parameter.default, parameter.panel, metavar)
     return inspect.Parameter(
         parameter.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -104,6 +104,17 @@ class Cluster(BaseModel):
     )
     caching: bool = Field(True, description="Use finished steps of earlier runs")
 
+    @property
+    def defaults(self) -> dict[str, str]:
+        """What the volume makes of the defaults of a run's parameters, by name."""
+        if not self.volume_claim:
+            return {}
+        return {
+            "registry": f"{VOLUME}/registry",
+            "served_from": f"pvc://{self.volume_claim}/registry",
+            "state_root": f"{VOLUME}/state",
+        }
+
 
 def check_namespace(name: str) -> None:
     """Checks the name of a namespace.

@@ -37,9 +37,9 @@ def manifest(pipeline: Pipeline, cluster: Cluster, namespace: str) -> str:
     check_namespace(namespace)
     version = version_name(git_revision(), compiled(pipeline, cluster), cluster)
     options = KubernetesManifestOptions(
-        pipeline_name=pipeline.kfp_name,
+        pipeline_name=pipeline.info.name,
         pipeline_display_name=pipeline.info.display_name,
-        pipeline_version_name=f"{pipeline.kfp_name}-{version}",
+        pipeline_version_name=f"{pipeline.info.name}-{version}",
         pipeline_version_display_name=version,
         namespace=namespace,
         include_pipeline_manifest=True,

@@ -34,7 +34,6 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.processes import steps_as_processes
 from pipelines.settings import check_deploy
-from pipelines.settings import parameters as parameters_of
 from pipelines.version import git_revision
 
 PROJECT = Path(__file__).parent.parent
@@ -101,9 +100,8 @@ def run_local(
         "state_root": str(root / ".state"),
         "git_revision": _revision_if_any(),
     }
-    known = {parameter.name for parameter in parameters_of(pipeline)}
     parameters = {
-        **{name: value for name, value in here.items() if name in known},
+        **{name: value for name, value in here.items() if name in pipeline.run.model_fields},
         **parameters,
         "gpu_count": "0",
     }

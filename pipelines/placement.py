@@ -2,9 +2,9 @@
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
-from kfp.dsl.pipeline_channel import PipelineParameterChannel
 
 from components import signing
+from components.parameters import Gpus
 from pipelines.cluster import (
     GCS_KEY,
     GCS_KEY_FOLDER,
@@ -51,27 +51,21 @@ def place(
 def place_on_gpus(
     task: PipelineTask,
     cluster: Cluster,
-    gpu_type: PipelineParameterChannel,
-    gpu_count: PipelineParameterChannel,
-    node_selector: PipelineParameterChannel,
-    tolerations: PipelineParameterChannel,
+    run: Gpus,
 ) -> None:
     """Lets a run's parameters say on which GPUs a task runs.
 
     Args:
         task: The task.
         cluster: What is compiled in.
-        gpu_type: Resource name of the GPUs.
-        gpu_count: How many, as text.
-        node_selector: Labels of the nodes.
-        tolerations: Of the nodes' taints.
+        run: Its parameters; in place of their values stand KFP's channels.
     """
-    task.set_accelerator_type(gpu_type)
-    task.set_accelerator_limit(gpu_count)
+    task.set_accelerator_type(run.gpu_type)
+    task.set_accelerator_limit(run.gpu_count)
     # KFP forgets to hand these two into a loop.
-    task.register_pipeline_channels([gpu_type, gpu_count])
-    kubernetes.add_node_selector_json(task, node_selector)
-    kubernetes.add_toleration_json(task, tolerations)
+    task.register_pipeline_channels([run.gpu_type, run.gpu_count])
+    kubernetes.add_node_selector_json(task, run.gpu_node_selector)
+    kubernetes.add_toleration_json(task, run.gpu_tolerations)
     kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", "Memory", cluster.shared_memory)
 
 

@@ -1,47 +1,14 @@
-"""Run configurations, checked against a pipeline's own signature before anything runs."""
+"""Run configurations, checked before anything runs."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
 import yaml
-from docstring_parser import parse
-from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from components.check.parameters import ALLOWED, check_served_from, checked
+from components.check.parameters import check_served_from, checked
 from components.errors import UserError
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
-
-_PLAIN = Cluster()
-
-
-class Parameter(BaseModel):
-    """A parameter of a pipeline, as its signature and docstring have it."""
-
-    name: str
-    type: type
-    default: Any
-    description: str
-
-
-def parameters(pipeline: Pipeline, cluster: Cluster = _PLAIN) -> list[Parameter]:
-    """Returns a pipeline's parameters for a cluster, in the order of its signature."""
-    function = pipeline.define(cluster).pipeline_func
-    described = {p.arg_name: p.description or "" for p in parse(function.__doc__ or "").params}
-    return [
-        Parameter(name=p.name, type=p.annotation, default=p.default, description=described[p.name])
-        for p in inspect.signature(function).parameters.values()
-    ]
-
-
-def run_model(pipeline: Pipeline) -> type[BaseModel]:
-    """Returns the pydantic model of a run configuration, made from a pipeline's signature."""
-    fields: Any = {
-        p.name: (ALLOWED.get(p.name, p.type), Field(p.default, description=p.description))
-        for p in parameters(pipeline)
-    }
-    return create_model("Run", __config__=ConfigDict(extra="forbid"), **fields)
 
 
 def check_run(pipeline: Pipeline, given: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +24,7 @@ def check_run(pipeline: Pipeline, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: A name that is misspelt or a value that is not allowed, with what is.
     """
-    return checked(run_model(pipeline), given).model_dump(include=set(given))
+    return checked(pipeline.run, given).model_dump(include=set(given))
 
 
 def check_deploy(given: dict[str, Any], cluster: Cluster) -> None:
@@ -70,7 +37,7 @@ def check_deploy(given: dict[str, Any], cluster: Cluster) -> None:
     Raises:
         UserError: It cannot; better said now than after the training.
     """
-    defaults = {p.name: p.default for p in parameters(Pipeline.training, cluster)}
+    defaults = {p.name: p.default for p in Pipeline.training.run.parameters(cluster.defaults)}
     check_served_from(defaults | given)
 
 

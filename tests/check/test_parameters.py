@@ -8,11 +8,10 @@ from components.check.parameters import check_parameters
 from components.errors import UserError
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
-from pipelines.settings import parameters
 
 
 def _values(pipeline: Pipeline = Pipeline.training, **changed: Any) -> dict[str, Any]:
-    defaults = parameters(pipeline, Cluster(volume_claim="work"))
+    defaults = pipeline.run.parameters(Cluster(volume_claim="work").defaults)
     return {parameter.name: parameter.default for parameter in defaults} | changed
 
 

@@ -111,7 +111,6 @@ def named(suffix: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.Monke
     package = compiling.compiled(Pipeline.training, Cluster())
     with monkeypatch.context() as patch:
         patch.setattr(Pipeline, "info", property(lambda _: info))
-        patch.setattr(Pipeline, "kfp_name", info.name)
         patch.setattr(submitting, "compiled", lambda *_: package)
         for module in (submitting, compiling):
             patch.setattr(module, "git_revision", lambda: REVISION)

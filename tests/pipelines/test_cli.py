@@ -11,7 +11,6 @@ import pytest
 from components.errors import UserError
 from pipelines import cli
 from pipelines.catalogue import Pipeline
-from pipelines.settings import parameters
 
 Invoke = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
@@ -63,18 +62,12 @@ def test_help_describes_every_parameter(invoke: Invoke, command: str, pipeline: 
     status, out, _ = invoke(command, "--help")
     assert status == 0
     text = _plain(out)
-    for parameter in parameters(pipeline):
+    for parameter in pipeline.run.parameters():
         assert f"--{parameter.name.replace('_', '-')} " in text
         assert parameter.description.split(".")[0][:30] in text
     assert ("grouped|by-name" in text) is (pipeline is Pipeline.training)
     assert "[default: 16]" in text
     assert '[default: [{"key": "nvidia.com/gpu"' in text
-
-
-def test_every_parameter_stands_in_a_panel_once() -> None:
-    shown = [name for names in cli.PANELS.values() for name in names]
-    assert len(set(shown)) == len(shown)
-    assert set(shown) == {p.name for pipeline in Pipeline for p in parameters(pipeline)}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,7 +13,6 @@ from components.errors import UserError
 from pipelines import compile as compiling
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
-from pipelines.settings import parameters
 from tests.pipelines.specification import containers_of, kubernetes_of, tasks_of
 
 ROOT = Path(__file__).parents[2]
@@ -93,13 +92,13 @@ def test_as_kubernetes_objects_it_is_the_same_pipeline(
     assert version["kind"] == "PipelineVersion"
     assert {entry["apiVersion"] for entry in (owner, version)} == {"pipelines.kubeflow.org/v2beta1"}
     assert {entry["metadata"]["namespace"] for entry in (owner, version)} == {"kubeflow"}
-    assert version["spec"]["pipelineName"] == owner["metadata"]["name"] == pipeline.kfp_name
+    assert version["spec"]["pipelineName"] == owner["metadata"]["name"] == pipeline.info.name
     assert version["spec"]["pipelineSpec"] == spec
     assert version["spec"]["platformSpec"] == settings
     named = version["spec"]["displayName"]
     assert named.startswith("0123456789ab-"), "an image of one's own makes another package"
     assert re.fullmatch(r"[a-z0-9-]{1,253}", version["metadata"]["name"])
-    assert version["metadata"]["name"] == f"{pipeline.kfp_name}-{named}"
+    assert version["metadata"]["name"] == f"{pipeline.info.name}-{named}"
 
 
 def test_kubernetes_objects_are_the_same_bytes_each_time(
@@ -163,7 +162,7 @@ def test_the_first_step_checks_all_parameters_and_the_others_wait_for_it(
 ) -> None:
     tasks = spec["root"]["dag"]["tasks"]
     given = tasks["check"]["inputs"]["parameters"]
-    names = {parameter.name for parameter in parameters(pipeline)}
+    names = {parameter.name for parameter in pipeline.run.parameters()}
     assert given == {name: {"componentInputParameter": name} for name in names}
     assert [name for name, task in tasks.items() if not task.get("dependentTasks")] == ["check"]
 
@@ -174,7 +173,7 @@ def test_the_first_step_says_every_fault_in_one_line(
     # As in a pod: what KFP copied into the pipeline, with the values as its JSON has them.
     namespace: dict[str, Any] = {}
     exec(containers["check"]["command"][-1], namespace)
-    values = {parameter.name: parameter.default for parameter in parameters(pipeline)}
+    values = {parameter.name: parameter.default for parameter in pipeline.run.parameters()}
     namespace["check"](**values)
     with pytest.raises(SystemExit) as caught:
         namespace["check"](**values | {"epochs": 2.5, "max_bad_share": 2})
@@ -203,8 +202,8 @@ def test_the_user_interface_shows_what_each_parameter_is(
     pipeline: Pipeline, spec: dict[str, Any]
 ) -> None:
     shown = spec["root"]["inputDefinitions"]["parameters"]
-    assert set(shown) == {parameter.name for parameter in parameters(pipeline)}
-    for parameter in parameters(pipeline):
+    assert set(shown) == {parameter.name for parameter in pipeline.run.parameters()}
+    for parameter in pipeline.run.parameters():
         definition = shown[parameter.name]
         assert definition["description"] == parameter.description
         assert definition["description"].endswith(".")

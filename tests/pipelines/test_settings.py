@@ -9,29 +9,18 @@ from hypothesis import strategies as st
 from components.errors import UserError
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
-from pipelines.settings import ALLOWED, check_deploy, check_run, checked, parameters, read_config
+from pipelines.settings import check_deploy, check_run, checked, read_config
 
 DEFAULTS = {
-    pipeline: {parameter.name: parameter.default for parameter in parameters(pipeline)}
+    pipeline: {parameter.name: parameter.default for parameter in pipeline.run.parameters()}
     for pipeline in Pipeline
 }
 NAMES = list(DEFAULTS[Pipeline.training])
 
 
-def test_what_is_allowed_is_said_of_parameters_that_exist() -> None:
-    assert set(ALLOWED) <= {name for defaults in DEFAULTS.values() for name in defaults}
-
-
 @pytest.mark.parametrize("pipeline", Pipeline)
 def test_every_default_passes_its_own_check(pipeline: Pipeline) -> None:
     assert check_run(pipeline, DEFAULTS[pipeline]) == DEFAULTS[pipeline]
-
-
-def test_a_parameter_of_two_pipelines_has_one_default() -> None:
-    one, other = DEFAULTS.values()
-    assert {name: one[name] for name in one if name in other} == {
-        name: other[name] for name in other if name in one
-    }
 
 
 def test_only_what_was_given_comes_back() -> None:

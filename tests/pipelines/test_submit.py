@@ -80,7 +80,7 @@ def test_the_first_time_everything_is_made_once(played: Play) -> None:
     assert not kfp.posted("/pipelines/upload")
     (version,) = kfp.posted("/pipelines/upload_version")
     spec, platform = yaml.safe_load_all(version.package)
-    assert spec["pipelineInfo"]["name"] == Pipeline.training.kfp_name
+    assert spec["pipelineInfo"]["name"] == Pipeline.training.info.name
     assert platform["platforms"]
     (run,) = kfp.posted("/runs")
     assert run.body["display_name"].endswith(REVISION)
@@ -192,7 +192,7 @@ def test_a_pipeline_is_called_what_its_definition_calls_it(
         "description": info["description"],
         "namespace": "",
     }
-    assert server.body("/runs")["display_name"] == f"{pipeline.kfp_name} {REVISION}"
+    assert server.body("/runs")["display_name"] == f"{pipeline.info.name} {REVISION}"
 
 
 def test_parameters_keep_their_types(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +231,7 @@ def _version(name: str, display_name: str) -> Json:
 
 def test_a_version_that_kubectl_applied_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def versions(query: Json) -> Json:
-        applied = _version(f"{Pipeline.training.kfp_name}-{REVISION}", REVISION)
+        applied = _version(f"{Pipeline.training.info.name}-{REVISION}", REVISION)
         (wanted,) = query["filter"]["predicates"]
         found = applied[wanted["key"]] == wanted["stringValue"]
         return {"pipeline_versions": [applied]} if found else {}
@@ -240,7 +240,7 @@ def test_a_version_that_kubectl_applied_is_used(monkeypatch: pytest.MonkeyPatch)
     server.versions = versions
     run = _sent(monkeypatch, server).body("/runs")
     used = run["pipeline_version_reference"]["pipeline_version_id"]
-    assert used == f"{Pipeline.training.kfp_name}-{REVISION}"
+    assert used == f"{Pipeline.training.info.name}-{REVISION}"
     assert not [r for r in server.requests if r.path.endswith("/upload_version")]
 
 
