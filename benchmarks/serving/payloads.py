@@ -9,7 +9,8 @@ from PIL import Image
 
 from components.errors import UserError
 from components.images import FORMATS, ImageError, decode
-from components.ingest.sources import SourceFile, open_source
+from components.ingest.listing import SourceFile
+from components.ingest.sources import open_source
 
 SIZES = {"12 KB": 12_000, "100 KB": 100_000, "700 KB": 700_000}
 EACH = 8  # different images of each size

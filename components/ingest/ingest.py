@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import shutil
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -25,8 +26,9 @@ from components.errors import UserError
 from components.files import file_digest, write_atomically
 from components.images import SHAPE, THUMBNAIL, ImageError, decode, thumbnail
 from components.ingest.duplicates import group_duplicates
+from components.ingest.listing import SourceFile
 from components.ingest.patients import number_patients, patient_keys, run_salt
-from components.ingest.sources import Source, SourceFile
+from components.ingest.sources import Source
 from components.progress import track
 from components.work import work_folder
 
@@ -74,14 +76,14 @@ def ingest(
     """
     for what, files in source.left_out.items():
         print(f"left out: {files:,} files, {what}", flush=True)
-    _check_classes(source, [file.label for file in source.files], "holds no files")
+    _check_classes(source, source.files.labels, "holds no files")
     with work_folder(Path(state) / source.fingerprint()[:16]) as work:
         chunks = _decode_all(source, work)
         records = [record for chunk in chunks for record in chunk.images]
         patients = number_patients([keys for chunk in chunks for keys in chunk.patients])
         quarantined = [file for chunk in chunks for file in chunk.quarantined]
         _check_share(source, quarantined, max_bad_share)
-        _check_classes(source, [record.label for record in records], "holds no usable image")
+        _check_classes(source, {record.label for record in records}, "holds no usable image")
 
         output = Path(output)
         output.mkdir(parents=True, exist_ok=True)
@@ -272,7 +274,7 @@ def _content_version(records: list[ImageRecord]) -> str:
     return "sha256:" + hashlib.sha256(rows.encode()).hexdigest()
 
 
-def _check_classes(source: Source, labels: list[int | None], fault: str) -> None:
+def _check_classes(source: Source, labels: Collection[int | None], fault: str) -> None:
     for label, name in enumerate(CLASSES):
         if label not in labels:
             unread = (f for f in source.files if f.problem and f.label in (label, None))

@@ -8,12 +8,14 @@ between the files of people is left out and counted.
 import hashlib
 import os
 import re
+import sqlite3
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -24,7 +26,9 @@ import tenacity
 from components.dataset import HEALTHY, TUMOR
 from components.errors import UserError
 from components.images import MAX_BYTES
+from components.ingest.listing import Files, Found, Listed, Reader
 from components.ingest.sample import GENERATOR_VERSION, write_sample
+from components.ingest.zips import Entry, ZipArchive
 from components.storage import Location, Store, open_store, read_location
 from components.text import printable
 
@@ -40,6 +44,7 @@ _JUNK = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
     *("__macosx", "icon\r", "@eadir", "#recycle", "@recycle", "#snapshot", "lost+found"),
 }
+_FOLDERS_KEPT = 1024  # of the answers for a folder, since files come folder by folder
 _ZONE = "zone.identifier"  # from which site Windows has a file
 _STORE_READERS = 8  # a store's answers are waited for, not computed
 _KAGGLE_ATTEMPTS, _KAGGLE_WAIT = 4, 0.5  # seconds, doubled each time and jittered
@@ -49,34 +54,11 @@ _MAX_RATIO = 200
 _MAX_SHRUNK, _MAX_SHRUNK_IN_ALL = 16 * 2**20, 16 * 2**30  # bytes
 
 
-@dataclass(frozen=True)
-class SourceFile:
-    """A file in a class folder, or a folder that is not read.
+class _Listing(NamedTuple):
+    """What a place holds, in any order, and how one of it is read."""
 
-    Attributes:
-        path: Inside the source, with forward slashes.
-        label: Class index, from the nearest class folder above it; None for a folder with a
-            problem that lies in no class folder.
-        size: Bytes, as the source declares them.
-        stamp: Changes when the content does: a checksum, or a time of change.
-        read: Returns the content, never more than the largest allowed size plus one byte. It
-            raises a UserError where not the file but the store that holds it is at fault.
-        problem: Why the file must not be read, or None.
-        patient: As the source's labels name him or her, who must stay unnamed in all that is
-            written; None where unknown.
-        site: Where it was taken, None where unknown.
-        sequence: Such as FLAIR, None where unknown.
-    """
-
-    path: str
-    label: int | None
-    size: int
-    stamp: str
-    read: Callable[[], bytes]
-    problem: str | None = None
-    patient: str | None = None
-    site: str | None = None
-    sequence: str | None = None
+    found: Iterable[Found]
+    read: Reader
 
 
 @dataclass(frozen=True)
@@ -93,34 +75,16 @@ class Source:
 
     uri: str
     version: str
-    files: tuple[SourceFile, ...]
+    files: Files
     left_out: Mapping[str, int] = field(default_factory=dict)
     readers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 of the listing: it changes when a file comes, goes or changes."""
-        rows = (f"{f.path}\t{f.size}\t{f.stamp}\t{f.problem}" for f in self.files)
-        return hashlib.sha256("\n".join([self.uri, self.version, *rows]).encode()).hexdigest()
-
-
-class _Found(NamedTuple):
-    """What a listing found, before it is known whether it belongs to a class.
-
-    Attributes:
-        name: Relative, with forward slashes, otherwise as it is.
-        size: As in `SourceFile`, and so are `stamp`, `read` and `problem`.
-        stamp: See there.
-        read: See there.
-        problem: See there.
-        is_folder: Whether it is or may be a folder, of which nothing is known.
-    """
-
-    name: str
-    size: int
-    stamp: str
-    read: Callable[[], bytes]
-    problem: str | None
-    is_folder: bool = False
+        digest = hashlib.sha256(f"{self.uri}\n{self.version}".encode())
+        for file in self.files:
+            digest.update(f"\n{file.path}\t{file.size}\t{file.stamp}\t{file.problem}".encode())
+        return digest.hexdigest()
 
 
 @contextmanager
@@ -152,19 +116,19 @@ def open_source(uri: str, version: str = "") -> Iterator[Source]:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="source-")))
             store, name = _zip_in_store(location)
             store.fetch(name, folder / "source.zip")
-            listing = _in_zip(stack.enter_context(_open_zip(folder / "source.zip", uri)))
+            listing = _in_zip(stack, folder / "source.zip", uri)
         elif location.in_store:
             listing, readers = _in_store(open_store(uri, "source")), _STORE_READERS
         elif os.path.isdir(location.place):
             listing = _in_folder(Path(location.place))
         elif os.path.isfile(location.place):
-            listing = _in_zip(stack.enter_context(_open_zip(Path(location.place), uri)))
+            listing = _in_zip(stack, Path(location.place), uri)
         else:
             raise UserError(f"source {uri}: {_NO_SUCH_PLACE}")
         left_out: Counter[str] = Counter()
-        files = list(_of_a_class(listing, left_out))
-        files.sort(key=lambda file: (-1 if file.label is None else file.label, file.path))
-        yield Source(uri, version, tuple(files), dict(sorted(left_out.items())), readers)
+        files = _listed(listing, left_out, uri)
+        stack.callback(files.close)
+        yield Source(uri, version, files, dict(sorted(left_out.items())), readers)
 
 
 def source_fingerprint(uri: str, version: str = "") -> str:
@@ -198,7 +162,12 @@ def class_of(path: str) -> int | None:
     Case, spaces, dashes and underscores do not matter: `brain_tumor`, `Brain Tumor` and
     `Brain-Tumour` are one. Windows' separator counts too, as in `Healthy\a.png`.
     """
-    for part in reversed(_parts(path)[:-1]):
+    return _class_of_folder(_split(path)[0])
+
+
+@lru_cache(maxsize=_FOLDERS_KEPT)
+def _class_of_folder(folder: str) -> int | None:
+    for part in reversed(_parts(folder)):
         label = _CLASS_FOLDERS.get(re.sub(r"[\s_-]+", " ", part).strip().lower())
         if label is not None:
             return label
@@ -242,35 +211,44 @@ def _zip_in_store(location: Location) -> tuple[Store, str]:
     return open_store(folder, "source"), name
 
 
-def _of_a_class(listing: Iterable[_Found], left_out: Counter[str]) -> Iterator[SourceFile]:
-    """Passes on what belongs to a class, or may, and counts the rest by what it is."""
-    for found in listing:
-        junk = _junk(found.name)
-        label = class_of(f"{found.name}/" if found.is_folder else found.name)
-        if junk or (label is None and not found.is_folder):
-            left_out[junk or "in no class folder"] += 1
-        else:
-            yield SourceFile(
-                printable(found.name), label, found.size, found.stamp, found.read, found.problem
-            )
+def _listed(listing: _Listing, left_out: Counter[str], uri: str) -> Files:
+    """Sorts what belongs to a class, or may, and counts the rest by what it is."""
+
+    def of_a_class() -> Iterator[Listed]:
+        for found in listing.found:
+            junk = _junk(found.name)
+            label = class_of(f"{found.name}/" if found.is_folder else found.name)
+            if junk or (label is None and not found.is_folder):
+                left_out[junk or "in no class folder"] += 1
+            else:
+                yield Listed(found, printable(found.name), label)
+
+    try:
+        return Files(of_a_class(), listing.read)
+    except sqlite3.Error as error:
+        raise UserError(
+            f"source {uri}: cannot keep the list of its files: {error}; free space for temporary "
+            "files, or name another folder for them in TMPDIR"
+        ) from error
 
 
-def _in_store(store: Store) -> Iterator[_Found]:
-    skipped: list[tuple[str, str]] = []
-    empty = True
-    for entry in store.list(skip=lambda name, fault: skipped.append((name, fault))):
-        empty = False
-        yield _Found(
-            entry.name,
-            entry.size,
-            entry.stamp,
-            lambda name=entry.name: store.read(name, MAX_BYTES),  # type: ignore[misc]
-            _size_problem(entry.size),
+def _in_store(store: Store) -> _Listing:
+    def found() -> Iterator[Found]:
+        skipped: list[Found] = []
+        empty = True
+        entries = store.list(
+            skip=lambda name, fault: skipped.append(Found(name, problem=f"the name {fault}"))
         )
-    for name, fault in skipped:
-        yield _Found(name, 0, "", bytes, f"the name {fault}")
-    if empty and not skipped:
-        raise UserError(f"source {store.uri}: there is no such folder; give {SUPPORTED}")
+        for entry in entries:
+            empty = False
+            yield Found(entry.name, entry.size, entry.stamp, _size_problem(entry.size))
+            while skipped:
+                yield skipped.pop()
+        if empty and not skipped:
+            raise UserError(f"source {store.uri}: there is no such folder; give {SUPPORTED}")
+        yield from skipped
+
+    return _Listing(found(), lambda name, _: store.read(name, MAX_BYTES))
 
 
 def _size_problem(size: int) -> str | None:
@@ -284,56 +262,72 @@ def _parts(path: str) -> list[str]:
     return re.split(r"[/\\]+", path)
 
 
+def _split(path: str) -> tuple[str, str]:
+    """Returns a path's folder and its last part."""
+    at = max(path.rfind("/"), path.rfind("\\"))
+    return path[: max(at, 0)], path[at + 1 :]
+
+
 def _junk(path: str) -> str | None:
     """Returns the part of a path that no person made, as a system names it, or None."""
-    for part in _parts(path):
-        name = part.lower()
-        if name in _JUNK:
-            return part
-        if name.endswith(_ZONE) or name.endswith(f"{_ZONE}:$data"):
-            return "Zone.Identifier"
-        if name.startswith("._"):
-            return "._* (macOS)"
-        if name.startswith(".") and name not in (".", ".."):
-            return "hidden (begins with a dot)"
+    folder, name = _split(path)
+    return _junk_folder(folder) or _junk_part(name)
+
+
+@lru_cache(maxsize=_FOLDERS_KEPT)
+def _junk_folder(folder: str) -> str | None:
+    return next(filter(None, map(_junk_part, _parts(folder))), None)
+
+
+def _junk_part(part: str) -> str | None:
+    name = part.lower()
+    if name in _JUNK:
+        return part
+    if name.endswith((_ZONE, f"{_ZONE}:$data")):
+        return "Zone.Identifier"
+    if name.startswith("._"):
+        return "._* (macOS)"
+    if name.startswith(".") and name not in (".", ".."):
+        return "hidden (begins with a dot)"
     return None
 
 
-def _in_folder(folder: Path) -> Iterator[_Found]:
-    unread: list[OSError] = []
-    for parent, folders, names in os.walk(folder, onerror=unread.append, followlinks=False):
-        for name in names:
-            yield _file(folder, Path(parent, name))
-        for path in (Path(parent, name) for name in folders):
-            if path.is_symlink():
-                yield _folder(folder, path, "a link to a folder; copy the folder in its place")
-    for error in unread:
-        reason = f"a folder that cannot be read: {error.strerror}"
-        yield _folder(folder, Path(os.fsdecode(error.filename)), reason)
+def _in_folder(root: Path) -> _Listing:
+    return _Listing(_below(root), lambda name, _: _read_file(root / name))
 
 
-def _folder(root: Path, path: Path, problem: str) -> _Found:
-    return _Found(path.relative_to(root).as_posix(), 0, "", bytes, problem, is_folder=True)
+def _below(root: Path) -> Iterator[Found]:
+    """Lists folder after folder: its files as they come, and its folders later."""
+    unread = [""]
+    while unread:
+        parent = unread.pop()
+        try:
+            with os.scandir(root / parent) as entries:
+                for entry in entries:
+                    name = f"{parent}/{entry.name}" if parent else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        unread.append(name)
+                    else:
+                        yield _file(entry, name)
+        except OSError as error:
+            reason = f"a folder that cannot be read: {error.strerror}"
+            yield Found(parent or ".", problem=reason, is_folder=True)
 
 
-def _file(root: Path, path: Path) -> _Found:
-    name = path.relative_to(root).as_posix()
+def _file(entry: os.DirEntry[str], name: str) -> Found:
     try:
-        info = path.lstat()
+        info = entry.stat(follow_symlinks=False)
+        is_link = stat.S_ISLNK(info.st_mode)
+        if is_link and entry.is_dir():
+            reason = "a link to a folder; copy the folder in its place"
+            return Found(name, problem=reason, is_folder=True)
+        is_dead = is_link and not os.path.exists(entry)  # it may have been a folder
     except OSError as error:
-        return _Found(name, 0, "", bytes, f"unreadable: {error.strerror}")
-    is_link = stat.S_ISLNK(info.st_mode)
+        return Found(name, problem=f"unreadable: {error.strerror}")
     problem = _size_problem(info.st_size)
     if not stat.S_ISREG(info.st_mode):
         problem = "a link" if is_link else "not a regular file"
-    return _Found(
-        name,
-        info.st_size,
-        str(info.st_mtime_ns),
-        lambda: _read_file(path),
-        problem,
-        is_folder=is_link and not path.exists(),  # it may have been one
-    )
+    return Found(name, info.st_size, str(info.st_mtime_ns), problem, is_folder=is_dead)
 
 
 def _read_file(path: Path) -> bytes:
@@ -341,63 +335,60 @@ def _read_file(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _open_zip(path: Path, uri: str) -> zipfile.ZipFile:
+def _in_zip(stack: ExitStack, path: Path, uri: str) -> _Listing:
+    with _told_of_zip(uri):
+        archive = ZipArchive(path)
+    stack.callback(archive.close)
+
+    def found() -> Iterator[Found]:
+        shrunk = 0  # bytes that come of few
+        with _told_of_zip(uri):
+            for entry in archive.entries():
+                # Programs end a name at a NUL; old ones of Windows separate folders so.
+                name = entry.name.partition("\0")[0].replace("\\", "/")
+                if name.endswith("/") and not entry.size:
+                    continue
+                problem = _entry_problem(entry, name)
+                if _shrinks_much(entry):
+                    shrunk += entry.size
+                    if shrunk > _MAX_SHRUNK_IN_ALL and not problem:
+                        problem = f"a zip bomb: files of few bytes that unpack to {shrunk:,}"
+                yield Found(name, entry.size, f"{entry.crc:08x}", problem, entry.as_bytes())
+
+    return _Listing(found(), lambda _, place: archive.read(Entry.from_bytes(place), MAX_BYTES + 1))
+
+
+@contextmanager
+def _told_of_zip(uri: str) -> Iterator[None]:
     try:
-        return zipfile.ZipFile(path)
-    except Exception as error:  # hostile archives raise nearly anything
+        yield
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(
             f"source {uri}: cannot read it as a zip: {error}; give {SUPPORTED}"
         ) from error
 
 
-def _in_zip(archive: zipfile.ZipFile) -> Iterator[_Found]:
-    seen: set[str] = set()
-    shrunk = 0  # bytes that come of few
-    for info in archive.infolist():
-        name = info.filename.replace("\\", "/")  # as old Windows programs separate folders
-        if name.endswith("/") and not info.file_size:
-            continue
-        problem = "a second file of this name" if name in seen else _entry_problem(info, name)
-        if _shrinks_much(info):
-            shrunk += info.file_size
-            if shrunk > _MAX_SHRUNK_IN_ALL and not problem:
-                problem = f"a zip bomb: files of few bytes that unpack to {shrunk:,}"
-        yield _Found(
-            name,
-            info.file_size,
-            f"{info.CRC:08x}",
-            lambda info=info: _read_entry(archive, info),  # type: ignore[misc]
-            problem,
-        )
-        seen.add(name)
-
-
-def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    with archive.open(info) as entry:
-        return entry.read(MAX_BYTES + 1)
-
-
-def _entry_problem(info: zipfile.ZipInfo, path: str) -> str | None:
+def _entry_problem(entry: Entry, path: str) -> str | None:
     """Returns why an entry must not be read, or None."""
-    if re.match(r"/|[A-Za-z]:", path) or ".." in _parts(path):
+    if re.match(r"/|[A-Za-z]:", path) or (".." in path and ".." in _parts(path)):
         return "a path that leads out of the archive"
     if path.endswith("/"):
         return "a folder that holds bytes"
-    if stat.S_ISLNK(info.external_attr >> 16):
+    if stat.S_ISLNK(entry.mode):
         return "a link"
-    if info.flag_bits & 0x1:
+    if entry.flags & 0x1:
         return "encrypted"
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if entry.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "packed in a way other than deflate"  # whose output zipfile does not bound
-    if info.file_size > MAX_BYTES:
-        return _size_problem(info.file_size)
-    if info.file_size > _MAX_SHRUNK and _shrinks_much(info):
-        return f"a zip bomb: {info.compress_size:,} bytes that unpack to {info.file_size:,}"
+    if entry.size > MAX_BYTES:
+        return _size_problem(entry.size)
+    if entry.size > _MAX_SHRUNK and _shrinks_much(entry):
+        return f"a zip bomb: {entry.packed:,} bytes that unpack to {entry.size:,}"
     return None
 
 
-def _shrinks_much(info: zipfile.ZipInfo) -> bool:
-    return info.file_size > _MAX_RATIO * max(info.compress_size, 1024)
+def _shrinks_much(entry: Entry) -> bool:
+    return entry.size > _MAX_RATIO * max(entry.packed, 1024)
 
 
 def _download_from_kaggle(uri: str, place: str, version: str) -> tuple[Path, str]:

@@ -78,8 +78,7 @@ class LocalStore(Store):
     def list(self, prefix: str = "", skip: Skip | None = None) -> Iterator[Entry]:
         skip = skip or partial(skipped, self)
         with self._told(prefix):
-            entries = list(self._entries(self._below(prefix), skip))
-        yield from sorted(entries, key=lambda entry: entry.name)
+            yield from self._entries(self._below(prefix), skip)
 
     @override
     def folders(self, prefix: str = "") -> builtins.list[str]:

@@ -63,7 +63,7 @@ class Store(ABC):
 
     @abstractmethod
     def list(self, prefix: str = "", skip: Skip | None = None) -> Iterator[Entry]:
-        """Lists all objects below a folder, sorted by name; none where there is no such folder.
+        """Lists all objects below a folder as they come; none where there is no such folder.
 
         Args:
             prefix: The folder; empty for the whole store. `models/x` is not `models/x-old`.

@@ -146,18 +146,15 @@ class ObjectStore(Store):
         skip = skip or partial(skipped, self)
         base = self._below(prefix)
         with self._told(prefix):
-            found = list(self._entries(base))
-        entries = []
-        for key, size, stamp in found:
-            name = key.removeprefix(self._root)
-            if key.endswith("/") and not size:  # what consoles make to show an empty folder
-                continue
-            fault = "leads elsewhere" if not key.startswith(base) else name_fault(name)
-            if fault:
-                skip(name, fault)
-            else:
-                entries.append(Entry(name, size, stamp))
-        yield from sorted(entries, key=lambda entry: entry.name)
+            for key, size, stamp in self._entries(base):
+                name = key.removeprefix(self._root)
+                if key.endswith("/") and not size:  # what consoles make to show an empty folder
+                    continue
+                fault = "leads elsewhere" if not key.startswith(base) else name_fault(name)
+                if fault:
+                    skip(name, fault)
+                else:
+                    yield Entry(name, size, stamp)
 
     @override
     def folders(self, prefix: str = "") -> builtins.list[str]:

@@ -3,7 +3,7 @@
 import dataclasses
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from components.dataset import ImageDataset
 from components.ingest import ingest as module
 from components.ingest.ingest import ingest
+from components.ingest.listing import Files, Found, Listed
 from components.ingest.patients import number_patients, patient_keys, run_salt
 from components.ingest.sources import Source, open_source
 
@@ -21,15 +22,13 @@ NAMES = ("PLANTED^NAME^ONE", "PLANTED^NAME^TWO", "PLANTED^NAME^THREE")
 def of_patients(folder: Path) -> Iterator[Source]:
     """Opens a source whose files have patients, sites and sequences; every fourth has none."""
     with open_source(str(folder)) as source:
-        yield dataclasses.replace(
-            source,
-            files=tuple(
-                file
-                if number % 4 == 3
-                else dataclasses.replace(file, patient=NAMES[number % 3], site="Ulm", sequence="T1")
-                for number, file in enumerate(source.files)
-            ),
+        listed = (
+            Listed(Found(file.path, file.size, file.stamp), file.path, file.label, *known)
+            for number, file in enumerate(source.files)
+            for known in [() if number % 4 == 3 else (NAMES[number % 3], "Ulm", "T1")]
         )
+        with closing(Files(listed, lambda name, _: (folder / name).read_bytes())) as files:
+            yield dataclasses.replace(source, files=files)
 
 
 def test_a_patient_is_a_number_by_appearance(

@@ -8,7 +8,7 @@ import stat
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -300,14 +300,26 @@ def test_a_file_that_cannot_be_looked_at(
     tmp_path: Path, as_folder: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = as_folder(tmp_path / "folder", {"Healthy/a.png": b"a", "Healthy/b.png": b"b"})
-    real = Path.lstat
+    real = os.scandir
 
-    def lstat(path: Path) -> os.stat_result:
-        if path.name == "b.png":
-            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
-        return real(path)
+    class Lost(os.PathLike[str]):
+        name = "b.png"
 
-    monkeypatch.setattr(Path, "lstat", lstat)
+        def is_dir(self, follow_symlinks: bool) -> bool:
+            return False
+
+        def stat(self, follow_symlinks: bool) -> os.stat_result:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), self.name)
+
+        def __fspath__(self) -> str:
+            return self.name
+
+    @contextmanager
+    def scandir(path: str) -> Iterator[Iterator[os.DirEntry[str] | Lost]]:
+        with real(path) as entries:
+            yield (Lost() if entry.name == "b.png" else entry for entry in entries)
+
+    monkeypatch.setattr(os, "scandir", scandir)
     assert problems(folder) == {
         "Healthy/a.png": None,
         "Healthy/b.png": "unreadable: Input/output error",

@@ -20,7 +20,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def names(store: Store, prefix: str = "") -> list[str]:
-    return [entry.name for entry in store.list(prefix)]
+    return sorted(entry.name for entry in store.list(prefix))
 
 
 def told(caught: pytest.ExceptionInfo[UserError]) -> str:
