@@ -25,7 +25,7 @@ _MOST_PARTS = 65_536  # chunks of a PNG, strips or tiles of a TIFF
 _MOST_SEGMENTS = 1000  # of a JPEG before its first scan
 _MOST_FILLING = 65_536  # bytes between them
 _MOST_NUMBERS = 4 * _MOST_PARTS  # in tags
-_MOST_SAMPLES = 6  # bytes of a pixel, in an image as large as is allowed: RGB of 16 bits
+MOST_SAMPLES = 6  # bytes of a pixel, in an image as large as is allowed: RGB of 16 bits
 _JPEG_TABLES, _ORIENTATION = 347, 274  # tags
 # Bytes of an element of a tag, by its type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
@@ -91,10 +91,7 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
         ImageError: The file is empty, too large, of another format, damaged or truncated, or would
             take far longer than one of its size should.
     """
-    if not data:
-        raise ImageError("empty", "the file holds no bytes")
-    if len(data) > max_bytes:
-        raise ImageError("too-large", f"{len(data):,} bytes, at most {max_bytes:,} are allowed")
+    check_size(data, max_bytes)
     _check_parts(data)
     if data.startswith(png.MAGIC):
         data = png.without_metadata(data)
@@ -112,10 +109,10 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     try:
         if isinstance(image, tiff.Tiff):
-            loaded = image.image(_MOST_SAMPLES * max_pixels)
+            loaded = image.image(MOST_SAMPLES * max_pixels)
         else:
             loaded = _loaded(image, kind, data, max_pixels)
-        pixels = np.asarray(_resized(loaded))
+        pixels = squeezed(loaded)
     except ImageError:
         raise
     except deep.WorkError as error:
@@ -123,6 +120,44 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     except Exception as error:  # so do hostile bodies
         raise ImageError("unreadable", _reason(error, data, kind)) from error
     return Decoded(pixels, width, height, mode, kind)
+
+
+def check_size(data: bytes, max_bytes: int) -> None:
+    """Refuses a file that is empty or too large.
+
+    Args:
+        data: The file's bytes.
+        max_bytes: That it may have.
+
+    Raises:
+        ImageError: See there.
+    """
+    if not data:
+        raise ImageError("empty", "the file holds no bytes")
+    if len(data) > max_bytes:
+        raise ImageError("too-large", f"{len(data):,} bytes, at most {max_bytes:,} are allowed")
+
+
+def squeezed(image: Image.Image) -> np.ndarray:
+    """Makes of an image what the model takes.
+
+    Args:
+        image: Of any mode and size, with what Exif says of its sides, if anything.
+
+    Returns:
+        uint8 [150, 150, 3]: upright, RGB, its aspect not kept.
+    """
+    turn = tiff.UPRIGHT.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("RGB", "L"):
+        image = image.convert("RGB")
+    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR).convert("RGB"))
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
@@ -166,7 +201,7 @@ def _loaded(image: ImageFile, kind: str, data: bytes, max_pixels: int) -> Image.
     if kind == "JPEG":
         return _jpeg(image, data)
     if kind == "PNG" and png.is_deep(data):
-        return png.image(image, data, _MOST_SAMPLES * max_pixels)
+        return png.image(image, data, MOST_SAMPLES * max_pixels)
     if kind == "PNG":
         png.scale_transparency(image, data)
     image.load()
@@ -202,21 +237,6 @@ def _jpegs(image: ImageFile, data: bytes) -> list[bytes]:
     skipped = 2 if tables else 0  # the mark of a beginning
     places = zip(offsets, sizes, strict=False)
     return [tables + data[start + skipped : start + size] for start, size in places]
-
-
-def _resized(image: Image.Image) -> Image.Image:
-    """Returns the image upright, as 8-bit RGB, 150x150."""
-    turn = tiff.UPRIGHT.get(_orientation(image))
-    if turn is not None:
-        image = image.transpose(turn)
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
-    elif image.mode == "1":
-        image = image.convert("L")
-    elif image.mode not in ("RGB", "L"):
-        image = image.convert("RGB")
-    return image.resize((SIZE, SIZE), Image.Resampling.BILINEAR).convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

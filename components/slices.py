@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass, field
 
-from components.images import MAX_BYTES, MAX_PIXELS, Decoded, decode
+import numpy as np
+from PIL import Image
+
+from components import deep, nifti
+from components.images import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    MOST_SAMPLES,
+    Decoded,
+    ImageError,
+    check_size,
+    decode,
+    squeezed,
+)
 
 MOST_SLICES = 16
 
@@ -46,7 +59,21 @@ def read(
         ImageError: As `components.images.decode` says. No message holds anything of what the file
             says of its patient.
     """
-    return Slices((decode(data, max_bytes, max_pixels),))
+    if not nifti.is_nifti(data):
+        return Slices((decode(data, max_bytes, max_pixels),))
+    check_size(data, max_bytes)
+    try:
+        return _of_nifti(data, max_pixels, most_slices)
+    except ImageError:
+        raise
+    except deep.WorkError as error:
+        raise ImageError("too-much-work", str(error)) from error
+    except nifti.NiftiError as error:
+        raise ImageError("unreadable", str(error)) from error
+    except ModuleNotFoundError as error:
+        raise ImageError("format", "a NIfTI, which needs nibabel: install [clinic]") from error
+    except Exception as error:  # hostile headers raise nearly anything
+        raise ImageError("unreadable", "the NIfTI is broken") from error
 
 
 def choose(of: int, most: int) -> tuple[int, ...]:
@@ -67,3 +94,21 @@ def choose(of: int, most: int) -> tuple[int, ...]:
     part = max(count, of // 2)
     first = (of - part) // 2
     return tuple(1 + first + (2 * i + 1) * part // (2 * count) for i in range(count))
+
+
+def _of_nifti(data: bytes, max_pixels: int, most: int) -> Slices:
+    volume = nifti.volume(data, MOST_SAMPLES * max_pixels)
+    of, height, width = volume.planes.shape
+    numbers = choose(of, most)
+    if len(numbers) * height * width > max_pixels:
+        raise ImageError(
+            "too-many-pixels",
+            f"{len(numbers)} slices of {width}x{height}, at most {max_pixels:,} pixels are allowed",
+        )
+    samples = volume.samples(np.array(numbers) - 1)
+    grey = np.asarray(deep.image(deep.Samples(samples.reshape(-1, width, 1))))
+    images = tuple(
+        Decoded(squeezed(Image.fromarray(plane)), width, height, str(samples.dtype), "NIfTI")
+        for plane in grey.reshape(samples.shape)
+    )
+    return Slices(images, numbers, of)
