@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers, ops
 
+from components.model_folder.contract import PROBABILITY
+
 _MEMBER = "member"
 
 
@@ -36,7 +38,7 @@ def averaged(members: Sequence[keras.Model], mirrored: bool = False) -> keras.Mo
             found = layers.Average()([found, features_of(ops.flip(images, axis=2))])
         features.append(found)
     everything = layers.Concatenate()(features) if len(features) > 1 else features[0]
-    head = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability_healthy")
+    head = layers.Dense(1, activation="sigmoid", dtype="float32", name=PROBABILITY)
     model = keras.Model(images, head(everything), name=members[0].name)
     weights = [member.layers[-1].get_weights() for member in members]
     kernel = ops.concatenate([kernel for kernel, _ in weights]) / len(members)

@@ -9,6 +9,7 @@ from components.efficientnet import EVERY_BLOCK, lite0
 from components.errors import UserError
 from components.hyperparameters import Hyperparameters
 from components.images import SHAPE
+from components.model_folder.contract import PROBABILITY
 
 REFERENCE_PARAMETERS = 11_243_457
 COMPACT_BLOCKS = (0, 1, 3, 5, 6, 8, 9)
@@ -192,6 +193,4 @@ def _unsure_answer() -> layers.Layer:
 
 def _answer(initial: str | keras.Initializer = "glorot_uniform") -> layers.Layer:
     # float32 whatever the policy: a probability rounded to 8 bits is no probability.
-    return layers.Dense(
-        1, "sigmoid", dtype="float32", kernel_initializer=initial, name="probability_healthy"
-    )
+    return layers.Dense(1, "sigmoid", dtype="float32", kernel_initializer=initial, name=PROBABILITY)

@@ -297,7 +297,7 @@ def predict(
     Exit status 1 if a file could not be classified. This is no diagnosis.
     """
     from components.images import ImageError
-    from components.signing import Trust
+    from components.model_folder.signing import Trust
     from pipelines.quiet import quiet_stderr
     from serving.classifier import Classifier, find_files
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from components.dataset import CLASSES
 from components.errors import UserError
 from components.ingest.sample import write_sample
-from components.signing import Trust
+from components.model_folder.signing import Trust
 from pipelines.catalogue import Pipeline
 from pipelines.local import run_local, show_results
 from pipelines.quiet import quiet_stderr

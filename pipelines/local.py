@@ -27,7 +27,7 @@ from components.errors import UserError
 from components.evaluate.results import EVALUATION, Evaluation
 from components.ingest.sources import source_fingerprint
 from components.metrics import Scores
-from components.signing import Trust
+from components.model_folder.signing import Trust
 from components.storage.store import on_disk
 from components.text import printable
 from pipelines.catalogue import Pipeline

@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from components.errors import UserError
+from components.dataset import CLASSES, HEALTHY
 from components.images import MAX_BYTES, SHAPE, ImageError, decode
-from components.signing import Trust
-from serving.model_folder import HEALTHY, open_model_folder, settled
+from components.model_folder.contract import HEATMAP, PROBABILITY, SCORE
+from components.model_folder.reader import open_model_folder, settled
+from components.model_folder.saved_model import load_saved_model
+from components.model_folder.signing import Trust
 from serving.native import native_lines
 
-SERVING, EXPLAIN = "serving_default", "explain"
-INPUT, OUTPUT, HEATMAP = "images", "probability_healthy", "heatmap"
-SCORE = "in_distribution_score"
 BATCH = 64
 _THREADS = 4
 
@@ -84,10 +83,8 @@ class Classifier:
             self.model = open_model_folder(checked)
             if cpus is not None:
                 use_cpus(cpus)
-            self._serving, self._explain = _load(self.model.path)
-        self.knows_its_own = (
-            self.model.score_limit is not None and SCORE in self._serving.structured_outputs
-        )
+            self._serving, self._explain = load_saved_model(self.model.path)
+        self.knows_its_own = self.model.score_limit is not None and SCORE in self._serving.outputs
 
     def warm(self, largest: int) -> None:
         """Runs batches of every size once, because the first of each size is slow in each thread.
@@ -172,9 +169,9 @@ class Classifier:
 
     def _predictions(self, outputs: dict[str, np.ndarray]) -> list[Prediction]:
         """Turns the model's outputs for a batch into answers."""
-        if not np.isfinite(outputs[OUTPUT]).all():
+        if not np.isfinite(outputs[PROBABILITY]).all():
             raise RuntimeError("the model answered with something that is no number")
-        healthy = outputs[OUTPUT].tolist()
+        healthy = outputs[PROBABILITY].tolist()
         if not self.knows_its_own:
             return [self._prediction(probability) for probability in healthy]
         scores = outputs[SCORE].tolist()
@@ -183,7 +180,7 @@ class Classifier:
     def _prediction(self, healthy: float, score: float | None = None) -> Prediction:
         model = self.model
         probabilities = {
-            name: healthy if name == HEALTHY else 1 - healthy for name in model.classes
+            name: healthy if name == CLASSES[HEALTHY] else 1 - healthy for name in model.classes
         }
         positive, negative = model.classes[model.positive], model.classes[1 - model.positive]
         label = positive if probabilities[positive] >= model.threshold else negative
@@ -220,26 +217,6 @@ def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
                     yield file
 
 
-class _Function:
-    """A signature of the SavedModel, from arrays to arrays.
-
-    Its weights stay variables: frozen into the graph, oneDNN's convolutions took twice the time for
-    a batch of eight, and the process twice the memory.
-    """
-
-    def __init__(self, loaded: Any, name: str) -> None:
-        import tensorflow as tf
-
-        self._loaded = loaded  # a signature alone does not keep the variables alive
-        self._signature = loaded.signatures[name]
-        self._constant = tf.constant
-        self.structured_outputs = self._signature.structured_outputs
-
-    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = self._signature(images=self._constant(images))
-        return {name: output.numpy() for name, output in outputs.items()}
-
-
 def use_cpus(count: int) -> None:
     """Sets TensorFlow up; to be called before it computes anything.
 
@@ -270,28 +247,6 @@ def batches_at_once(cpus: int) -> int:
     import tensorflow as tf
 
     return 1 if tf.config.list_physical_devices("GPU") else cpus
-
-
-def _load(folder: Path) -> tuple[_Function, _Function]:
-    """Returns the two signatures, from uint8 [n, 150, 150, 3] to arrays by name."""
-    import tensorflow as tf
-
-    try:
-        loaded = tf.saved_model.load(str(folder))
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        line = str(error).strip().split("\n", 1)[0]
-        raise UserError(f"{folder}: cannot load the SavedModel: {line}") from error
-    signatures = loaded.signatures
-    for name, outputs in ((SERVING, {OUTPUT}), (EXPLAIN, {OUTPUT, HEATMAP})):
-        if name not in signatures:
-            raise UserError(f"{folder}: has no signature {name}; register the model again")
-        inputs = signatures[name].structured_input_signature[1]
-        if INPUT not in inputs or not outputs <= signatures[name].structured_outputs.keys():
-            raise UserError(
-                f"{folder}: signature {name} does not map {INPUT} to "
-                f"{' and '.join(sorted(outputs))}"
-            )
-    return _Function(loaded, SERVING), _Function(loaded, EXPLAIN)
 
 
 def _decode_file(path: Path) -> np.ndarray | ImageError:

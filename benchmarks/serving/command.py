@@ -20,6 +20,7 @@ from benchmarks.serving.measure import Course
 from benchmarks.serving.payloads import SIZES, lossless, make_payloads, write_payloads
 from benchmarks.serving.processes import Server, free_ports, listens
 from components.errors import UserError
+from components.model_folder.contract import SAVED_MODEL
 
 _FILE_SERVER_SECONDS = 20.0
 
@@ -92,8 +93,8 @@ def _parse() -> argparse.Namespace:
     options = parser.parse_args()
     if options.rounds < 1 or options.cpus < 1 or options.seconds <= 0 or not options.clients:
         parser.error("--rounds, --cpus, --seconds and --clients must be positive")
-    if not (options.model / "saved_model.pb").is_file():
-        parser.error(f"--model {options.model}: no saved_model.pb in it")
+    if not (options.model / SAVED_MODEL).is_file():
+        parser.error(f"--model {options.model}: no {SAVED_MODEL} in it")
     options.model = options.model.resolve()
     return options
 

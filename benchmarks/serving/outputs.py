@@ -14,6 +14,7 @@ from benchmarks.serving.contenders import Contender, Form
 from benchmarks.serving.payloads import Payload
 from benchmarks.serving.servers.common import REFERENCE_SEED
 from components.images import SIZE, decode
+from components.model_folder.contract import PROBABILITY, SERVING
 
 TOLERANCE = 1e-4
 _ANSWER_SECONDS = 30.0
@@ -48,10 +49,10 @@ def _expected(model: Path, files: list[bytes]) -> tuple[list[float], list[float]
     from components.model import reference_cnn
 
     loaded = tf.saved_model.load(str(model))
-    signature = loaded.signatures["serving_default"]
+    signature = loaded.signatures[SERVING]
 
     def answer(image: np.ndarray) -> float:
-        return 1.0 - float(signature(images=tf.constant(image[None]))["probability_healthy"][0])
+        return 1.0 - float(signature(images=tf.constant(image[None]))[PROBABILITY][0])
 
     set_random_seed(REFERENCE_SEED)
     network = reference_cnn()

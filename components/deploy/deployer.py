@@ -10,7 +10,7 @@ from components.deploy.api import open_api
 from components.deploy.plan import checked_plan, storage_uri
 from components.deploy.rollout import Rollout
 from components.errors import UserError
-from components.register.smoke import SmokeImage, read_smoke
+from components.model_folder.smoke import SmokeImage, read_smoke
 from components.registry import Registry
 
 

@@ -34,7 +34,7 @@ from components.deploy.served import Probe, ServedModel, canary_address, in_clus
 from components.deploy.soak import Tally, hopeless, verdict
 from components.deploy.workload import Patience, Progress, Trouble, of_deployment, of_revision
 from components.errors import UserError
-from components.register.smoke import SmokeImage
+from components.model_folder.smoke import SmokeImage
 
 _Changed = TypeVar("_Changed")
 

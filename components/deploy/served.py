@@ -13,7 +13,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.errors import UserError, first_fault
-from components.register.smoke import SmokeImage
+from components.model_folder.smoke import SmokeImage
 
 TOKEN_VARIABLE = "BRAIN_TUMOR_TOKEN"
 TOLERANCE = 1e-3

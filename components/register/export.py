@@ -1,24 +1,19 @@
 """Keras model -> SavedModel that answers uint8 images and needs neither Keras nor this project."""
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras.export import ExportArchive
 
-from components.errors import UserError
 from components.gradcam import gradcam
 from components.images import SHAPE
+from components.model_folder.contract import EXPLAIN, HEATMAP, INPUT, PROBABILITY, SCORE, SERVING
+from components.model_folder.saved_model import load_saved_model
 from components.register.in_distribution import InDistributionCheck
 
-INPUT = "images"
-OUTPUT = "probability_healthy"
-HEATMAP = "heatmap"
-SCORE = "in_distribution_score"
-SERVING, EXPLAIN = "serving_default", "explain"
-TOLERANCE = {OUTPUT: 1e-6, SCORE: 1e-5}
+TOLERANCE = {PROBABILITY: 1e-6, SCORE: 1e-5}
 
 
 def export(model: keras.Model, check: InDistributionCheck, folder: str | Path) -> None:
@@ -35,11 +30,11 @@ def export(model: keras.Model, check: InDistributionCheck, folder: str | Path) -
     explained = gradcam(model)
 
     def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {OUTPUT: model(images, training=False)[:, 0], SCORE: check.score(images)}
+        return {PROBABILITY: model(images, training=False)[:, 0], SCORE: check.score(images)}
 
     def explain(images: tf.Tensor) -> dict[str, tf.Tensor]:
         probability, heatmap = explained(images)
-        return {OUTPUT: probability, SCORE: check.score(images), HEATMAP: heatmap}
+        return {PROBABILITY: probability, SCORE: check.score(images), HEATMAP: heatmap}
 
     images = tf.TensorSpec((None, *SHAPE), tf.uint8, name=INPUT)
     archive = ExportArchive()
@@ -63,39 +58,16 @@ def check_export(
         RuntimeError: A probability differs by more than 1e-6, or a score by more than 1e-5.
     """
     with tf.device("CPU"):  # a GPU rounds to fewer digits than this compares
-        loaded = tf.saved_model.load(str(folder))
         expected = {
-            OUTPUT: np.asarray(model(images, training=False))[:, 0],
+            PROBABILITY: np.asarray(model(images, training=False))[:, 0],
             SCORE: check.score(images).numpy(),
         }
-        for name in (SERVING, EXPLAIN):
-            found = loaded.signatures[name](images=tf.constant(images))
+        for name, signature in zip((SERVING, EXPLAIN), load_saved_model(folder), strict=True):
+            found = signature(images)
             for output, allowed in TOLERANCE.items():
-                gap = float(np.max(np.abs(found[output].numpy() - expected[output])))
+                gap = float(np.max(np.abs(found[output] - expected[output])))
                 if not gap <= allowed:
                     raise RuntimeError(
                         f"the exported model's signature {name} is off by {gap:.2g} in {output}, "
                         f"at most {allowed:g} is allowed"
                     )
-
-
-def load_signature(folder: str | Path) -> Any:
-    """Loads the `serving_default` signature of a registered model.
-
-    Args:
-        folder: The SavedModel's folder, verified.
-
-    Returns:
-        A function from `images=` uint8 [n, 150, 150, 3] to a dict with `probability_healthy`.
-
-    Raises:
-        UserError: The model cannot be loaded or has no such signature.
-    """
-    try:
-        loaded = tf.saved_model.load(str(folder))
-        signature = loaded.signatures[SERVING]
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        line = str(error).strip().split("\n", 1)[0]
-        raise UserError(f"{folder}: cannot load the SavedModel: {line}") from error
-    signature.owner = loaded  # its variables live as long as what they were loaded with
-    return signature

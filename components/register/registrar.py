@@ -9,21 +9,25 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from components.dataset import TUMOR, ImageDataset, Split
 from components.errors import UserError
 from components.evaluate.predictor import apply_temperature, open_model
 from components.evaluate.results import Evaluation
 from components.evaluate.training import read_record
-from components.register import card
-from components.register.export import INPUT, OUTPUT, check_export, export, load_signature
+from components.markdown import render
+from components.model_folder.contract import CARD, PROBABILITY
+from components.model_folder.metadata import Data, GateRecord, InDistributionRecord
+from components.model_folder.reader import read_metadata
+from components.model_folder.saved_model import load_saved_model
+from components.model_folder.signing import Signer, Trust, seal
+from components.model_folder.smoke import write_smoke
+from components.register.description import describe, write_description
+from components.register.export import check_export, export
 from components.register.gate import Decision, Gate, Measured, check_bounds, compare
 from components.register.in_distribution import METHOD, InDistributionCheck, fit_check
-from components.register.smoke import write_smoke
 from components.registry import Registry, kubeflow
 from components.registry.history import Alias
-from components.signing import Signer, Trust, seal
 from components.train.trainer import MODEL
 
 _CHECKED_IMAGES = 8
@@ -117,7 +121,7 @@ def register(
     decision = _decide(gate, challenger, champion, inputs)
     uri, version, reasons = "", 0, decision.reasons
     if decision.accepted:
-        record = card.GateRecord(
+        record = GateRecord(
             **asdict(gate),
             champion_version=champion.version if champion else None,
             notes=decision.reasons,
@@ -128,8 +132,8 @@ def register(
         uri = registry.address(version) if registry else ""
         if model_registry:
             reasons = (*reasons, _record(model_registry, Path(registered_folder), uri))
-    summary = card.render(
-        "summary.md.j2",
+    summary = render(
+        "register/summary.md.j2",
         accepted=decision.accepted,
         reasons=reasons,
         version=version,
@@ -160,8 +164,8 @@ def _registered_before(
     reasons: tuple[str, ...] = ("an earlier try of this run registered it",)
     if model_registry:
         reasons = (*reasons, _record(model_registry, folder, uri))
-    summary = card.render("registered_before.md.j2", version=version, uri=uri, reasons=reasons)
-    return Registration(True, uri, version, reasons, summary + (folder / card.CARD).read_text())
+    summary = render("register/registered_before.md.j2", version=version, uri=uri, reasons=reasons)
+    return Registration(True, uri, version, reasons, summary + (folder / CARD).read_text())
 
 
 def _read_inputs(
@@ -204,8 +208,8 @@ def _keras_answer(model: keras.Model) -> _Answer:
 
 
 def _registered_answer(folder: Path) -> _Answer:
-    signature = load_signature(folder)
-    return lambda images: np.asarray(signature(**{INPUT: tf.constant(images)})[OUTPUT])
+    answer, _ = load_saved_model(folder)
+    return lambda images: answer(images)[PROBABILITY]
 
 
 def _check_same_model(challenger: Measured, inputs: _Inputs, folder: str | Path) -> None:
@@ -228,7 +232,7 @@ def _measure_champion(registry: Registry, inputs: _Inputs) -> _Champion | None:
     with tempfile.TemporaryDirectory(prefix="champion-") as temporary:
         folder = Path(temporary, str(version))
         registry.fetch(version, folder)
-        metadata = _metadata(folder)
+        metadata = read_metadata(folder)
         measured = _measure(_registered_answer(folder), metadata.threshold, inputs)
     return _Champion(version, metadata.data.split_digest, measured)
 
@@ -256,13 +260,13 @@ def _publish(
     registry: Registry | None,
     folder: Path,
     inputs: _Inputs,
-    record: card.GateRecord,
+    record: GateRecord,
     git_revision: str,
     run_id: str,
     run: str,
 ) -> int:
     """Writes the version into a local folder and, where there is a registry, publishes it."""
-    data = card.Data.of(inputs.dataset, inputs.split)
+    data = Data.of(inputs.dataset, inputs.split)
     held_out = inputs.split.part("held_out")
     labels = inputs.dataset.labels[held_out]
     of_each = [held_out[labels == label][: _CHECKED_IMAGES // 2] for label in np.unique(labels)]
@@ -273,8 +277,8 @@ def _publish(
     check_export(inputs.model, check, folder, samples)
     write_smoke(folder, samples, _registered_answer(folder)(samples), inputs.evaluation.threshold)
 
-    def describe(version: int) -> None:
-        metadata = card.describe(
+    def write(version: int) -> None:
+        metadata = describe(
             version,
             data,
             inputs.evaluation,
@@ -284,11 +288,11 @@ def _publish(
             git_revision,
             run_id,
         )
-        card.write_description(folder, metadata)
+        write_description(folder, metadata)
 
     if registry:
-        return registry.publish(folder, describe, f"run {run_id}" if run_id else "", run)
-    describe(1)
+        return registry.publish(folder, write, f"run {run_id}" if run_id else "", run)
+    write(1)
     seal(folder, Signer.from_environment(), Trust.from_environment())
     return 1
 
@@ -297,7 +301,7 @@ def _record(model_registry: str, folder: Path, uri: str) -> str:
     """Records a version in Kubeflow Model Registry and says in a line what came of it."""
     if not uri:
         return "not recorded in Kubeflow Model Registry: without a registry it has no address"
-    metadata = _metadata(folder)
+    metadata = read_metadata(folder)
     try:
         kubeflow.record(model_registry, metadata, uri)
     except UserError as error:
@@ -305,16 +309,9 @@ def _record(model_registry: str, folder: Path, uri: str) -> str:
     return f"recorded in Kubeflow Model Registry {model_registry}"
 
 
-def _metadata(folder: Path) -> card.ModelMetadata:
-    """Returns what a verified version says of itself."""
-    return card.ModelMetadata.model_validate_json((folder / card.METADATA).read_bytes())
-
-
-def _in_distribution_record(
-    check: InDistributionCheck, inputs: _Inputs
-) -> card.InDistributionRecord:
+def _in_distribution_record(check: InDistributionCheck, inputs: _Inputs) -> InDistributionRecord:
     """Says how the check was made and how many held-out slices it flags."""
-    return card.InDistributionRecord(
+    return InDistributionRecord(
         method=METHOD,
         score_limit=check.limit,
         validation_flagged=check.validation_flagged,

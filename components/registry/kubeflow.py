@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from components.errors import UserError
-from components.register.card import ModelMetadata
+from components.model_folder.metadata import ModelMetadata
 from components.registry.history import author
 
 _SECONDS = 30

@@ -24,13 +24,14 @@ from typing import TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
-from components import checksums
-from components.checksums import SIGNATURE, SUMS
 from components.errors import UserError, first_fault
-from components.register.card import METADATA, NAME, ModelMetadata
+from components.model_folder import checksums
+from components.model_folder.contract import METADATA, NAME, SIGNATURE, SUMS
+from components.model_folder.metadata import ModelMetadata
+from components.model_folder.reader import parse_metadata, read_metadata
+from components.model_folder.signing import SIGNING_KEY, Signer, Trust, seal
 from components.registry import history
 from components.registry.history import Action, Alias, Event
-from components.signing import SIGNING_KEY, Signer, Trust, seal
 from components.storage import NotFound, Store, open_store
 from components.storage.store import disk_error, is_stale, whole_folder
 
@@ -124,8 +125,9 @@ class Registry:
         """
         self._require(version)
         name = f"{_folder(version)}/{METADATA}"
-        metadata = self._read(name, ModelMetadata)
-        _check_number(metadata.version, version, self._store.address(name))
+        address = self._store.address(name)
+        metadata = parse_metadata(self._store.read(name), address)
+        _check_number(metadata.version, version, address)
         return metadata
 
     def publish(
@@ -470,8 +472,7 @@ class Registry:
             if trust:
                 trust.verify(folder)
             checksums.verify(folder)
-            metadata = _parse(_content(folder / METADATA), ModelMetadata, f"{folder}/{METADATA}")
-            _check_number(metadata.version, version, f"{folder}/{METADATA}")
+            _check_number(read_metadata(folder).version, version, f"{folder}/{METADATA}")
         except UserError as error:
             told = str(error).replace(str(folder), self.address(version))
             raise UserError(told) from error
@@ -491,13 +492,6 @@ def _decision(run: str) -> str:
 def _claim() -> bytes:
     claim = _Claim(time=datetime.now(UTC), author=history.author(), token=uuid.uuid4().hex)
     return claim.model_dump_json().encode()
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot read it: {error.strerror}; register again") from error
 
 
 def _parse(content: bytes, kind: type[_Record], where: str) -> _Record:

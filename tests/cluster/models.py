@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from components.files import write_atomically
-from components.register.smoke import write_smoke
+from components.model_folder.smoke import write_smoke
 from components.registry import Registry
 from tests.registry.versions import metadata
 from tests.serving.conftest import write_model

@@ -23,7 +23,7 @@ from components.deploy.claim import FORMER
 from components.deploy.plan import Plan, version_of
 from components.deploy.rollout import Rollout
 from components.deploy.workload import SOURCE
-from components.register.smoke import SmokeImage, read_smoke, write_smoke
+from components.model_folder.smoke import SmokeImage, read_smoke, write_smoke
 from tests.deploy.kube_api import KubeAPI, serve, write_kubeconfig
 
 NAME = "brain-tumor"

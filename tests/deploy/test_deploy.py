@@ -16,7 +16,7 @@ from components.deploy.component import deploy
 from components.deploy.served import TOKEN_VARIABLE, ServedModel
 from components.errors import UserError
 from components.files import write_atomically
-from components.register.smoke import SmokeImage, read_smoke, write_smoke
+from components.model_folder.smoke import SmokeImage, read_smoke, write_smoke
 from components.registry import Registry
 from components.registry.history import Alias
 from tests.deploy.conftest import BASE, NAME, Cluster, Pod
@@ -190,7 +190,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     It answers who has the token, which the environment has.
     """
-    from components.checksums import SUMS, write_sums
+    from components.model_folder.checksums import write_sums
+    from components.model_folder.contract import SUMS
 
     folder = tmp_path_factory.mktemp("served")
     write_model(folder)

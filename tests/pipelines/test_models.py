@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.checksums import verify
+from components.model_folder.checksums import verify
 from components.registry import Registry
 from tests.registry.versions import DIGEST, publish
 

@@ -6,25 +6,20 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from components.dataset import ImageDataset, Split
 from components.evaluate.results import Change, Evaluation, Stability
 from components.evaluate.stability import BORDER_ALONE, FAMILIES
 from components.metrics import Interval
-from components.register.card import (
+from components.model_folder.metadata import (
     SCHEMA,
     Data,
     GateRecord,
     InDistributionRecord,
     ModelMetadata,
-    describe,
-    escape_markdown,
-    schema_text,
-    write_description,
 )
+from components.register.description import describe, write_description
 
 _HOSTILE = (
     "<script>alert(1)</script>\n# heading\n| a | [x](javascript:alert(1)) `b` http://evil.example"
@@ -55,12 +50,6 @@ def metadata(dataset: ImageDataset, split: Split, evaluation: Evaluation) -> Mod
         training={"architecture": "reference", "learning_rate": 1e-4, _HOSTILE: [_HOSTILE]},
         git_revision=_HOSTILE,
         pipeline_run=_HOSTILE,
-    )
-
-
-def test_the_published_schema_is_current() -> None:
-    assert SCHEMA.read_text(encoding="utf-8") == schema_text(), (
-        "run python -m components.register.card"
     )
 
 
@@ -177,15 +166,6 @@ def test_hostile_values_stay_text(tmp_path: Path, metadata: ModelMetadata) -> No
         if line.startswith("|")
     }
     assert cells == {3}
-
-
-@settings(deadline=None, derandomize=True)
-@given(st.text())
-def test_escaped_text_is_one_line_without_markup(value: str) -> None:
-    escaped = escape_markdown(value)
-    assert len(escaped.splitlines()) <= 1
-    assert not re.search(r"[<>\x00-\x1f]", escaped)
-    assert not re.search(r"(?<!\\)(\\\\)*[`*\[\]|~#]", escaped)
 
 
 def test_a_by_name_split_is_said_to_flatter(tmp_path: Path, metadata: ModelMetadata) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from kfp import dsl
 
-from components.checksums import verify
 from components.dataset import ImageDataset
 from components.evaluate.results import Evaluation
+from components.model_folder.checksums import verify
 from components.register.component import register
 
 _ROOT = Path(__file__).parents[2]

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.checksums import verify, write_sums
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.evaluate.results import Evaluation
 from components.images import decode
+from components.model_folder.checksums import verify, write_sums
+from components.model_folder.signing import SIGNING_KEY, Trust
+from components.model_folder.smoke import read_smoke
 from components.register.gate import Gate
-from components.register.smoke import read_smoke
 from components.registry import Registry
-from components.signing import SIGNING_KEY, Trust
 from tests.keys import write_keys
 from tests.registry.model_registry_server import running
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from components.checksums import verify, write_sums
 from components.errors import UserError
+from components.model_folder.checksums import verify, write_sums
 from components.registry import Registry
 from components.registry.history import Action
 from tests.registry.versions import publish

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from components.checksums import SIGNATURE, write_sums
 from components.errors import UserError
+from components.model_folder.checksums import write_sums
+from components.model_folder.contract import SIGNATURE
+from components.model_folder.signing import PUBLIC_KEY, SIGNING_KEY
 from components.registry import Registry
-from components.signing import PUBLIC_KEY, SIGNING_KEY
 from components.storage.store import Store
 from tests.keys import write_keys
 from tests.registry.versions import publish

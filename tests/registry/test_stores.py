@@ -11,9 +11,9 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from components.checksums import SUMS, verify
 from components.errors import UserError
-from components.register.card import NAME
+from components.model_folder.checksums import verify
+from components.model_folder.contract import NAME, SUMS
 from components.registry import Registry
 from components.registry.history import Action
 from components.storage import store

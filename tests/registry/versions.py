@@ -6,7 +6,7 @@ from pathlib import Path
 from components.evaluate.results import PartResult
 from components.files import write_atomically
 from components.metrics import Interval, Scores
-from components.register.card import Data, GateRecord, Metrics, ModelMetadata
+from components.model_folder.metadata import Data, GateRecord, Metrics, ModelMetadata
 from components.registry import Registry
 
 DIGEST = hashlib.sha256(b"").hexdigest()
@@ -31,6 +31,9 @@ def metadata(version: int, run: str = "run-7", champion: int | None = None) -> M
         nearest_neighbour_floor=scores(0.75),
     )
     return ModelMetadata(
+        name="brain-tumor",
+        classes=("Brain Tumor", "Healthy"),
+        positive_class="Brain Tumor",
         version=version,
         created="2026-11-23T12:00:00Z",
         inputs=(),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.checksums import SUMS
+from components.model_folder.contract import SUMS
 from components.registry import Registry
 from components.storage import local, transfer
 from tests.registry import versions

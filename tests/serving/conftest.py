@@ -1,6 +1,5 @@
 """A registered model's folder, made by hand, and the predictor's real process that serves it."""
 
-import json
 import os
 import socket
 import subprocess
@@ -15,39 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from components.checksums import write_sums
+from tests.model_folders import METADATA, describe
 
 ROOT = Path(__file__).parents[2]
-METADATA = {
-    "name": "brain-tumor",
-    "version": 7,
-    "classes": ["Brain Tumor", "Healthy"],
-    "positive_class": "Brain Tumor",
-    "threshold": 0.25,
-    "more": "of no interest here",
-}
-CARD = "# brain-tumor, version 7\n\nSays how bright an image is.\n"
-
-
-@pytest.fixture
-def make_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Returns a function that writes a folder whose digests fit, whatever its content."""
-
-    def make(labels: Any = METADATA["classes"], **changes: Any) -> Path:
-        folder = tmp_path / "model"
-        folder.mkdir()
-        (folder / "saved_model.pb").write_bytes(b"")
-        _describe(folder, labels, METADATA | changes)
-        return folder
-
-    return make
-
-
-def _describe(folder: Path, labels: Any, metadata: dict[str, Any]) -> None:
-    (folder / "labels.json").write_text(json.dumps(labels))
-    (folder / "metadata.json").write_text(json.dumps(metadata))
-    (folder / "model_card.md").write_text(CARD)
-    write_sums(folder)
 
 
 def write_model(folder: Path, **changes: Any) -> None:
@@ -80,7 +49,7 @@ def write_model(folder: Path, **changes: Any) -> None:
 
     signatures = {"serving_default": answer, "explain": explain}
     tf.saved_model.save(module, str(folder), signatures=signatures)
-    _describe(folder, METADATA["classes"], METADATA | changes)
+    describe(folder, METADATA["classes"], METADATA | changes)
 
 
 @pytest.fixture(scope="session")

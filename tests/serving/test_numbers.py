@@ -11,10 +11,10 @@ import httpx
 import numpy as np
 import pytest
 
-from components.checksums import write_sums
 from components.dataset import ImageDataset, Split
 from components.images import ImageError, decode
 from components.ingest.sample import write_sample
+from components.model_folder.checksums import write_sums
 
 BATCH = 8
 TEMPERATURE = 0.4  # makes its answers differ more still

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from components.checksums import SUMS, write_sums
 from components.errors import UserError
-from components.signing import PUBLIC_KEY, Signer, Trust
+from components.model_folder.checksums import write_sums
+from components.model_folder.contract import SUMS
+from components.model_folder.reader import open_model_folder, settled
+from components.model_folder.signing import PUBLIC_KEY, Signer, Trust
 from serving import cli
-from serving.model_folder import open_model_folder, settled
 from tests.keys import write_keys
 
 FILES = ["saved_model.pb", "metadata.json", "labels.json", "model_card.md", "smoke/0.png"]

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from components.images import SHAPE, decode
+from components.model_folder.contract import NAME as NAME
+from components.model_folder.contract import PROBABILITY, SERVING
 
 LARGEST_BATCH = 16
 WAIT_SECONDS = 0.002
-NAME = "brain-tumor"
 REFERENCE_SEED = 0  # of the untrained network that the reference's service answers with
 
 
@@ -35,7 +36,7 @@ class Model:
         import tensorflow as tf
 
         self._loaded = tf.saved_model.load(os.environ["BENCHMARK_MODEL"])
-        self._signature = self._loaded.signatures["serving_default"]
+        self._signature = self._loaded.signatures[SERVING]
         self._constant = tf.constant
         self._threads = ThreadPoolExecutor(cores())
         for size in range(1, LARGEST_BATCH + 1):
@@ -63,5 +64,5 @@ class Model:
         Returns:
             P(Brain Tumor) of each.
         """
-        healthy = self._signature(images=self._constant(images))["probability_healthy"]
+        healthy = self._signature(images=self._constant(images))[PROBABILITY]
         return [1.0 - probability for probability in healthy.numpy().tolist()]

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.checksums import verify, write_sums
 from components.errors import UserError
 from components.images import decode
-from components.register.smoke import read_smoke, write_smoke
+from components.model_folder.checksums import verify, write_sums
+from components.model_folder.smoke import read_smoke, write_smoke
 
 
 @pytest.fixture

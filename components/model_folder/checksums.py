@@ -6,9 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from components.errors import UserError
 from components.files import open_regular, read_regular, regular_files, shown, write_atomically
+from components.model_folder.contract import SIGNATURE, SUMS
 
-SUMS = "SHA256SUMS"
-SIGNATURE = "model.sig"  # of the list too, so the list does not hold it
 _MOST_BYTES = 2**20  # of the list
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<file>[^\\\r\n\0]+)")
 
@@ -69,7 +68,10 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[str]:
-    """Returns the files below a folder but for its `SHA256SUMS` and what signs that."""
+    """Returns the files below a folder but for its `SHA256SUMS` and its signature.
+
+    A signature signs the list too, so the list cannot hold it.
+    """
     return [file for file in regular_files(folder) if file not in (SUMS, SIGNATURE)]
 
 

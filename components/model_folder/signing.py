@@ -13,9 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from components.checksums import SIGNATURE, write_sums
 from components.errors import UserError, one_line
 from components.files import read_regular
+from components.model_folder.checksums import write_sums
+from components.model_folder.contract import SIGNATURE
 
 if TYPE_CHECKING:
     from model_signing import hashing, verifying

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from components.dataset import CLASSES, TUMOR
 from components.errors import UserError, first_fault
 from components.files import write_atomically
+from components.model_folder.contract import EXPECTED, SMOKE
 
-FOLDER, EXPECTED = "smoke", "expected.json"
 _OF_EACH_LABEL = 2
 _MAX_BYTES = 2**20
 
@@ -67,10 +67,10 @@ def write_smoke(
     for number, index in enumerate(chosen):
         name = f"{number}.png"
         label = CLASSES[TUMOR if called[index] else 1 - TUMOR]
-        write_atomically(Path(folder, FOLDER, name), _png(images[index]))
+        write_atomically(Path(folder, SMOKE, name), _png(images[index]))
         answers.append(_Answer(file=name, label=label, probability_healthy=float(healthy[index])))
     expected = _Expected(answers=tuple(answers)).model_dump_json(indent=1)
-    write_atomically(Path(folder, FOLDER, EXPECTED), expected + "\n")
+    write_atomically(Path(folder, SMOKE, EXPECTED), expected + "\n")
 
 
 def read_smoke(folder: str | Path) -> list[SmokeImage]:
@@ -85,7 +85,7 @@ def read_smoke(folder: str | Path) -> list[SmokeImage]:
     Raises:
         UserError: There are none, as in versions older than they, or they are malformed.
     """
-    path = Path(folder, FOLDER, EXPECTED)
+    path = Path(folder, SMOKE, EXPECTED)
     try:
         expected = _Expected.model_validate_json(path.read_bytes())
         return [

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.checksums import SUMS, verify, write_sums
 from components.errors import UserError
+from components.model_folder.checksums import verify, write_sums
+from components.model_folder.contract import SUMS
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from components.checksums import write_sums
 from components.errors import UserError
-from serving.model_folder import open_model_folder
+from components.model_folder.checksums import write_sums
+from components.model_folder.reader import open_model_folder
 
 
 def test_it_says_what_the_model_says(make_folder: Callable[..., Path]) -> None:

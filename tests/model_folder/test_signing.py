@@ -11,9 +11,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from components.checksums import write_sums
 from components.errors import UserError
-from components.signing import (
+from components.model_folder.checksums import write_sums
+from components.model_folder.signing import (
     IDENTITY,
     ISSUER,
     PUBLIC_KEY,

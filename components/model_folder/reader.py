@@ -8,44 +8,22 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from components.checksums import SUMS, verify
+from components.dataset import CLASSES, HEALTHY
 from components.errors import UserError, first_fault
 from components.files import MOST_FILES, copy_files, read_regular
-from components.signing import Trust
+from components.model_folder.checksums import verify
+from components.model_folder.contract import CARD, LABELS, METADATA, SAVED_MODEL, SUMS
+from components.model_folder.metadata import ModelMetadata, Served, Word
+from components.model_folder.signing import Trust
 
-HEALTHY = "Healthy"
-METADATA, LABELS, SAVED_MODEL = "metadata.json", "labels.json", "saved_model.pb"
-CARD = "model_card.md"
 _MOST_BYTES = 4 * 2**20  # of a description
 
 _T = TypeVar("_T")
-_Word = Annotated[str, Field(pattern=r"^[^\p{C}]{1,100}$")]  # no character that does not print
-_LABELS = TypeAdapter(tuple[_Word, _Word])
-
-
-class _InDistribution(BaseModel):
-    """Where the check ends that tells brain MRI slices from other images."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    score_limit: float = Field(ge=0)
-
-
-class _Metadata(BaseModel):
-    """The part of metadata.json that an answer needs; the rest is for people."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    version: int = Field(ge=1, lt=10**9)
-    classes: tuple[_Word, _Word]
-    positive_class: _Word
-    threshold: float = Field(ge=0, le=1)
-    in_distribution: _InDistribution | None = None
+_LABELS = TypeAdapter(tuple[Word, Word])
 
 
 @dataclass(frozen=True)
@@ -126,13 +104,13 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     """
     path = _linked_from(_folder(path))
     verify(path)
-    metadata = _read(path / METADATA, TypeAdapter(_Metadata))
+    metadata = _read(path / METADATA, TypeAdapter(Served))
     labels = _read(path / LABELS, _LABELS)
     if labels != metadata.classes:
         raise UserError(f"{path}: {LABELS} and {METADATA} name different classes")
-    if sorted((metadata.positive_class, HEALTHY)) != sorted(set(labels)):
+    if sorted((metadata.positive_class, CLASSES[HEALTHY])) != sorted(set(labels)):
         raise UserError(
-            f"{path}: {METADATA}: classes have to be {HEALTHY} and the positive class, "
+            f"{path}: {METADATA}: classes have to be {CLASSES[HEALTHY]} and the positive class, "
             f"not {list(labels)}"
         )
     if not (path / SAVED_MODEL).is_file():
@@ -148,6 +126,45 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         digest=hashlib.sha256((path / SUMS).read_bytes()).hexdigest(),
         card=_read_card(path),
     )
+
+
+def read_metadata(folder: str | Path) -> ModelMetadata:
+    """Reads all that a version says of itself.
+
+    Args:
+        folder: The version's folder, verified.
+
+    Returns:
+        Its metadata.
+
+    Raises:
+        UserError: They are missing or malformed.
+    """
+    path = Path(folder, METADATA)
+    try:
+        content = read_regular(path, _MOST_BYTES)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read it: {error}; register again") from error
+    return parse_metadata(content, str(path))
+
+
+def parse_metadata(content: bytes, where: str) -> ModelMetadata:
+    """Checks what a version says of itself.
+
+    Args:
+        content: Of its `metadata.json`.
+        where: Its path or address, for the error.
+
+    Returns:
+        Its metadata.
+
+    Raises:
+        UserError: They are malformed.
+    """
+    try:
+        return ModelMetadata.model_validate_json(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {first_fault(error)}; restore it from a backup") from error
 
 
 @contextmanager

