@@ -3,12 +3,8 @@
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-<<<<<<< HEAD
-from components import signing
-from components.parameters import Gpus
-=======
 from components.model_folder import signing
->>>>>>> 403c269 (The model folder has a room; register and registry no longer circle)
+from components.parameters import Gpus
 from pipelines.cluster import (
     GCS_KEY,
     GCS_KEY_FOLDER,
