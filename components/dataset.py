@@ -214,6 +214,11 @@ class ImageDataset:
         """
         return join_groups(self.duplicate_groups, self.patients)
 
+    def count_patients(self, rows: np.ndarray) -> int | None:
+        """Returns how many patients some images are of, as far as they are known; None: of none."""
+        known = self.patients[rows]
+        return len(np.unique(known[known >= 0])) or None
+
     @cached_property
     def thumbnails(self) -> np.ndarray:
         """Grey thumbnails, uint8 [n, 32, 32], mapped from disk."""

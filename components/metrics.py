@@ -56,6 +56,7 @@ class RocCurve(_Strict):
 MEASURES = tuple(Scores.model_fields)
 LOWER_IS_BETTER = frozenset({"brier", "ece"})
 BINS = 15
+FEW_GROUPS = 10  # below, an interval says nothing
 MIN_SAMPLES = 100  # below, the ends of a 95% interval are a handful of resamples
 _CHUNK = 2_000_000  # weights held at once: 16 MB, whatever the dataset's size
 

@@ -64,6 +64,7 @@ def evaluate(
         from components.dataset import CLASSES, ImageDataset, Split
         from components.evaluate.evaluator import evaluate
         from components.evaluate.results import RocCurves
+        from components.evaluate.subgroups import least_by_subgroup
 
         images = ImageDataset(dataset.path)
         result = evaluate(
@@ -78,7 +79,7 @@ def evaluate(
         )
         for metrics, numbers in (
             (held_out_metrics, result.held_out_metrics()),
-            (held_out_details, result.held_out_details()),
+            (held_out_details, result.held_out_details() | least_by_subgroup(result)),
             (full_dataset_metrics, result.full_dataset_metrics()),
         ):
             for name, value in numbers.items():

@@ -22,6 +22,7 @@ from components.evaluate.results import (
 )
 from components.evaluate.shortcuts import measure_shortcuts
 from components.evaluate.stability import draw_sample, measure_stability
+from components.evaluate.subgroups import measure_subgroups
 from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.evaluate.training import read_history, read_record
 from components.files import write_atomically
@@ -102,7 +103,7 @@ def evaluate(
         for s in (scores, metadata, neighbour)
     ]
 
-    print(f"drawing {bootstrap_samples:,} resamples of the duplicate groups", flush=True)
+    print(f"drawing {bootstrap_samples:,} resamples of the groups", flush=True)
     held_out = split.part("held_out")
     (on_held_out, samples), (on_everything, _) = (
         _judge(dataset, split, rows, predictors, uncalibrated, bootstrap_samples, seed)
@@ -110,6 +111,11 @@ def evaluate(
     )
     shortcuts = measure_shortcuts(
         dataset, held_out, train, predictors[0], predictors[1], bootstrap_samples, seed
+    )
+    records = dataset.manifest.images
+    by_site, by_sequence = (
+        measure_subgroups(dataset, names, held_out, predictors[0], bootstrap_samples, seed)
+        for names in ([r.site for r in records], [r.sequence for r in records])
     )
     asked_again = draw_sample(dataset, held_out, seed)
     stability = measure_stability(
@@ -131,6 +137,8 @@ def evaluate(
         bootstrap_samples=bootstrap_samples,
         held_out=on_held_out,
         full_dataset=on_everything,
+        by_site=by_site,
+        by_sequence=by_sequence,
         shortcuts=shortcuts,
         stability=stability,
     )
@@ -184,6 +192,7 @@ def _judge(
     result = PartResult(
         images=len(rows),
         groups=len(np.unique(groups)),
+        patients=dataset.count_patients(rows),
         tumor=tumor,
         healthy=len(rows) - tumor,
         twins_in_training=twins_in_training(dataset.duplicate_groups, split.part("train"), rows),

@@ -12,7 +12,7 @@ from components.evaluate import figures
 from components.evaluate.comparison import Lead, sentences
 from components.evaluate.predictor import predict_tumor
 from components.evaluate.results import Evaluation, PartResult, Shortcuts, Stability
-from components.evaluate.shortcuts import FEW_GROUPS, TABLES, shortcut_sentences
+from components.evaluate.shortcuts import TABLES, shortcut_sentences
 from components.evaluate.stability import (
     BORDER_ALONE,
     PERTURBATIONS,
@@ -22,9 +22,10 @@ from components.evaluate.stability import (
     stability_sentences,
     versions,
 )
+from components.evaluate.subgroups import subgroup_sentences
 from components.evaluate.wording import MEANINGS, numbers
 from components.gradcam import gradcam
-from components.metrics import MEASURES, Predictor
+from components.metrics import FEW_GROUPS, MEASURES, Predictor
 from components.overlay import overlay
 from components.report import picture, write_report
 from components.train.trainer import TrainingRecord
@@ -141,6 +142,8 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
             evaluation.threshold,
         ),
         galleries=_galleries(findings, held_out),
+        subgroup_tables=[("By site", evaluation.by_site), ("By sequence", evaluation.by_sequence)],
+        subgroup_sentences=subgroup_sentences(evaluation),
         shortcuts=findings.shortcuts,
         shortcut_sentences=shortcut_sentences(findings.shortcuts),
         shortcut_tables=[

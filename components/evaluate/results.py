@@ -25,7 +25,8 @@ class PartResult(_Strict):
     """The model and the two floors on one part of the dataset."""
 
     images: int = Field(gt=0)
-    groups: int = Field(gt=0)
+    groups: int = Field(gt=0, description="of near-duplicates and images of one patient")
+    patients: int | None = Field(default=None, description="null where none is known")
     tumor: int = Field(gt=0)
     healthy: int = Field(gt=0)
     twins_in_training: int = Field(
@@ -41,6 +42,18 @@ class PartResult(_Strict):
         default=None,
         description="the model's calibration error at temperature 1; null in older versions",
     )
+
+
+class Subgroup(_Strict):
+    """The model on the images of one site or of one sequence."""
+
+    name: str
+    images: int = Field(gt=0)
+    groups: int = Field(gt=0)
+    tumor: int = Field(ge=0)
+    accuracy: Interval
+    sensitivity: Interval | None = Field(description="null where no image shows a tumour")
+    specificity: Interval | None = Field(description="null where all images show a tumour")
 
 
 class Slice(_Strict):
@@ -108,6 +121,12 @@ class Evaluation(_Strict):
     bootstrap_samples: int = Field(gt=0)
     held_out: PartResult
     full_dataset: PartResult
+    by_site: tuple[Subgroup, ...] = Field(
+        default=(), description="the held-out part; empty where no site is known"
+    )
+    by_sequence: tuple[Subgroup, ...] = Field(
+        default=(), description="the held-out part; empty where no sequence is known"
+    )
     shortcuts: Shortcuts | None = Field(default=None, description="null in older evaluations")
     stability: Stability | None = Field(default=None, description="null in older evaluations")
 

@@ -8,10 +8,9 @@ import numpy as np
 
 from components.dataset import CLASSES, HEALTHY, TUMOR, ImageDataset, ImageRecord
 from components.evaluate.results import Shortcuts, Slice
-from components.metrics import Predictor, share
+from components.metrics import FEW_GROUPS, Predictor, share
 
 COMMON = 8  # values of a property that are shown; the others are taken together
-FEW_GROUPS = 10  # below, an interval says nothing
 ONE_SIDED = 0.9  # share of a class from which on a source gives it away
 FOLLOWS = 0.5  # right this often where the frame misleads: no oftener than wrong
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
 
 from components.dataset import PARTS, ImageDataset, Split, Strategy
-from components.evaluate.results import PartResult
+from components.evaluate.results import PartResult, Subgroup
 from components.files import write_atomically
 from components.images import SHAPE
 from components.model_folder.contract import (
@@ -151,6 +151,12 @@ class Metrics(_Strict):
     seed: int
     held_out: PartResult
     full_dataset: PartResult
+    by_site: tuple[Subgroup, ...] = Field(
+        default=(), description="the held-out part; empty where no site is known"
+    )
+    by_sequence: tuple[Subgroup, ...] = Field(
+        default=(), description="the held-out part; empty where no sequence is known"
+    )
 
 
 class GateRecord(_Strict):
@@ -200,7 +206,8 @@ class ModelMetadata(Served):
     data: Data
     metrics: Metrics
     weaknesses: tuple[str, ...] = Field(
-        default=(), description="what held-out images that were changed, or mislead, showed"
+        default=(),
+        description="what sites, sequences and held-out images that mislead or were changed showed",
     )
     gate: GateRecord
     training: dict[str, JsonValue] = Field(description="the train step's own record")

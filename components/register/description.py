@@ -11,6 +11,7 @@ from components.dataset import CLASSES, TUMOR
 from components.evaluate.results import Evaluation
 from components.evaluate.shortcuts import shortcut_sentences
 from components.evaluate.stability import stability_sentences
+from components.evaluate.subgroups import subgroup_sentences
 from components.files import write_atomically
 from components.model_folder.card import model_card
 from components.model_folder.contract import CARD, LABELS, METADATA, NAME
@@ -78,6 +79,8 @@ def describe(
             seed=evaluation.seed,
             held_out=evaluation.held_out,
             full_dataset=evaluation.full_dataset,
+            by_site=evaluation.by_site,
+            by_sequence=evaluation.by_sequence,
         ),
         weaknesses=_weaknesses(evaluation),
         gate=gate,
@@ -90,7 +93,7 @@ def describe(
 
 
 def _weaknesses(evaluation: Evaluation) -> tuple[str, ...]:
-    found: list[str] = []
+    found = subgroup_sentences(evaluation)
     if evaluation.shortcuts is not None:
         found += shortcut_sentences(evaluation.shortcuts)[0]
     if evaluation.stability is not None:

@@ -52,9 +52,18 @@ def model_folder(write_model, split):
 
 @pytest.fixture(scope="module")
 def outcome(dataset, split, model_folder, tmp_path_factory):
+    """An evaluation of images whose sites, sequences and patients are known in part."""
     folder = tmp_path_factory.mktemp("out")
+    known = ImageDataset(dataset.folder)
+    records = [
+        record.model_copy(
+            update={"site": "<i>Ulm</i>" if record.group % 3 else None, "patient": record.group}
+        )
+        for record in dataset.manifest.images
+    ]
+    known.manifest = dataset.manifest.model_copy(update={"images": tuple(records)})
     result = evaluate(
-        dataset, split, model_folder, folder / "evaluation", folder / "report.html", 0, 100
+        known, split, model_folder, folder / "evaluation", folder / "report.html", 0, 100
     )
     return result, folder
 
@@ -126,6 +135,20 @@ def test_shortcuts_and_stability_are_measured_on_the_held_out_part(outcome):
         change.flips.value for change in result.stability.changes if change.family == "border"
     )
     assert ("accuracy_metadata_floor_wrong" in numbers) == bool(wrong)
+
+
+def test_sites_are_measured_where_they_are_known(outcome):
+    result, folder = outcome
+    assert sum(found.images for found in result.by_site) == 12
+    right = sum(found.images * found.accuracy.value for found in result.by_site)
+    assert right / 12 == pytest.approx(result.held_out.model.accuracy.value)
+    assert [found.name for found in result.by_site] == ["<i>Ulm</i>", "unknown"]
+    assert (result.by_sequence, result.held_out.patients) == ((), 6)
+    text = (folder / "report.html").read_text()
+    assert "By site" in text
+    assert "By sequence" not in text
+    assert "<i>Ulm" not in text
+    assert "and of 6 patients" in text
 
 
 def test_the_threshold_comes_from_validation_alone(dataset, split, model_folder, outcome, tmp_path):
@@ -239,6 +262,8 @@ def test_by_name_says_what_it_is_and_the_component_logs_finite_numbers(
     text = (tmp_path / "report.html").read_text()
     assert "These numbers do not say how the model does on new images" in text
     assert "the same 12 images" in text
+    assert "By site" not in text
+    assert "patients" not in text
 
 
 def test_twins_are_counted_apart_from_the_image_itself():

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from components.dataset import ImageDataset, Split
-from components.evaluate.results import Change, Evaluation, Stability
+from components.evaluate.results import Change, Evaluation, Stability, Subgroup
 from components.evaluate.stability import BORDER_ALONE, FAMILIES
 from components.metrics import Interval
 from components.model_folder.metadata import (
@@ -93,6 +93,35 @@ def test_the_text_says_what_the_numbers_mean(tmp_path: Path, metadata: ModelMeta
     ):
         assert part in text
     assert "None" not in text
+
+
+def test_the_card_has_a_table_of_sites_where_they_are_known(
+    tmp_path: Path, metadata: ModelMetadata
+) -> None:
+    score = Interval(value=0.9, low=0.8, high=1)
+    rest = {"images": 12, "tumor": 12, "accuracy": score, "sensitivity": score}
+    sites = tuple(
+        Subgroup(name=name, groups=groups, specificity=None, **rest)  # type: ignore[arg-type]
+        for name, groups in ((_HOSTILE[:60], 10), ("Bonn", 9))
+    )
+    held_out = metadata.metrics.held_out.model_copy(update={"patients": 5})
+    metrics = metadata.metrics.model_copy(update={"by_site": sites, "held_out": held_out})
+    write_description(tmp_path, metadata.model_copy(update={"metrics": metrics}))
+    text = (tmp_path / "model_card.md").read_text()
+    rows = text.partition("### Held-out part, by site")[2].splitlines()[4:8]
+    assert (
+        rows[0] == "| site | images | groups | Brain Tumor | accuracy | sensitivity | specificity |"
+    )
+    assert rows[2].endswith(
+        "| 12 | 10 | 12 | 90.0% (80.0% to 100.0%) | 90.0% (80.0% to 100.0%) | - |"
+    )
+    assert rows[3] == "| Bonn | 12 | 9 | 12 | 90.0% | 90.0% | - |"
+    assert "by sequence" not in text
+    assert "<script" not in text
+    assert "12 images in 12 groups, of 5 known patients:" in text
+    write_description(tmp_path, metadata)
+    assert "by site" not in (tmp_path / "model_card.md").read_text()
+    assert "patients:" not in (tmp_path / "model_card.md").read_text()
 
 
 def test_the_card_names_what_the_model_bears_badly(
