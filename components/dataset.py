@@ -1,7 +1,8 @@
 """The ingested dataset: a few shards of pixels, one manifest, and the split that lies over them."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -103,9 +104,21 @@ class Manifest(_Strict):
             digest.update(f"\n{row}".encode() if number else row.encode())
         return digest.hexdigest()
 
-    def as_json(self) -> str:
-        """Returns the manifest's text; what is not known of an image is left out."""
-        return self.model_dump_json(indent=1, exclude_none=True)
+    @classmethod
+    def open(cls, folder: str | Path) -> "Manifest":
+        """Reads the manifest of a dataset.
+
+        Args:
+            folder: Of the dataset.
+
+        Raises:
+            UserError: Missing or malformed.
+        """
+        path = Path(folder) / MANIFEST
+        try:
+            return cls.model_validate_json(_read(path, "dataset"))
+        except ValidationError as error:
+            raise UserError(f"{path}: {first_fault(error)}; ingest the data again") from error
 
 
 class Split(_Strict):
@@ -169,13 +182,7 @@ class ImageDataset:
                 shard's pixels have changed. So does `thumbnails`, once it is read.
         """
         self.folder = Path(folder)
-        text = _read(self.folder / MANIFEST, "dataset")
-        try:
-            self.manifest = Manifest.model_validate_json(text)
-        except ValidationError as error:
-            raise UserError(
-                f"{self.folder / MANIFEST}: {first_fault(error)}; ingest the data again"
-            ) from error
+        self.manifest = Manifest.open(self.folder)
         self._shards = [
             _map(self.folder / shard.file, (shard.images, *SHAPE), shard.sha256)
             for shard in self.manifest.shards
@@ -258,6 +265,42 @@ class ImageDataset:
         for start in range(0, len(wanted), size):
             batch = wanted[start : start + size]
             yield batch, self.read(batch)
+
+
+def write_manifest(
+    path: Path,
+    manifest: Manifest,
+    images: Iterable[ImageRecord],
+    quarantined: Iterable[QuarantinedFile],
+) -> None:
+    """Writes a manifest as JSON, image by image; what is not known of an image is left out.
+
+    Args:
+        path: The file, which appears whole.
+        manifest: All but the images and the quarantined files.
+        images: In the order of the shards.
+        quarantined: In the order of the source.
+    """
+    text = manifest.model_dump_json(indent=1, exclude_none=True)
+    # A line break stands only between the members, never in a text.
+    head, between = text.split('\n "images": []')
+    between, tail = between.split('\n "quarantined": []')
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(beside, "w", encoding="utf-8", newline="\n") as file:
+        for before, name, members in (
+            (head, "images", images),
+            (between, "quarantined", quarantined),
+        ):
+            file.write(f'{before}\n "{name}": [')
+            end = ""
+            for number, member in enumerate(members):
+                file.write(",\n  " if number else "\n  ")
+                lines = member.model_dump_json(indent=1, exclude_none=True)
+                file.write(lines.replace("\n", "\n  "))
+                end = "\n "
+            file.write(f"{end}]")
+        file.write(tail)
+    beside.replace(path)
 
 
 def twins_in_training(groups: np.ndarray, train: np.ndarray, rows: np.ndarray) -> int:

@@ -1,43 +1,19 @@
 """Patients: who they are is never written, only which images are of the same one.
 
 An identifier, from a column of labels or a tag of a DICOM file, becomes a key at once: its
-HMAC-SHA256 under the run's salt. Keys lie beside unfinished work, which is removed when the dataset
-is whole. The dataset holds numbers by order of appearance, which are the same in every run.
+HMAC-SHA256 under a salt that is made of the source's listing and written nowhere: all workers have
+the same, and only who can list the source has it. Keys lie beside decoded files, before they are a
+dataset. The dataset holds numbers by order of appearance, which are the same in every run.
 """
 
 import hashlib
 import hmac
-import os
-import secrets
+from array import array
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from components.groups import components
-
-_SALT = "salt"
-_SALT_BYTES = 32
-
-
-def run_salt(work: Path) -> bytes:
-    """Returns the salt of the run whose unfinished work is kept in a folder.
-
-    Args:
-        work: The folder. A run that is killed and goes on finds its salt there; only its owner can
-            read it.
-    """
-    path = work / _SALT
-    try:
-        salt = path.read_bytes()
-    except FileNotFoundError:
-        salt = b""
-    if len(salt) != _SALT_BYTES:  # none yet, or a run was killed while it wrote
-        salt = secrets.token_bytes(_SALT_BYTES)
-        path.unlink(missing_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(salt)
-    return salt
 
 
 def patient_keys(identifiers: Iterable[str], salt: bytes) -> tuple[str, ...]:
@@ -47,7 +23,7 @@ def patient_keys(identifiers: Iterable[str], salt: bytes) -> tuple[str, ...]:
         identifiers: What is known of one image's patient: a name in a column of labels, the
             patient's and the study's identifiers in a DICOM file, the path of a file that holds
             several slices. Spaces around them do not count.
-        salt: Of the run; without it nobody can try identifiers until one fits.
+        salt: Of the source; without it nobody can try identifiers until one fits.
 
     Returns:
         A key, 32 hexadecimal digits, for each identifier that is not empty.
@@ -61,7 +37,7 @@ def patient_keys(identifiers: Iterable[str], salt: bytes) -> tuple[str, ...]:
     )
 
 
-def number_patients(keys: Sequence[Sequence[str]]) -> list[int | None]:
+def number_patients(keys: Iterable[Sequence[str]]) -> np.ndarray:
     """Numbers the patients.
 
     Args:
@@ -69,17 +45,20 @@ def number_patients(keys: Sequence[Sequence[str]]) -> list[int | None]:
             directly or over others, are of one patient.
 
     Returns:
-        The patient of each image, numbered by first appearance; None where unknown.
+        The patient of each image, numbered by first appearance, int64 [n]; -1 where unknown.
     """
-    known = [image for image, of_image in enumerate(keys) if of_image]
-    number_of: dict[str, int] = {}
-    pairs = [
-        (position, number_of.setdefault(key, len(number_of)))
-        for position, image in enumerate(known)
-        for key in keys[image]
-    ]
-    images, groups = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    numbers: list[int | None] = [None] * len(keys)
-    for image, number in zip(known, components(images, groups, len(known)), strict=True):
-        numbers[image] = int(number)
+    number_of: dict[bytes, int] = {}
+    known = array("b")  # of each image, whether it has a key
+    images, groups = array("q"), array("q")  # of each key of an image
+    position = -1  # among the images with a key
+    for of_image in keys:
+        known.append(bool(of_image))
+        position += bool(of_image)
+        for key in of_image:
+            images.append(position)
+            groups.append(number_of.setdefault(bytes.fromhex(key), len(number_of)))
+    numbers = np.full(len(known), -1, dtype=np.int64)
+    numbers[np.array(known, dtype=bool)] = components(
+        np.array(images), np.array(groups), position + 1
+    )
     return numbers

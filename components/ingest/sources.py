@@ -6,6 +6,7 @@ between the files of people is left out and counted.
 """
 
 import hashlib
+import hmac
 import os
 import re
 import sqlite3
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -81,10 +82,25 @@ class Source:
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 of the listing: it changes when a file comes, goes or changes."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.uri}\n{self.version}".encode())
         for file in self.files:
             digest.update(f"\n{file.path}\t{file.size}\t{file.stamp}\t{file.problem}".encode())
         return digest.hexdigest()
+
+    def listing_id(self) -> str:
+        """Returns what changes with the fingerprint, which it does not tell."""
+        return self._derived("listing").hex()
+
+    def salt(self) -> bytes:
+        """Returns the salt for patients' identifiers: only who can list the source has it."""
+        return self._derived("patients")
+
+    def _derived(self, purpose: str) -> bytes:
+        return hmac.digest(self.fingerprint().encode(), purpose.encode(), "sha256")
 
 
 @contextmanager
@@ -107,11 +123,11 @@ def open_source(uri: str, version: str = "") -> Iterator[Source]:
         readers = os.cpu_count() or 1
         if location.scheme == "kaggle":
             folder, version = _download_from_kaggle(uri, location.place, version)
-            listing = _in_folder(folder)
+            listing = _without_times(_in_folder(folder))
         elif location.scheme == "sample":
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="sample-")))
             write_sample(folder, **sample_options(uri))
-            listing, version = _in_folder(folder), GENERATOR_VERSION
+            listing, version = _without_times(_in_folder(folder)), GENERATOR_VERSION
         elif location.in_store and _is_zip(location):
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="source-")))
             store, name = _zip_in_store(location)
@@ -294,6 +310,11 @@ def _junk_part(part: str) -> str | None:
 
 def _in_folder(root: Path) -> _Listing:
     return _Listing(_below(root), lambda name, _: _read_file(root / name))
+
+
+def _without_times(listing: _Listing) -> _Listing:
+    """Returns a listing for files of a version, which are written again on each machine."""
+    return listing._replace(found=(found._replace(stamp="") for found in listing.found))
 
 
 def _below(root: Path) -> Iterator[Found]:

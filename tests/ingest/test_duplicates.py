@@ -15,8 +15,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse.csgraph import connected_components
 
 from components.images import decode, thumbnail
+from components.ingest.assemble import mixed_groups
 from components.ingest.duplicates import CORRELATION, correlation, group_duplicates
-from components.ingest.ingest import mixed_groups
 from components.ingest.sources import open_source
 
 DATASET = os.environ.get("BRAIN_TUMOR_DATASET")

@@ -15,7 +15,8 @@ from PIL import Image
 from components.dataset import MANIFEST, THUMBNAILS, ImageDataset, Manifest
 from components.errors import UserError
 from components.images import decode, thumbnail
-from components.ingest import ingest as module
+from components.ingest import assemble
+from components.ingest import decode as decoding
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 
@@ -84,7 +85,7 @@ def test_chunks_change_nothing_but_the_shards(
 ) -> None:
     archive = as_zip(tmp_path / "a.zip", image_files)
     run(archive, "one")
-    monkeypatch.setattr(module, "FILES_IN_A_CHUNK", 5)
+    monkeypatch.setattr(decoding, "FILES_IN_A_CHUNK", 5)
     run(archive, "many")
     one, many = ImageDataset(tmp_path / "one"), ImageDataset(tmp_path / "many")
     assert [shard.images for shard in many.manifest.shards] == [5, 5, 5, 5, 4]
@@ -99,7 +100,7 @@ def test_a_chunk_without_a_usable_image(
     image_files: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "FILES_IN_A_CHUNK", 4)
+    monkeypatch.setattr(decoding, "FILES_IN_A_CHUNK", 4)
     paths = sorted(image_files)
     files = {path: b"broken" if 4 <= i < 8 else image_files[path] for i, path in enumerate(paths)}
     manifest = run(as_zip(tmp_path / "a.zip", files), "out")
@@ -244,11 +245,12 @@ def test_the_same_picture_in_both_classes_is_reported(
 DRIVER = """
 import sys, time
 from pathlib import Path
-import components.ingest.ingest as ingest
 from components.images import decode
+from components.ingest import decode as decoding
+from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 
-ingest.FILES_IN_A_CHUNK = 5
+decoding.FILES_IN_A_CHUNK = 5
 source, output, state, decoded, pause = sys.argv[1:]
 
 def counted(content):
@@ -257,9 +259,9 @@ def counted(content):
     time.sleep(float(pause))
     return decode(content)
 
-ingest.decode = counted
+decoding.decode = counted
 with open_source(source) as opened:
-    ingest.ingest(opened, output, state)
+    ingest(opened, output, state)
 """
 
 
@@ -303,7 +305,7 @@ def test_a_killed_run_goes_on_where_it_was(
     assert out.count("was decoded before") == finished
     assert len(decoded.read_text()) == 24 - 5 * finished
 
-    monkeypatch.setattr(module, "FILES_IN_A_CHUNK", 5)
+    monkeypatch.setattr(decoding, "FILES_IN_A_CHUNK", 5)
     run(archive, "whole")
     assert content(tmp_path / "resumed") == content(tmp_path / "whole")
     assert list((tmp_path / "state").iterdir()) == []
@@ -329,7 +331,7 @@ def test_unfinished_work_that_is_damaged_is_done_again(
     lost: str,
     how: str,
 ) -> None:
-    monkeypatch.setattr(module, "FILES_IN_A_CHUNK", 9)
+    monkeypatch.setattr(decoding, "FILES_IN_A_CHUNK", 9)
     archive = as_zip(tmp_path / "a.zip", image_files)
     run(archive, "whole")
 
@@ -337,7 +339,7 @@ def test_unfinished_work_that_is_damaged_is_done_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "group_duplicates", killed)
+        patch.setattr(assemble, "group_duplicates", killed)
         with pytest.raises(KeyboardInterrupt):
             run(archive, "again")
     (work,) = (tmp_path / "state").iterdir()
@@ -363,7 +365,7 @@ def test_a_changed_source_is_not_resumed(
 
     archive = as_zip(tmp_path / "a.zip", image_files)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "group_duplicates", killed)
+        patch.setattr(assemble, "group_duplicates", killed)
         with pytest.raises(KeyboardInterrupt):
             run(archive, "out")
     first, second = sorted(image_files)[:2]

@@ -1,7 +1,6 @@
 """Patients: numbered alike in every run, and named in nothing that is written."""
 
 import dataclasses
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from components.dataset import ImageDataset
-from components.ingest import ingest as module
+from components.ingest import assemble, decode
 from components.ingest.ingest import ingest
 from components.ingest.listing import Files, Found, Listed
-from components.ingest.patients import number_patients, patient_keys, run_salt
+from components.ingest.patients import number_patients, patient_keys
 from components.ingest.sources import Source, open_source
 
 NAMES = ("PLANTED^NAME^ONE", "PLANTED^NAME^TWO", "PLANTED^NAME^THREE")
@@ -58,40 +57,35 @@ def test_no_name_is_written_not_even_by_a_run_that_is_killed(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = as_folder(tmp_path / "source", image_files)
-    monkeypatch.setattr(module, "FILES_IN_A_CHUNK", 8)
-    grouped = module.group_duplicates
+    monkeypatch.setattr(decode, "FILES_IN_A_CHUNK", 8)
 
     def killed(thumbnails: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "group_duplicates", killed)
-    with pytest.raises(KeyboardInterrupt), of_patients(folder) as source:
-        ingest(source, tmp_path / "out", tmp_path / "state")
-    left = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
-    (salt,) = (path for path in left if path.name == "salt")
-    assert stat.S_IMODE(salt.stat().st_mode) == 0o600
+    with monkeypatch.context() as patch, of_patients(folder) as source:
+        patch.setattr(assemble, "group_duplicates", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(source, tmp_path / "out", tmp_path / "state")
+        salt, fingerprint = source.salt(), source.fingerprint()
+    left = [path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()]
     assert len(left) > 3
-    monkeypatch.setattr(module, "group_duplicates", grouped)
     with of_patients(folder) as source:
         manifest = ingest(source, tmp_path / "out", tmp_path / "state")
     assert {r.patient for r in manifest.images} == {0, 1, 2, None}
-    written = [path.read_bytes() for path in left if path.is_file()]
-    written += [path.read_bytes() for path in (tmp_path / "out").iterdir()]
+    written = left + [path.read_bytes() for path in (tmp_path / "out").iterdir()]
     said = capfd.readouterr()
-    assert b"PLANTED" not in b"".join(written) + f"{said.out}{said.err}".encode()
+    everything = b"".join(written) + f"{said.out}{said.err}".encode()
+    for secret in (b"PLANTED", salt, salt.hex().encode(), fingerprint.encode()):
+        assert secret not in everything
 
 
 def test_images_that_share_an_identifier_over_others_are_of_one_patient() -> None:
-    keys = [("a",), (), ("b", "c"), ("c", "d"), ("a", "e"), ("d",), ("f",)]
-    assert number_patients(keys) == [0, None, 1, 1, 0, 1, 2]
-    assert number_patients([(), ()]) == [None, None]
-    assert number_patients([]) == []
+    keys = [("a0",), (), ("b0", "c0"), ("c0", "d0"), ("a0", "e0"), ("d0",), ("f0",)]
+    assert number_patients(keys).tolist() == [0, -1, 1, 1, 0, 1, 2]
+    assert number_patients([(), ()]).tolist() == [-1, -1]
+    assert number_patients([]).tolist() == []
 
 
-def test_keys_hang_on_the_salt_which_stays(tmp_path: Path) -> None:
-    salt = run_salt(tmp_path)
-    assert run_salt(tmp_path) == salt
-    (tmp_path / "salt").write_bytes(b"")  # as a killed run may leave it
-    assert run_salt(tmp_path) not in (b"", salt)
-    assert patient_keys([" 17 ", "", "  "], salt) == patient_keys(["17"], salt)
-    assert patient_keys(["17"], salt) != patient_keys(["17"], b"another")
+def test_keys_hang_on_the_salt() -> None:
+    assert patient_keys([" 17 ", "", "  "], b"salt") == patient_keys(["17"], b"salt")
+    assert patient_keys(["17"], b"salt") != patient_keys(["17"], b"another")

@@ -1,0 +1,204 @@
+"""Decoded parts -> a dataset: near-duplicates and patients grouped, one manifest written."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from components.dataset import (
+    CLASSES,
+    MANIFEST,
+    THUMBNAILS,
+    ImageRecord,
+    Manifest,
+    QuarantinedFile,
+    Shard,
+    write_manifest,
+)
+from components.errors import UserError
+from components.images import THUMBNAIL
+from components.ingest.decode import missing_class
+from components.ingest.duplicates import group_duplicates
+from components.ingest.parts import (
+    Chunk,
+    Part,
+    link_or_copy,
+    pixels_path,
+    read_chunk,
+    read_part,
+    read_thumbnails,
+    save_array,
+)
+from components.ingest.patients import number_patients
+
+
+def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: float) -> None:
+    """Writes a dataset from the parts that workers decoded.
+
+    Whatever the number of parts, the same source gives the same bytes. Of what is known of the
+    images, memory holds a few numbers each; the rest is read from disk a chunk at a time.
+
+    Args:
+        folders: All parts of a source, in any order; on the output's file system their pixels
+            are linked and not copied.
+        output: Folder of the dataset. The manifest is the last file written.
+        max_bad_share: Greatest share of unusable files, 0..1.
+
+    Raises:
+        UserError: A class is empty, too many files are unusable, or the parts are not those of
+            one source as it was at one time.
+    """
+    parts = _Parts([Path(folder) for folder in folders])
+    seen = _look_through(parts)
+    _check_share(parts.source, seen, max_bad_share)
+    for label in range(len(CLASSES)):
+        if label not in seen.labels:
+            unused = seen.first_unused.get(label) or seen.first_unused.get(None)
+            first = f" ({unused.path}: {unused.reason})" if unused else ""
+            raise missing_class(parts.source.source, label, f"holds no usable image{first}")
+
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    thumbnails_sha256 = save_array(
+        output / THUMBNAILS,
+        len(seen.labels),
+        (THUMBNAIL, THUMBNAIL),
+        (read_thumbnails(*at, chunk) for at, chunk in parts.chunks()),
+    )
+    groups = group_duplicates(np.load(output / THUMBNAILS, mmap_mode="r"))
+    patients = number_patients(keys for _, chunk in parts.chunks() for keys in chunk.patients)
+    manifest = Manifest(
+        source=parts.source.source,
+        source_version=parts.source.source_version or seen.content_version,
+        shards=tuple(_hand_over_pixels(parts, output)),
+        thumbnails_sha256=thumbnails_sha256,
+        images=(),
+        quarantined=(),
+        left_out=parts.source.left_out,
+        mixed_groups=mixed_groups(groups, seen.labels),
+    )
+    write_manifest(
+        output / MANIFEST,
+        manifest,
+        _grouped(parts, groups, patients),
+        (file for _, chunk in parts.chunks() for file in chunk.quarantined),
+    )
+
+
+def mixed_groups(groups: np.ndarray, labels: np.ndarray) -> tuple[int, ...]:
+    """Returns the groups that hold more than one class.
+
+    Args:
+        groups: int64 [n].
+        labels: int [n].
+    """
+    pairs = np.unique(np.stack([groups, labels], axis=1), axis=0)
+    group, classes = np.unique(pairs[:, 0], return_counts=True)
+    return tuple(int(g) for g in group[classes > 1])
+
+
+class _Parts:
+    """The chunks of all parts, in the order of the source's files."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        parts = sorted(
+            ((read_part(folder), folder) for folder in folders),
+            key=lambda found: (found[0].first, found[0].stop),
+        )
+        self.source: Part = parts[0][0]
+        self._folders: list[Path] = []
+        for part, folder in parts:
+            if _of_all(part) != _of_all(self.source):
+                raise UserError(
+                    f"source {self.source.source}: it changed while it was read: the workers found "
+                    "other files; ingest it again when it no longer changes"
+                )
+            if part.first != len(self._folders):
+                break
+            self._folders += [folder] * (part.stop - part.first)
+        if len(self._folders) != self.source.chunks:
+            raise UserError(
+                f"source {self.source.source}: a worker's part is missing, or there twice; ingest "
+                "the data again"
+            )
+
+    def chunks(self) -> Iterator[tuple[tuple[Path, int], Chunk]]:
+        """Yields where each chunk lies, folder and number, and what is known of it."""
+        for number, folder in enumerate(self._folders):
+            yield (folder, number), read_chunk(folder, number)
+
+
+def _of_all(part: Part) -> Part:
+    """Returns what has to be the same in all parts."""
+    return part.model_copy(update={"first": 0, "stop": 0})
+
+
+class _Seen(NamedTuple):
+    """What a look through all chunks gives.
+
+    Attributes:
+        labels: Of the images, int8 [n].
+        unused: How many files are unusable.
+        first_unused: The first of each class, under None of those without, and of all under -1.
+        content_version: SHA-256 of names and digests.
+    """
+
+    labels: np.ndarray
+    unused: int
+    first_unused: dict[int | None, QuarantinedFile]
+    content_version: str
+
+
+def _look_through(parts: _Parts) -> _Seen:
+    labels = [np.empty(0, dtype=np.int8)]
+    unused = 0
+    first_unused: dict[int | None, QuarantinedFile] = {}
+    digest, between = hashlib.sha256(), ""
+    for _, chunk in parts.chunks():
+        labels.append(np.array([record.label for record in chunk.images], dtype=np.int8))
+        unused += len(chunk.quarantined)
+        for file, label in zip(chunk.quarantined, chunk.quarantined_labels, strict=True):
+            first_unused.setdefault(label, file)
+            first_unused.setdefault(-1, file)
+        for record in chunk.images:
+            digest.update(f"{between}{record.path}\t{record.sha256}".encode())
+            between = "\n"
+    version = f"sha256:{digest.hexdigest()}"
+    return _Seen(np.concatenate(labels), unused, first_unused, version)
+
+
+def _check_share(source: Part, seen: _Seen, allowed: float) -> None:
+    if not seen.unused:
+        return
+    share, first = seen.unused / source.files, seen.first_unused[-1]
+    found = (
+        f"{seen.unused} of {source.files} files ({share:.1%}) are unusable, "
+        f"{allowed:.1%} are allowed; the first is {first.path} ({first.reason})"
+    )
+    if share > allowed:
+        raise UserError(f"source {source.source}: {found}; mend the data or raise max_bad_share")
+    print(found, flush=True)
+
+
+def _hand_over_pixels(parts: _Parts, output: Path) -> Iterator[Shard]:
+    """Gives the dataset the chunks' pixels, but for empty ones; a killed run finds them again."""
+    shards = 0
+    for (folder, number), chunk in parts.chunks():
+        if chunk.images:
+            name = f"images-{shards:05d}.npy"
+            link_or_copy(pixels_path(folder, number), output / name)
+            yield Shard(file=name, images=len(chunk.images), sha256=chunk.pixels_file_sha256)
+            shards += 1
+
+
+def _grouped(parts: _Parts, groups: np.ndarray, patients: np.ndarray) -> Iterator[ImageRecord]:
+    """Yields the images with what holds them together."""
+    position = 0
+    for _, chunk in parts.chunks():
+        for record in chunk.images:
+            patient = int(patients[position])
+            known = {"group": int(groups[position]), "patient": None if patient < 0 else patient}
+            yield record.model_copy(update=known)
+            position += 1
