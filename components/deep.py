@@ -82,7 +82,7 @@ def _colours(samples: Samples) -> np.ndarray:
         return np.zeros(stored.shape, np.uint8)
     black, white = (255, 0) if samples.white_is_zero else (0, 255)
     stretched = np.empty(stored.shape, np.uint8)
-    for part in _parts(len(stored)):
+    for part in parts(len(stored)):
         values = black + (stored[part].astype(np.float64) - low) * ((white - black) / (high - low))
         values[np.isnan(values)] = 0
         stretched[part] = np.rint(np.clip(values, 0, 255))
@@ -98,7 +98,7 @@ def _range(samples: Samples) -> tuple[float, float]:
     first, last = np.percentile(some, _FENCE)
     beyond = _WIDTHS * (last - first) if last > first else np.inf
     low, high = np.inf, -np.inf
-    for part in _parts(len(samples.colours)):
+    for part in parts(len(samples.colours)):
         values = _visible(samples, part, slice(None))
         values = values[(values >= first - beyond) & (values <= last + beyond)]
         if values.size:
@@ -121,12 +121,13 @@ def _opacity(alpha: np.ndarray) -> np.ndarray:
         return alpha
     opaque = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
     opacity = np.empty(alpha.shape, np.uint8)
-    for part in _parts(len(alpha)):
+    for part in parts(len(alpha)):
         values = np.nan_to_num(alpha[part].astype(np.float64) * (255 / opaque))
         opacity[part] = np.rint(np.clip(values, 0, 255))
     return opacity
 
 
-def _parts(rows: int) -> Iterator[slice]:
+def parts(rows: int) -> Iterator[slice]:
+    """Yields slices of so many rows, few enough for a copy of them in float64."""
     for start in range(0, rows, _ROWS):
         yield slice(start, min(start + _ROWS, rows))

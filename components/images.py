@@ -61,7 +61,7 @@ class Decoded:
         width: Pixels, as stored, before any EXIF rotation; of a TIFF, after it.
         height: Likewise.
         mode: Pillow's mode as stored, such as `RGB`, `L`, `P`, `I;16`.
-        format: `JPEG`, `PNG` or `TIFF`.
+        format: `JPEG`, `PNG`, `TIFF` or `DICOM`.
     """
 
     pixels: np.ndarray

@@ -16,7 +16,6 @@ _OTHERS = {
     rb".{4}ftypavi[fs]": "an AVIF",
     rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "a JPEG 2000",
     rb"\0\0\0\x0cJXL |\xff\x0a": "a JPEG XL",
-    rb".{128}DICM": "a DICOM",
     rb"(\x5c\x01\0\0|\0\0\x01\x5c).{340}(n\+1|ni1)\0|.{4}n[+i]2\0": "a NIfTI",
     rb"\x1f\x8b": "a gzip file",
     rb"PK\x03\x04": "a zip",
@@ -31,6 +30,10 @@ _OTHERS = {
     rb"[A-Za-z0-9+/_-]{64}": "base64 text, not decoded",
 }
 _HEAD = 512  # bytes that tell one of these from the others
+# With the magic, or without the first 132 bytes: a tag of group 2 or 8, then a type or a length.
+_DICOM = re.compile(
+    rb".{128}DICM|[\x02\x08]\0[\0-\x20]\0([A-Z]{2}|.\0\0\0)|\0\x08\0[\0-\x20][A-Z]{2}", re.DOTALL
+)
 _PATTERNS = [
     (re.compile(pattern, re.DOTALL | re.IGNORECASE if b"<" in pattern else re.DOTALL), name)
     for pattern, name in _OTHERS.items()
@@ -64,6 +67,15 @@ _COMPRESSIONS = {
 }
 
 
+def is_dicom(data: bytes) -> bool:
+    """Tells whether a file is a DICOM, as far as its first bytes tell.
+
+    Args:
+        data: The file's bytes.
+    """
+    return _DICOM.match(data[:_HEAD]) is not None
+
+
 def described(data: bytes) -> str:
     """Says what a file is that no decoder opens, and what to do.
 
@@ -79,6 +91,8 @@ def described(data: bytes) -> str:
         return "a PNG that is broken or cut off"
     if data.startswith(tiff.MAGIC):
         return unread(data) or layout(data) or "a TIFF that is broken or cut off"
+    if is_dicom(data):
+        return f"a DICOM; {_READ}"
     for pattern, name in _PATTERNS:
         if pattern.match(data[:_HEAD]):
             return f"{name}; {_READ}"

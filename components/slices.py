@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from components import deep, nifti
+from components import deep, kinds, nifti
 from components.images import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -59,6 +59,9 @@ def read(
         ImageError: As `components.images.decode` says. No message holds anything of what the file
             says of its patient.
     """
+    if kinds.is_dicom(data):
+        check_size(data, max_bytes)
+        return _of_dicom(data, max_bytes, max_pixels, most_slices)
     if not nifti.is_nifti(data):
         return Slices((decode(data, max_bytes, max_pixels),))
     check_size(data, max_bytes)
@@ -94,6 +97,18 @@ def choose(of: int, most: int) -> tuple[int, ...]:
     part = max(count, of // 2)
     first = (of - part) // 2
     return tuple(1 + first + (2 * i + 1) * part // (2 * count) for i in range(count))
+
+
+def _of_dicom(data: bytes, max_bytes: int, max_pixels: int, most: int) -> Slices:
+    try:
+        from components import dicom  # needs [clinic], and time to import
+    except ModuleNotFoundError as error:
+        raise ImageError("format", "a DICOM, which needs pydicom: install [clinic]") from error
+    frames = dicom.read(data, max_bytes, max_pixels, lambda of: choose(of, most))
+    images = tuple(
+        Decoded(squeezed(image), *frames.size, frames.mode, "DICOM") for image in frames.images
+    )
+    return Slices(images, tuple(frames.numbers), frames.of, frames.subject)
 
 
 def _of_nifti(data: bytes, max_pixels: int, most: int) -> Slices:
