@@ -35,7 +35,7 @@ from components.files import write_atomically
 from components.hyperparameters import REFERENCE, Hyperparameters
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
-from components.metrics import MEASURES, Predictor, bootstrap, point_estimate
+from components.metrics import Predictor, bootstrap, column, point_estimate
 from components.model import ARCHITECTURES, compact_cnn
 from components.split.splitter import make_folds
 from components.train.augment import StrongAugmentation
@@ -204,7 +204,7 @@ def _folds(text: str) -> list[int]:
 
 def cells(measures: np.ndarray) -> list[str]:
     """Returns what is shown of one row's measures [8]: AUROC as a number, the others in percent."""
-    values = [measures[MEASURES.index(name)] for name in SHOWN]
+    values = [measures[column(name)] for name in SHOWN]
     return [
         f"{value:.3f}" if name == "auroc" else f"{100 * value:.1f}%"
         for name, value in zip(SHOWN, values, strict=True)
@@ -253,7 +253,7 @@ def main() -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("row", *SHOWN, "minutes to train", "accuracy gained (95%)"):
         table.add_column(heading, justify="left" if heading == "row" else "right")
-    first = MEASURES.index("accuracy")
+    first = column("accuracy")
     for row, name in enumerate(names):
         gain = 100 * (values[row, first] - values[0, first])
         low, high = np.percentile(

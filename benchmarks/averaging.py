@@ -30,7 +30,7 @@ from components.hyperparameters import Hyperparameters
 from components.images import SHAPE
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
-from components.metrics import MEASURES
+from components.metrics import column
 from components.split.splitter import make_folds
 from components.train.fit import fit, forget
 
@@ -117,7 +117,7 @@ def main() -> None:
     latency = [f"ms a batch of {size}" for size in BATCHES]
     for heading in ("", *SHOWN, "accuracy gained (95%)", *latency):
         table.add_column(heading, justify="right" if heading else "left")
-    accuracy = MEASURES.index("accuracy")
+    accuracy = column("accuracy")
     for row, name in enumerate(ways):
         gains = 100 * (samples[row, :, accuracy] - samples[0, :, accuracy])
         low, high = np.percentile(gains, [2.5, 97.5])

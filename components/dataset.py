@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from components.errors import UserError, first_fault
 from components.files import file_digest
 from components.groups import join_groups
 from components.images import SHAPE, THUMBNAIL
+from components.strict import Strict
 
 CLASSES = ("Brain Tumor", "Healthy")
 TUMOR, HEALTHY = 0, 1
@@ -26,11 +27,7 @@ MAX_NAME = 64  # characters of a site's or a sequence's name
 Strategy = Literal["grouped", "by-name"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ImageRecord(_Strict):
+class ImageRecord(Strict):
     """One usable image, in the order of the shards."""
 
     path: str = Field(description="inside the source, with forward slashes")
@@ -59,14 +56,14 @@ class ImageRecord(_Strict):
     )
 
 
-class QuarantinedFile(_Strict):
+class QuarantinedFile(Strict):
     """A file in a class folder that could not be used."""
 
     path: str
     reason: str
 
 
-class Shard(_Strict):
+class Shard(Strict):
     """A file of pixels: uint8 [images, 150, 150, 3] in NumPy's format."""
 
     file: str = Field(pattern=r"^images-\d{5}\.npy$")
@@ -74,7 +71,7 @@ class Shard(_Strict):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class Manifest(_Strict):
+class Manifest(Strict):
     """What an ingested dataset says of itself."""
 
     schema_version: Literal[1] = 1
@@ -121,7 +118,7 @@ class Manifest(_Strict):
             raise UserError(f"{path}: {first_fault(error)}; ingest the data again") from error
 
 
-class Split(_Strict):
+class Split(Strict):
     """Which images belong to which part; indices into the manifest's images."""
 
     schema_version: Literal[1] = 1

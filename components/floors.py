@@ -1,7 +1,9 @@
-"""The two floors that a score must beat to mean anything: no pixels, and no learning.
+"""The floors that a score must beat to mean anything: one without pixels, one without learning.
 
-Both are fitted on the training part alone and answer for any images.
+All are fitted on the training part alone and answer for any images.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from sklearn.compose import make_column_transformer
@@ -73,6 +75,15 @@ def nearest_neighbour_scores(
             least[closer] = distance[closer]
             nearest[rows][closer] = train[known][index[closer]]
     return (dataset.labels[nearest] == TUMOR).astype(np.float64)
+
+
+# By the predictor's name: how it answers for images that it did not see.
+ANSWERS: dict[str, Callable[[ImageDataset, np.ndarray, np.ndarray, int], np.ndarray]] = {
+    "metadata_floor": metadata_scores,
+    "nearest_neighbour_floor": lambda dataset, train, wanted, _: nearest_neighbour_scores(
+        dataset, train, wanted
+    ),
+}
 
 
 def _blocks(count: int) -> list[slice]:

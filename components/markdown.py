@@ -7,19 +7,8 @@ from typing import Any
 
 import jinja2
 
-from components.metrics import Interval
-
-_MEASURES = {
-    "accuracy": "accuracy",
-    "sensitivity": "sensitivity (tumours found)",
-    "specificity": "specificity (healthy spared)",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "mcc": "Matthews correlation",
-    "brier": "Brier score, less is better",
-    "ece": "expected calibration error, less is better",
-}
-_SHARES = frozenset({"accuracy", "sensitivity", "specificity"})
+from components.metrics import MEASURES, Interval
+from components.predictors import FLOORS, PREDICTORS
 
 
 def render(template: str, **context: Any) -> str:
@@ -53,9 +42,9 @@ def _percent(share: float) -> str:
 
 
 def _interval(score: Interval, measure: str) -> str:
-    """Returns a score with its interval, shares as percentages."""
-    form = ".1%" if measure in _SHARES else ".3f"
-    return f"{score.value:{form}} ({score.low:{form}} to {score.high:{form}})"
+    """Returns a score with its interval, as people read the measure."""
+    value, interval = MEASURES[measure].texts(score)
+    return f"{value} ({interval})"
 
 
 # Also what GitHub makes links of by itself: the colon of http://, the dot of www., the @ of mail.
@@ -70,4 +59,4 @@ _ENVIRONMENT = jinja2.Environment(
     keep_trailing_newline=True,
 )
 _ENVIRONMENT.filters |= {"percent": _percent, "interval": _interval}
-_ENVIRONMENT.globals["measures"] = _MEASURES
+_ENVIRONMENT.globals |= {"measures": MEASURES, "predictors": PREDICTORS, "floors": FLOORS}

@@ -1,24 +1,31 @@
-"""Eight measures of a binary classifier, for many weightings of the same images at once.
+"""The measures of a binary classifier, for many weightings of the same images at once.
 
 A bootstrap resample is nothing but a weight for each image: how often its group was drawn. So
 the point estimate and all resamples go through the same code, one row of weights each.
+
+`Scores` is the table of the measures: a field is a measure, and its annotation says all there is to
+know of it.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
+from pydantic import FiniteFloat, model_validator
 
 from components.dataset import TUMOR
 from components.errors import UserError
+from components.strict import Strict
+
+BINS = 15  # of the calibration error
+FEW_GROUPS = 10  # below, an interval says nothing
+MIN_SAMPLES = 100  # below, the ends of a 95% interval are a handful of resamples
+_CHUNK = 2_000_000  # weights held at once: 16 MB, whatever the dataset's size
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Interval(_Strict):
+class Interval(Strict):
     """A measure on one part, with its 95% bootstrap interval over duplicate groups."""
 
     value: FiniteFloat
@@ -32,33 +39,205 @@ class Interval(_Strict):
         return self
 
 
-class Scores(_Strict):
-    """The eight measures of one predictor on one part; the positive class is Brain Tumor."""
+class Ranking:
+    """Images by their score, under many weightings at once; Brain Tumor is the positive class.
 
-    accuracy: Interval
-    sensitivity: Interval
-    specificity: Interval
-    auroc: Interval
-    auprc: Interval
-    mcc: Interval
-    brier: Interval
-    ece: Interval
+    A column is a distinct score, the greatest first; a row is a weighting.
+
+    Attributes:
+        values: The scores, float64 [k].
+        positive: Weight of the tumours of each score, float64 [b, k].
+        negative: Weight of the healthy images of each score, float64 [b, k].
+        total: Weight of both, float64 [b, k].
+        tp_at: True positives, were the threshold at each score, float64 [b, k].
+        fp_at: False positives, were the threshold at each score, float64 [b, k].
+        positives: Weight of all tumours, float64 [b].
+        negatives: Weight of all healthy images, float64 [b].
+        images: Weight of all, float64 [b].
+        tp: True positives at the threshold, float64 [b]; so fp, fn and tn.
+    """
+
+    def __init__(
+        self, labels: np.ndarray, scores: np.ndarray, threshold: float, weights: np.ndarray
+    ) -> None:
+        """Sorts the images; the arguments are those of `measure`."""
+        values, column_of = np.unique(-scores, return_inverse=True)
+        self.values = -values
+        order = np.argsort(column_of, kind="stable")
+        starts = np.searchsorted(column_of[order], np.arange(len(values)))
+        ordered = weights[:, order]
+        self.total = np.add.reduceat(ordered, starts, axis=1)
+        ordered *= labels[order] == TUMOR
+        self.positive = np.add.reduceat(ordered, starts, axis=1)
+        self.negative = self.total - self.positive
+        self.tp_at = np.cumsum(self.positive, axis=1)
+        self.fp_at = np.cumsum(self.negative, axis=1)
+        self.positives, self.negatives = self.tp_at[:, -1], self.fp_at[:, -1]
+        self.images = self.positives + self.negatives
+        called = int(np.searchsorted(values, -threshold, side="right"))  # columns called tumour
+        none = np.zeros_like(self.positives)
+        self.tp = self.tp_at[:, called - 1] if called else none
+        self.fp = self.fp_at[:, called - 1] if called else none
+        self.fn, self.tn = self.positives - self.tp, self.negatives - self.fp
+
+    @cached_property
+    def precision_at(self) -> np.ndarray:
+        """Precision, were the threshold at each score, float64 [b, k]."""
+        return _divide(self.tp_at, self.tp_at + self.fp_at)
 
 
-class RocCurve(_Strict):
+def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divides, with 0 where nothing is."""
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+
+
+def _auroc(of: Ranking) -> np.ndarray:
+    won = (of.negative * (of.tp_at - of.positive / 2)).sum(axis=1)  # a tie is half
+    return won / (of.positives * of.negatives)
+
+
+def _mcc(of: Ranking) -> np.ndarray:
+    called, spared = of.tp + of.fp, of.tn + of.fn
+    spread = np.sqrt(called * spared * of.positives * of.negatives)
+    return _divide(of.tp * of.tn - of.fp * of.fn, spread)
+
+
+def _brier(of: Ranking) -> np.ndarray:
+    return (of.positive @ (1 - of.values) ** 2 + of.negative @ of.values**2) / of.images
+
+
+def _calibration_error(of: Ranking) -> np.ndarray:
+    bins = np.minimum((of.values * BINS).astype(int), BINS - 1)
+    gaps = (of.positive - of.total * of.values) @ (bins[:, None] == np.arange(BINS)).astype(float)
+    return np.abs(gaps).sum(axis=1) / of.images
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What there is to know of a measure.
+
+    Attributes:
+        name: As people call it within a sentence.
+        meaning: For people, in a few words.
+        formula: From a ranking to the measure of each weighting, float64 [b].
+        is_share: Whether people read it as a percentage.
+        lower_is_better: Else greater is better.
+        at_threshold: Whether the answers at the threshold decide it, else the scores.
+    """
+
+    name: str
+    meaning: str
+    formula: Callable[[Ranking], np.ndarray]
+    is_share: bool = False
+    lower_is_better: bool = False
+    at_threshold: bool = False
+
+    @property
+    def title(self) -> str:
+        """The name at the beginning of a line."""
+        return self.name[0].upper() + self.name[1:]
+
+    def text(self, number: float) -> str:
+        """Returns a value as people read it."""
+        return f"{number:.1%}" if self.is_share else f"{number:.3f}"
+
+    def texts(self, interval: Interval) -> tuple[str, str]:
+        """Returns a value and its interval as people read them."""
+        low, high = self.text(interval.low), self.text(interval.high)
+        return self.text(interval.value), f"{low} to {high}"
+
+
+class Scores(Strict):
+    """The measures of one predictor on one part; the positive class is Brain Tumor."""
+
+    accuracy: Annotated[
+        Interval,
+        Measure(
+            "accuracy",
+            "right answers",
+            lambda of: (of.tp + of.tn) / of.images,
+            is_share=True,
+            at_threshold=True,
+        ),
+    ]
+    sensitivity: Annotated[
+        Interval,
+        Measure(
+            "sensitivity",
+            "tumours found",
+            lambda of: of.tp / of.positives,
+            is_share=True,
+            at_threshold=True,
+        ),
+    ]
+    specificity: Annotated[
+        Interval,
+        Measure(
+            "specificity",
+            "healthy images recognised",
+            lambda of: of.tn / of.negatives,
+            is_share=True,
+            at_threshold=True,
+        ),
+    ]
+    auroc: Annotated[
+        Interval, Measure("AUROC", "ranks tumours above healthy; 0.5 is chance", _auroc)
+    ]
+    auprc: Annotated[
+        Interval,
+        Measure(
+            "AUPRC",
+            "average precision",
+            lambda of: (of.positive * of.precision_at).sum(axis=1) / of.positives,
+        ),
+    ]
+    mcc: Annotated[
+        Interval,
+        Measure("MCC", "correlation of answer and truth; 0 is chance", _mcc, at_threshold=True),
+    ]
+    brier: Annotated[
+        Interval,
+        Measure(
+            "Brier score",
+            "squared error of the probability; lower is better",
+            _brier,
+            lower_is_better=True,
+        ),
+    ]
+    ece: Annotated[
+        Interval,
+        Measure(
+            "calibration error",
+            f"expected, over {BINS} bins; lower is better",
+            _calibration_error,
+            lower_is_better=True,
+        ),
+    ]
+
+    def of(self, measure: str) -> Interval:
+        """Returns the value of a measure by its name in `MEASURES`."""
+        found: Interval = getattr(self, measure)
+        return found
+
+
+MEASURES: dict[str, Measure] = {
+    name: next(fact for fact in field.metadata if isinstance(fact, Measure))
+    for name, field in Scores.model_fields.items()
+}
+_COLUMNS = {name: column for column, name in enumerate(MEASURES)}
+
+
+def column(name: str) -> int:
+    """Returns where a measure stands in the last axis of an array of all measures."""
+    return _COLUMNS[name]
+
+
+class RocCurve(Strict):
     """Points of a ROC curve, from (0, 0) to (1, 1): few, and finite."""
 
     fpr: tuple[FiniteFloat, ...]
     tpr: tuple[FiniteFloat, ...]
     threshold: tuple[FiniteFloat, ...]
-
-
-MEASURES = tuple(Scores.model_fields)
-LOWER_IS_BETTER = frozenset({"brier", "ece"})
-BINS = 15
-FEW_GROUPS = 10  # below, an interval says nothing
-MIN_SAMPLES = 100  # below, the ends of a 95% interval are a handful of resamples
-_CHUNK = 2_000_000  # weights held at once: 16 MB, whatever the dataset's size
 
 
 class Predictor(NamedTuple):
@@ -75,7 +254,7 @@ class Predictor(NamedTuple):
 def measure(
     labels: np.ndarray, scores: np.ndarray, threshold: float, weights: np.ndarray
 ) -> np.ndarray:
-    """Computes the eight measures; Brain Tumor is the positive class.
+    """Computes the measures; Brain Tumor is the positive class.
 
     AUROC counts a tie as half; AUPRC is the average precision; the expected calibration error
     has 15 bins of equal width; MCC is 0 where a row or column of the confusion matrix is empty,
@@ -90,39 +269,8 @@ def measure(
     Returns:
         float64 [b, 8], in the order of `MEASURES`.
     """
-    # From here on one column is one distinct score, the greatest first.
-    values, column_of = np.unique(-scores, return_inverse=True)
-    values = -values
-    order = np.argsort(column_of, kind="stable")
-    starts = np.searchsorted(column_of[order], np.arange(len(values)))
-    ordered = weights[:, order]
-    total = np.add.reduceat(ordered, starts, axis=1)
-    ordered *= labels[order] == TUMOR
-    positive = np.add.reduceat(ordered, starts, axis=1)
-    negative = total - positive
-
-    tp_at, fp_at = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
-    positives, negatives = tp_at[:, -1], fp_at[:, -1]
-    auroc = (negative * (tp_at - positive / 2)).sum(axis=1) / (positives * negatives)
-    seen = tp_at + fp_at
-    precision = np.divide(tp_at, seen, out=np.zeros_like(seen), where=seen > 0)
-    auprc = (positive * precision).sum(axis=1) / positives
-
-    called = int(np.searchsorted(-values, -threshold, side="right"))  # columns called tumour
-    tp = tp_at[:, called - 1] if called else np.zeros_like(positives)
-    fp = fp_at[:, called - 1] if called else np.zeros_like(negatives)
-    fn, tn = positives - tp, negatives - fp
-    images = positives + negatives
-    spread = np.sqrt((tp + fp) * (tn + fn) * positives * negatives)
-    mcc = np.divide(tp * tn - fp * fn, spread, out=np.zeros_like(spread), where=spread > 0)
-
-    brier = (positive @ (1 - values) ** 2 + negative @ values**2) / images
-    bins = np.minimum((values * BINS).astype(int), BINS - 1)
-    gaps = (positive - total * values) @ (bins[:, None] == np.arange(BINS)).astype(float)
-    ece = np.abs(gaps).sum(axis=1) / images
-    return np.stack(
-        [(tp + tn) / images, tp / positives, tn / negatives, auroc, auprc, mcc, brier, ece], axis=1
-    )
+    ranking = Ranking(labels, scores, threshold, weights)
+    return np.stack([measure.formula(ranking) for measure in MEASURES.values()], axis=1)
 
 
 def bootstrap(
@@ -193,7 +341,7 @@ def share(hits: np.ndarray, groups: np.ndarray, samples: int, seed: int) -> Inte
 
 
 def point_estimate(labels: np.ndarray, predictor: Predictor) -> np.ndarray:
-    """Returns the eight measures with each image counted once, float64 [8]."""
+    """Returns the measures with each image counted once, float64 [8]."""
     return measure(labels, *predictor, np.ones((1, len(labels))))[0]
 
 

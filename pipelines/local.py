@@ -26,8 +26,9 @@ from components.collect.results import CROSS_VALIDATION, PREDICTIONS, CrossValid
 from components.errors import UserError
 from components.evaluate.results import EVALUATION, Evaluation
 from components.ingest.sources import source_fingerprint
-from components.metrics import Scores
+from components.metrics import MEASURES, Scores
 from components.model_folder.signing import Trust
+from components.predictors import PREDICTORS, Compared
 from components.storage.store import on_disk
 from components.text import printable
 from pipelines.catalogue import Pipeline
@@ -155,8 +156,7 @@ def show_results(run: LocalRun, console: Console) -> None:
     _show_costs(run, console)
     evaluation = Path(run.outputs["evaluation"].path)
     held_out = Evaluation.open(evaluation).held_out
-    predictors = (held_out.model, held_out.metadata_floor, held_out.nearest_neighbour_floor)
-    console.print(_figures(f"{held_out.images:,} held-out images", predictors))
+    console.print(_figures(f"{held_out.images:,} held-out images", held_out))
     places = {
         "model": run.outputs["model_uri"] or "not registered: it did not pass the gate, see above"
     }
@@ -170,12 +170,7 @@ def show_cross_validation(run: LocalRun, console: Console) -> None:
     _show_costs(run, console)
     folder = Path(run.outputs["cross_validation"].path)
     result = CrossValidation.open(folder)
-    predictors = (
-        result.mean.model,
-        result.mean.metadata_floor,
-        result.mean.nearest_neighbour_floor,
-    )
-    console.print(_figures(f"mean of {len(result.folds)} folds", predictors))
+    console.print(_figures(f"mean of {len(result.folds)} folds", result.mean))
     places = {
         "report": run.outputs["cross_validation_report"].path,
         "suspicious labels": run.outputs["suspicious_labels"].path,
@@ -211,24 +206,24 @@ def _show_places(places: dict[str, str], console: Console) -> None:
         console.print(Text(f"{name:<18}").append(place, style), soft_wrap=True)
 
 
-def _figures(title: str, predictors: tuple[Scores, Scores, Scores]) -> Table:
-    """Returns the figures of model, metadata floor and 1-NN floor, with their intervals."""
+def _figures(title: str, compared: Compared[Scores]) -> Table:
+    """Returns the figures of the model and of the floors, with their intervals."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column(title)
-    for heading in ("model", "metadata only", "1-NN"):
-        table.add_column(heading, justify="right")
-    for measure in ("accuracy", "sensitivity", "specificity", "auroc"):
+    for kind in PREDICTORS.values():
+        table.add_column(kind.title, justify="right")
+    for name in ("accuracy", "sensitivity", "specificity", "auroc"):
+        measure = MEASURES[name]
         cells = []
-        for scores in predictors:
-            found = getattr(scores, measure)
-            if measure == "auroc":
-                # Without leading zeros, so that the table fits 80 columns.
-                ends = "–".join(f"{end:.3f}".removeprefix("0") for end in (found.low, found.high))
-                cells.append(f"{found.value:.3f} [dim]({ends})[/]")
-                continue
-            value, low, high = (100 * share for share in (found.value, found.low, found.high))
-            cells.append(f"{value:.1f}% [dim]({low:.1f}–{high:.1f})[/]")
-        table.add_row(measure if measure != "auroc" else "AUROC", *cells)
+        for predictor in PREDICTORS:
+            found = compared.of(predictor).of(name)
+            # Without leading zeros and percent signs, so that the table fits 80 columns.
+            ends = "–".join(
+                f"{100 * end:.1f}" if measure.is_share else f"{end:.3f}".removeprefix("0")
+                for end in (found.low, found.high)
+            )
+            cells.append(f"{measure.text(found.value)} [dim]({ends})[/]")
+        table.add_row(measure.name, *cells)
     return table
 
 

@@ -11,7 +11,6 @@ from components.collect.report import write_cross_validation_report, write_suspi
 from components.collect.results import (
     CROSS_VALIDATION,
     PREDICTIONS,
-    PREDICTORS,
     SUSPICIOUS,
     CrossValidation,
     Figures,
@@ -28,13 +27,15 @@ from components.metrics import (
     MIN_SAMPLES,
     Predictor,
     bootstrap,
+    column,
     confusion,
     point_estimate,
     with_intervals,
 )
+from components.predictors import FLOORS, MODEL, PREDICTORS
 from components.text import csv_text
 
-_OF_ANSWERS = [MEASURES.index(name) for name in ("accuracy", "sensitivity", "specificity", "mcc")]
+_AT_THRESHOLD = [column(name) for name, measure in MEASURES.items() if measure.at_threshold]
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,23 @@ class Pooled:
 
     Attributes:
         fold: Which fold held each image out, int64 [n], from 1.
-        scores: P(Brain Tumor) by network, metadata floor and 1-NN floor, float64 [3, n].
-        thresholds: That of the image's fold, float64 [3, n].
+        scores: P(Brain Tumor) by each predictor, float64 [n].
+        thresholds: Each predictor's in the image's fold, float64 [n].
         uncalibrated: The network's P(Brain Tumor) at temperature 1, float64 [n].
     """
 
     fold: np.ndarray
-    scores: np.ndarray
-    thresholds: np.ndarray
+    scores: dict[str, np.ndarray]
+    thresholds: dict[str, np.ndarray]
     uncalibrated: np.ndarray
 
     @property
-    def called(self) -> np.ndarray:
-        """Whether each predictor calls each image a tumour, bool [3, n]."""
-        return self.scores >= self.thresholds
+    def called(self) -> dict[str, np.ndarray]:
+        """Whether each predictor calls each image a tumour, 1.0 or 0.0, float64 [n]."""
+        return {
+            name: (scores >= self.thresholds[name]).astype(float)
+            for name, scores in self.scores.items()
+        }
 
 
 def collect(
@@ -94,7 +98,7 @@ def collect(
     pooled = _pool(len(dataset), folds)
     print(f"drawing {bootstrap_samples:,} resamples of the duplicate groups", flush=True)
     figures, mean, samples = _by_fold(dataset, folds, bootstrap_samples, seed)
-    suspicions = suspicious_labels(dataset, pooled.scores[0])
+    suspicions = suspicious_labels(dataset, pooled.scores[MODEL])
     before = point_estimate(dataset.labels, Predictor(pooled.uncalibrated, 0.5))
     tumor = int(np.sum(dataset.labels == TUMOR))
     result = CrossValidation(
@@ -108,24 +112,24 @@ def collect(
         groups=len(np.unique(dataset.groups)),
         tumor=tumor,
         healthy=len(dataset) - tumor,
-        confusion=confusion(dataset.labels, pooled.called[0].astype(float), 0.5),
+        confusion=confusion(dataset.labels, pooled.called[MODEL], 0.5),
         mean=mean,
         pooled=_at_once(dataset, pooled, bootstrap_samples, seed),
-        uncalibrated_ece=float(before[MEASURES.index("ece")]),
+        uncalibrated_ece=float(before[column("ece")]),
         suspicious_labels=len(suspicions),
         suspicious_images=sum(len(suspicion.positions) for suspicion in suspicions),
         folds=figures,
     )
     folder = Path(output)
     write_atomically(folder / PREDICTIONS, _predictions(dataset, pooled))
-    write_atomically(folder / SUSPICIOUS, suspicions_csv(dataset, pooled.scores[0], suspicions))
+    write_atomically(folder / SUSPICIOUS, suspicions_csv(dataset, pooled.scores[MODEL], suspicions))
     write_atomically(folder / CROSS_VALIDATION, result.model_dump_json(indent=2) + "\n")
     write_cross_validation_report(
         report,
         result,
         leads(mean, samples),
         dataset.labels,
-        pooled.scores[0],
+        pooled.scores[MODEL],
         pooled.uncalibrated,
     )
     write_suspicions_report(gallery, dataset, suspicions)
@@ -150,22 +154,22 @@ def _check(dataset: ImageDataset, folds: list[FoldResult]) -> None:
 
 def _pool(images: int, folds: list[FoldResult]) -> Pooled:
     fold_of = np.zeros(images, dtype=np.int64)
-    scores, thresholds = np.empty((2, len(PREDICTORS), images))
+    scores, thresholds = ({name: np.empty(images) for name in PREDICTORS} for _ in range(2))
     uncalibrated = np.empty(images)
     for fold in folds:
         rows = list(fold.held_out)
         fold_of[rows] = fold.fold
-        for i, name in enumerate(PREDICTORS):
-            answers = getattr(fold, name)
-            scores[i, rows], thresholds[i, rows] = answers.scores, answers.threshold
-        uncalibrated[rows] = calibrate(scores[0, rows], 1 / fold.temperature)
+        for name in PREDICTORS:
+            answers = fold.of(name)
+            scores[name][rows], thresholds[name][rows] = answers.scores, answers.threshold
+        uncalibrated[rows] = calibrate(scores[MODEL][rows], 1 / fold.temperature)
     return Pooled(fold_of, scores, thresholds, uncalibrated)
 
 
 def _by_fold(
     dataset: ImageDataset, folds: list[FoldResult], samples: int, seed: int
-) -> tuple[tuple[FoldFigures, ...], Figures, np.ndarray]:
-    """Returns each fold's figures, their mean, and the resamples of the mean [3, b, 8].
+) -> tuple[tuple[FoldFigures, ...], Figures, dict[str, np.ndarray]]:
+    """Returns each fold's figures, their mean, and the mean's resamples by predictor.
 
     Within each fold its groups are drawn anew, so a resample has as many groups in each fold as
     there are. Its figures are the mean over the folds, as those of the folds themselves.
@@ -176,7 +180,7 @@ def _by_fold(
         labels, groups = dataset.labels[rows], dataset.groups[rows]
         predictors = [
             Predictor(np.array(answers.scores), answers.threshold)
-            for answers in (getattr(fold, name) for name in PREDICTORS)
+            for answers in map(fold.of, PREDICTORS)
         ]
         values = np.stack([point_estimate(labels, predictor) for predictor in predictors])
         resamples = bootstrap(labels, groups, predictors, samples, seed + fold.fold)
@@ -194,25 +198,28 @@ def _by_fold(
             )
         )
     mean_samples = np.mean(drawn, axis=0)
-    return tuple(figures), _figures(np.mean(measured, axis=0), mean_samples), mean_samples
+    mean = _figures(np.mean(measured, axis=0), mean_samples)
+    return tuple(figures), mean, dict(zip(PREDICTORS, mean_samples, strict=True))
 
 
 def _at_once(dataset: ImageDataset, pooled: Pooled, samples: int, seed: int) -> Figures:
     """Returns the figures of all images measured at once, each at its own fold's threshold."""
     # A score of 0 or 1 stands for the answer, whatever threshold gave it.
     predictors = [
-        Predictor(scores, 0.5) for scores in (*pooled.scores, *pooled.called.astype(float))
+        Predictor(scores, 0.5)
+        for said in (pooled.scores, pooled.called)
+        for scores in said.values()
     ]
     values = np.stack([point_estimate(dataset.labels, predictor) for predictor in predictors])
     resamples = bootstrap(dataset.labels, dataset.groups, predictors, samples, seed)
     for array in (values, resamples):
         by_score, by_answer = np.split(array, 2)
-        by_score[..., _OF_ANSWERS] = by_answer[..., _OF_ANSWERS]
+        by_score[..., _AT_THRESHOLD] = by_answer[..., _AT_THRESHOLD]
     return _figures(values[: len(PREDICTORS)], resamples[: len(PREDICTORS)])
 
 
 def _figures(values: np.ndarray, samples: np.ndarray) -> Figures:
-    """Returns the predictors' measures with intervals; values [3, 8], samples [3, b, 8]."""
+    """Returns the predictors' measures with intervals; in the table's order."""
     return Figures(
         **{
             name: with_intervals(value, drawn)
@@ -226,18 +233,18 @@ def _predictions(dataset: ImageDataset, pooled: Pooled) -> str:
     header = ["index", "path", "fold", "group", "label", "probability_tumor", "threshold"]
     rows: list[list[object]] = []
     for index, record in enumerate(dataset.manifest.images):
-        model, *floors = pooled.scores[:, index].tolist()
-        threshold = float(pooled.thresholds[0, index])
+        model, threshold = (float(of[MODEL][index]) for of in (pooled.scores, pooled.thresholds))
+        floors = [float(pooled.scores[name][index]) for name in FLOORS]
         fold = int(pooled.fold[index])
         rows.append(
             [index, record.path, fold, record.group, record.label, model, threshold, *floors]
         )
-    return csv_text([*header, *(f"probability_tumor_{name}" for name in PREDICTORS[1:])], rows)
+    return csv_text([*header, *(f"probability_tumor_{name}" for name in FLOORS)], rows)
 
 
 def _tell(result: CrossValidation) -> None:
     for name in ("accuracy", "sensitivity", "specificity", "auroc"):
-        found = getattr(result.mean.model, name)
+        found = result.mean.model.of(name)
         print(f"{name} {found.value:.3f} ({found.low:.3f} to {found.high:.3f})", flush=True)
     print(
         f"{result.suspicious_labels:,} labels are in doubt, see the gallery; none was changed",

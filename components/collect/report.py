@@ -6,19 +6,19 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from components import palette
 from components.collect.labels import Suspicion
-from components.collect.results import PREDICTORS, CrossValidation, Figures
+from components.collect.results import CrossValidation, Figures
 from components.dataset import CLASSES, TUMOR, ImageDataset
 from components.evaluate.comparison import Lead, sentences
-from components.evaluate.figures import FLOOR_COLORS, GRID, MODEL, calibration_plot
-from components.evaluate.wording import MEANINGS, numbers, value
+from components.evaluate.figures import calibration_plot
 from components.metrics import MEASURES
+from components.predictors import PREDICTORS
 from components.report import picture, plot, write_report
 
 GALLERY = 80  # pictures shown, at some 6 kB each and 22 kB at most; the CSV has all
 _SHOWN = ("accuracy", "sensitivity", "specificity", "auroc")
 _OF_FOLDS = (*_SHOWN, "ece")
-_NAMES = ("model", "metadata only", "1-NN on 32x32")
 
 
 class Doubt(NamedTuple):
@@ -59,15 +59,22 @@ def write_cross_validation_report(
         against=against,
         for_it=for_it,
         cards=[
-            (MEANINGS[name][0], *numbers(name, getattr(result.mean.model, name))) for name in _SHOWN
+            (MEASURES[name].title, *MEASURES[name].texts(result.mean.model.of(name)))
+            for name in _SHOWN
         ],
         rows=[
-            (*MEANINGS[name], _cells(result.mean, name), _cells(result.pooled, name))
-            for name in MEASURES
+            (
+                measure.title,
+                measure.meaning,
+                _cells(result.mean, name),
+                _cells(result.pooled, name),
+            )
+            for name, measure in MEASURES.items()
         ],
-        measures=[MEANINGS[name][0] for name in _OF_FOLDS],
+        predictors=PREDICTORS,
+        measures=[MEASURES[name].title for name in _OF_FOLDS],
         folds=[
-            (fold, [value(name, getattr(fold.model, name).value) for name in _OF_FOLDS])
+            (fold, [MEASURES[name].text(fold.model.of(name).value) for name in _OF_FOLDS])
             for fold in result.folds
         ],
         settings={name.replace("_", " "): setting for name, setting in result.settings.items()},
@@ -77,25 +84,24 @@ def write_cross_validation_report(
 
 
 def _cells(figures: Figures, measure: str) -> list[tuple[str, str]]:
-    return [numbers(measure, getattr(getattr(figures, name), measure)) for name in PREDICTORS]
+    return [MEASURES[measure].texts(figures.of(name).of(measure)) for name in PREDICTORS]
 
 
 def draw_folds(result: CrossValidation) -> Figure:
     """Draws each fold as a dot, and the mean of the folds with its interval, beside the floors."""
     figure = Figure(figsize=(9.6, 2.6), layout="tight")
-    colors = (MODEL, *FLOOR_COLORS)
     for axes, measure in zip(figure.subplots(1, len(_SHOWN), sharey=True), _SHOWN, strict=True):
-        for row, (predictor, color) in enumerate(zip(PREDICTORS, colors, strict=True)):
-            dots = [getattr(getattr(fold, predictor), measure).value for fold in result.folds]
-            mean = getattr(getattr(result.mean, predictor), measure)
+        for row, (predictor, kind) in enumerate(PREDICTORS.items()):
+            dots = [fold.of(predictor).of(measure).value for fold in result.folds]
+            mean, color = result.mean.of(predictor).of(measure), kind.color
             axes.plot(dots, [row] * len(dots), "o", color=color, alpha=0.35, ms=5, mec="none")
             axes.plot([mean.low, mean.high], [row + 0.28] * 2, color=color, lw=2)
             axes.plot(mean.value, row + 0.28, "D", color=color, ms=5)
-        axes.set_title(MEANINGS[measure][0], fontsize=10)
-        axes.set_yticks(range(len(_NAMES)), _NAMES)
-        axes.set_ylim(len(_NAMES) - 0.4, -0.5)
+        axes.set_title(MEASURES[measure].title, fontsize=10)
+        axes.set_yticks(range(len(PREDICTORS)), [kind.title for kind in PREDICTORS.values()])
+        axes.set_ylim(len(PREDICTORS) - 0.4, -0.5)
         axes.margins(x=0.08)
-        axes.grid(color=GRID, lw=0.7, axis="x")
+        axes.grid(color=palette.GRID, lw=0.7, axis="x")
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)

@@ -3,27 +3,20 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from components.files import read_json
-from components.metrics import Scores
+from components.metrics import MEASURES, Scores
+from components.predictors import MODEL, PREDICTORS, Compared
+from components.strict import Strict
 
 CROSS_VALIDATION = "cross_validation.json"
 PREDICTIONS = "predictions.csv"
 SUSPICIOUS = "suspicious_labels.csv"
-PREDICTORS = ("model", "metadata_floor", "nearest_neighbour_floor")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Figures(_Strict):
+class Figures(Compared[Scores]):
     """The network and the two floors on the same images."""
-
-    model: Scores
-    metadata_floor: Scores
-    nearest_neighbour_floor: Scores
 
 
 class FoldFigures(Figures):
@@ -37,7 +30,7 @@ class FoldFigures(Figures):
     threshold: float = Field(ge=0, le=1)
 
 
-class CrossValidation(_Strict):
+class CrossValidation(Strict):
     """All folds together; every image is predicted by the fold that has not seen it."""
 
     schema_version: Literal[1] = 1
@@ -78,11 +71,11 @@ class CrossValidation(_Strict):
         }
         for what in ("mean", "pooled"):
             figures: Figures = getattr(self, what)
-            for measure in Scores.model_fields:
+            for measure in MEASURES:
                 for predictor in PREDICTORS:
-                    interval = getattr(getattr(figures, predictor), measure)
+                    interval = figures.of(predictor).of(measure)
                     name = f"{what}_{measure}"
-                    if predictor == "model":
+                    if predictor == MODEL:
                         numbers[name] = interval.value
                         numbers[f"{name}_low"] = interval.low
                         numbers[f"{name}_high"] = interval.high

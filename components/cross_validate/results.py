@@ -4,27 +4,25 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from components.dataset import TUMOR
 from components.files import read_json
+from components.predictors import PREDICTORS, Compared
+from components.strict import Strict
 
 FOLD = "fold.json"
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Answers(_Strict):
+class Answers(Strict):
     """What a predictor says of a fold's held-out images."""
 
     threshold: Probability = Field(description="chosen on the fold's validation part")
     scores: tuple[Probability, ...] = Field(description="P(Brain Tumor), as `held_out` has them")
 
 
-class FoldResult(_Strict):
+class FoldResult(Compared[Answers]):
     """One fold: the network and the two floors on images that none of them has seen."""
 
     schema_version: Literal[1] = 1
@@ -40,14 +38,11 @@ class FoldResult(_Strict):
     held_out: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         min_length=1, description="positions in the dataset"
     )
-    model: Answers
-    metadata_floor: Answers
-    nearest_neighbour_floor: Answers
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        for answers in (self.model, self.metadata_floor, self.nearest_neighbour_floor):
-            if len(answers.scores) != len(self.held_out):
+        for name in PREDICTORS:
+            if len(self.of(name).scores) != len(self.held_out):
                 raise ValueError("there is not one score for each held-out image")
         return self
 

@@ -1,5 +1,6 @@
 """The evaluate step: one model, two floors, the held-out part and the full dataset."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -27,16 +28,17 @@ from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.evaluate.training import read_history, read_record
 from components.files import write_atomically
 from components.metrics import (
-    MEASURES,
     MIN_SAMPLES,
     Predictor,
     bootstrap,
+    column,
     confusion,
     point_estimate,
     require_both_classes,
     roc,
     with_intervals,
 )
+from components.predictors import FLOORS, MODEL
 from components.progress import track
 from components.text import csv_text
 
@@ -94,14 +96,15 @@ def evaluate(
     temperature = fit_temperature(labels, uncalibrated[validation], groups)
     scores = calibrate(uncalibrated, temperature)
     apply_temperature(model, temperature)
-    print("fitting the metadata floor on the training part", flush=True)
-    metadata = floors.metadata_scores(dataset, train, everything, seed)
-    print("finding each image's nearest neighbour in the training part", flush=True)
-    neighbour = floors.nearest_neighbour_scores(dataset, train, everything)
-    predictors = [
-        Predictor(s, choose_threshold(labels, s[validation], groups, target_sensitivity))
-        for s in (scores, metadata, neighbour)
-    ]
+    answers = {MODEL: scores}
+    for name, kind in FLOORS.items():
+        print(f"fitting the {kind.name} on the training part", flush=True)
+        answers[name] = floors.ANSWERS[name](dataset, train, everything, seed)
+    predictors = {
+        name: Predictor(s, choose_threshold(labels, s[validation], groups, target_sensitivity))
+        for name, s in answers.items()
+    }
+    model_answers = predictors[MODEL]
 
     print(f"drawing {bootstrap_samples:,} resamples of the groups", flush=True)
     held_out = split.part("held_out")
@@ -110,11 +113,17 @@ def evaluate(
         for rows in (held_out, everything)
     )
     shortcuts = measure_shortcuts(
-        dataset, held_out, train, predictors[0], predictors[1], bootstrap_samples, seed
+        dataset,
+        held_out,
+        train,
+        model_answers,
+        predictors["metadata_floor"],
+        bootstrap_samples,
+        seed,
     )
     records = dataset.manifest.images
     by_site, by_sequence = (
-        measure_subgroups(dataset, names, held_out, predictors[0], bootstrap_samples, seed)
+        measure_subgroups(dataset, names, held_out, model_answers, bootstrap_samples, seed)
         for names in ([r.site for r in records], [r.sequence for r in records])
     )
     asked_again = draw_sample(dataset, held_out, seed)
@@ -122,13 +131,13 @@ def evaluate(
         dataset,
         asked_again,
         partial(predict_tumor, model),
-        predictors[0].threshold,
+        model_answers.threshold,
         bootstrap_samples,
         seed,
     )
     evaluation = Evaluation(
         temperature=temperature,
-        threshold=predictors[0].threshold,
+        threshold=model_answers.threshold,
         threshold_rule=threshold_rule(target_sensitivity),
         split_strategy=split.strategy,
         dataset_digest=dataset.digest,
@@ -174,20 +183,21 @@ def _judge(
     dataset: ImageDataset,
     split: Split,
     rows: np.ndarray,
-    predictors: list[Predictor],
+    predictors: Mapping[str, Predictor],
     uncalibrated: np.ndarray,
     samples: int,
     seed: int,
-) -> tuple[PartResult, np.ndarray]:
-    """Returns the predictors' results on some images, and their resamples [predictors, b, 8]."""
+) -> tuple[PartResult, dict[str, np.ndarray]]:
+    """Returns the predictors' results on some images, and each one's resamples [b, measures]."""
     labels, groups = dataset.labels[rows], dataset.groups[rows]
-    here = [predictor.on(rows) for predictor in predictors]
-    resamples = bootstrap(labels, groups, here, samples, seed)
-    model, metadata, neighbour = (
-        with_intervals(point_estimate(labels, predictor), drawn)
-        for predictor, drawn in zip(here, resamples, strict=True)
-    )
-    before = point_estimate(labels, Predictor(uncalibrated, here[0].threshold).on(rows))
+    here = {name: predictor.on(rows) for name, predictor in predictors.items()}
+    drawn = bootstrap(labels, groups, list(here.values()), samples, seed)
+    resamples = dict(zip(here, drawn, strict=True))
+    scores = {
+        name: with_intervals(point_estimate(labels, predictor), resamples[name])
+        for name, predictor in here.items()
+    }
+    before = point_estimate(labels, Predictor(uncalibrated, here[MODEL].threshold).on(rows))
     tumor = int(np.sum(labels == TUMOR))
     result = PartResult(
         images=len(rows),
@@ -196,11 +206,9 @@ def _judge(
         tumor=tumor,
         healthy=len(rows) - tumor,
         twins_in_training=twins_in_training(dataset.duplicate_groups, split.part("train"), rows),
-        confusion=confusion(labels, *here[0]),
-        model=model,
-        metadata_floor=metadata,
-        nearest_neighbour_floor=neighbour,
-        uncalibrated_ece=float(before[MEASURES.index("ece")]),
+        confusion=confusion(labels, *here[MODEL]),
+        uncalibrated_ece=float(before[column("ece")]),
+        **scores,
     )
     return result, resamples
 

@@ -1,20 +1,20 @@
 """The report's pictures of numbers, each as a data URI."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
+from components import palette
 from components.dataset import TUMOR
 from components.evaluate.results import Change, Stability
 from components.evaluate.stability import BORDER_ALONE, STEADY, UNSTEADY
 from components.metrics import BINS, Predictor
+from components.predictors import MODEL, PREDICTORS
 from components.report import plot
-
-MODEL, TUMOR_COLOR, HEALTHY_COLOR = "#24527a", "#b3261e", "#1f6f54"
-FLOOR_COLORS = ("#8a929c", "#4f565e")
-GRID = "#dde3ea"
 
 
 def training_curves(history: dict[str, np.ndarray], best_epoch: int, averaged_epochs: int) -> str:
@@ -23,12 +23,17 @@ def training_curves(history: dict[str, np.ndarray], best_epoch: int, averaged_ep
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
         marker = "o" if len(history["epoch"]) < 15 else None
         axis.plot(
-            history["epoch"], history[name], color="#8fb0cc", marker=marker, ms=3, label="training"
+            history["epoch"],
+            history[name],
+            color=palette.ACCENT_LIGHT,
+            marker=marker,
+            ms=3,
+            label="training",
         )
         axis.plot(
             history["epoch"],
             history[f"val_{name}"],
-            color=MODEL,
+            color=palette.ACCENT,
             marker=marker,
             ms=3,
             label="validation",
@@ -36,31 +41,29 @@ def training_curves(history: dict[str, np.ndarray], best_epoch: int, averaged_ep
         if averaged_epochs:
             first = best_epoch - averaged_epochs + 1
             axis.axvspan(
-                first - 0.5, best_epoch + 0.5, color="#5b6776", alpha=0.12, label="averaged"
+                first - 0.5, best_epoch + 0.5, color=palette.SOFT, alpha=0.12, label="averaged"
             )
         else:
-            axis.axvline(best_epoch, color="#5b6776", lw=1, ls=":", label="best epoch")
+            axis.axvline(best_epoch, color=palette.SOFT, lw=1, ls=":", label="best epoch")
         axis.set(xlabel="epoch", ylabel=name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend(frameon=False)
     return plot(figure)
 
 
-def roc_plot(labels: np.ndarray, predictors: list[Predictor], names: list[str]) -> str:
+def roc_plot(labels: np.ndarray, predictors: Mapping[str, Predictor]) -> str:
     """Draws the ROC curve of the model and of the floors, with each one's threshold as a dot.
 
     Args:
         labels: int [n], 0 Brain Tumor.
-        predictors: The model first, then the floors.
-        names: One each, for the legend.
+        predictors: By their names in `PREDICTORS`.
     """
     figure, (axis,) = _figure(1, width=4.6, height=4.3)
-    axis.plot([0, 1], [0, 1], color=GRID, lw=1)
-    for predictor, name, color in reversed(
-        list(zip(predictors, names, (MODEL, *FLOOR_COLORS), strict=True))
-    ):
+    axis.plot([0, 1], [0, 1], color=palette.GRID, lw=1)
+    for name, kind in reversed(PREDICTORS.items()):
+        predictor, color = predictors[name], kind.color
         fpr, tpr, _ = roc_curve(labels == TUMOR, predictor.scores)
-        axis.plot(fpr, tpr, color=color, lw=2 if color == MODEL else 1.4, label=name)
+        axis.plot(fpr, tpr, color=color, lw=2 if name == MODEL else 1.4, label=kind.title)
         called = predictor.scores >= predictor.threshold
         axis.plot(
             np.mean(called[labels != TUMOR]), np.mean(called[labels == TUMOR]), "o", color=color
@@ -87,10 +90,10 @@ def calibration_plot(labels: np.ndarray, scores: np.ndarray, uncalibrated: np.nd
     """
     figure = Figure(figsize=(4.6, 4.3))
     axis, counts_axis = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    axis.plot([0, 1], [0, 1], color="#8a929c", lw=1, ls="--", label="perfectly calibrated")
+    axis.plot([0, 1], [0, 1], color=palette.GREY, lw=1, ls="--", label="perfectly calibrated")
     for given, style in (
-        (uncalibrated, {"color": "#c3a06a", "marker": ".", "label": "before calibration"}),
-        (scores, {"color": MODEL, "marker": "o", "label": "after calibration"}),
+        (uncalibrated, {"color": palette.SAND, "marker": ".", "label": "before calibration"}),
+        (scores, {"color": palette.ACCENT, "marker": "o", "label": "after calibration"}),
     ):
         bins = np.minimum((given * BINS).astype(int), BINS - 1)
         counts = np.bincount(bins, minlength=BINS)
@@ -100,7 +103,7 @@ def calibration_plot(labels: np.ndarray, scores: np.ndarray, uncalibrated: np.nd
         axis.plot(said, true, ms=5, lw=1.2, **style)
     axis.set(ylabel="share that are tumours", ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
     axis.legend(frameon=False, loc="upper left")
-    counts_axis.bar((np.arange(BINS) + 0.5) / BINS, counts, 0.92 / BINS, color="#8fb0cc")
+    counts_axis.bar((np.arange(BINS) + 0.5) / BINS, counts, 0.92 / BINS, color=palette.ACCENT_LIGHT)
     counts_axis.set(xlabel="P(Brain Tumor) given by the model", ylabel="images")
     _plain(axis)
     _plain(counts_axis)
@@ -127,14 +130,14 @@ def threshold_sweep(
         found = len(tumor) - np.searchsorted(tumor, grid)
         spared = np.searchsorted(healthy, grid)
         for share, name, color in (
-            (found / len(tumor), "sensitivity", TUMOR_COLOR),
-            (spared / len(healthy), "specificity", HEALTHY_COLOR),
-            ((found + spared) / len(labels), "accuracy", MODEL),
+            (found / len(tumor), "sensitivity", palette.TUMOR),
+            (spared / len(healthy), "specificity", palette.HEALTHY),
+            ((found + spared) / len(labels), "accuracy", palette.ACCENT),
         ):
             label = name if style == "-" else None
             axis.plot(grid, share, style, color=color, lw=1.8 if label else 1.1, label=label)
-    axis.plot([], [], ":", color="#5b6776", lw=1.1, label="the same on validation")
-    axis.axvline(threshold, color="#1c2530", lw=1, ls="--", label=f"threshold {threshold:.3f}")
+    axis.plot([], [], ":", color=palette.SOFT, lw=1.1, label="the same on validation")
+    axis.axvline(threshold, color=palette.INK, lw=1, ls="--", label=f"threshold {threshold:.3f}")
     axis.set(xlabel="threshold on P(Brain Tumor)", xlim=(0, 1), ylim=(0, 1.02))
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return plot(figure)
@@ -149,7 +152,7 @@ def _figure(columns: int, width: float, height: float) -> tuple[Figure, list[Axe
 
 
 def _plain(axis: Axes) -> None:
-    axis.grid(color=GRID, lw=0.7)
+    axis.grid(color=palette.GRID, lw=0.7)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
 
@@ -161,24 +164,24 @@ def stability_plot(found: Stability) -> str:
     places = np.arange(len(found.changes))
     for axis, intervals, colors in (
         (flips, [c.flips for c in found.changes], [_alarm(c) for c in found.changes]),
-        (accuracy, [c.accuracy for c in found.changes], [MODEL] * len(places)),
+        (accuracy, [c.accuracy for c in found.changes], [palette.ACCENT] * len(places)),
     ):
         values = np.array([(i.value, i.low, i.high) for i in intervals]) * 100
         if axis is flips:
             axis.barh(places, values[:, 0], 0.7, color=colors)
         else:
             axis.scatter(values[:, 0], places, color=colors, s=18, zorder=3)
-        axis.hlines(places, values[:, 1], values[:, 2], color="#4f565e", lw=1)
+        axis.hlines(places, values[:, 1], values[:, 2], color=palette.GREY_DARK, lw=1)
         _plain(axis)
         axis.grid(visible=False, axis="y")
     for limit in (STEADY, UNSTEADY):
-        flips.axvline(limit * 100, color="#5b6776", lw=1, ls=":")
-    accuracy.axvline(found.accuracy.value * 100, color="#5b6776", lw=1, ls="--")
+        flips.axvline(limit * 100, color=palette.SOFT, lw=1, ls=":")
+    accuracy.axvline(found.accuracy.value * 100, color=palette.SOFT, lw=1, ls="--")
     families = [change.family for change in found.changes]
     for place in places[1:]:
         if families[place] != families[place - 1]:
             for axis in (flips, accuracy):
-                axis.axhline(place - 0.5, color=GRID, lw=0.7)
+                axis.axhline(place - 0.5, color=palette.GRID, lw=0.7)
     flips.set(xlabel="answers that flip, %", xlim=(0, None), ylim=(len(places) - 0.4, -0.6))
     flips.set_yticks(places, [change.name for change in found.changes])
     accuracy.set(xlabel="accuracy, % (dashed: unchanged)", xlim=(None, 101))
@@ -187,7 +190,7 @@ def stability_plot(found: Stability) -> str:
 
 def _alarm(change: Change) -> str:
     if change.family == BORDER_ALONE:
-        return MODEL  # where it is right to flip
+        return palette.ACCENT  # where it is right to flip
     if change.flips.value >= UNSTEADY:
-        return TUMOR_COLOR
-    return HEALTHY_COLOR if change.flips.value < STEADY else "#8a929c"
+        return palette.TUMOR
+    return palette.HEALTHY if change.flips.value < STEADY else palette.GREY

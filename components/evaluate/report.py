@@ -23,16 +23,15 @@ from components.evaluate.stability import (
     versions,
 )
 from components.evaluate.subgroups import subgroup_sentences
-from components.evaluate.wording import MEANINGS, numbers
 from components.gradcam import gradcam
 from components.metrics import FEW_GROUPS, MEASURES, Predictor
 from components.overlay import overlay
+from components.predictors import FLOORS, MODEL, PREDICTORS
 from components.report import picture, write_report
 from components.train.trainer import TrainingRecord
 
 GALLERY = 12  # mistakes shown of each kind
 _UNSHOWN = frozenset({"libraries", "split_strategy", "dataset_digest", "split_digest"})
-_PREDICTORS = ["model", "metadata only", "1-NN on 32x32"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Findings:
         dataset: The images.
         split: Their parts.
         model: For the heat maps.
-        predictors: Model, metadata floor, 1-NN floor; scores of every image.
+        predictors: Each one's scores of every image, by its name in `PREDICTORS`.
         uncalibrated: What the model said before calibration, P(Brain Tumor) of every image.
         history: Training curves, by column.
         record: How the model was made.
@@ -59,7 +58,7 @@ class Findings:
     dataset: ImageDataset
     split: Split
     model: keras.Model
-    predictors: list[Predictor]
+    predictors: dict[str, Predictor]
     uncalibrated: np.ndarray
     history: dict[str, np.ndarray]
     record: TrainingRecord
@@ -106,7 +105,7 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
     evaluation, split = findings.evaluation, findings.split
     labels = findings.dataset.labels
     held_out, validation = split.part("held_out"), split.part("validation")
-    scores = findings.predictors[0].scores
+    scores = findings.predictors[MODEL].scores
     against, for_it = sentences(findings.leads)
     write_report(
         path,
@@ -115,15 +114,13 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
         against=against,
         for_it=for_it,
         cards=[
-            (MEANINGS[name][0], *numbers(name, getattr(evaluation.held_out.model, name)))
+            (MEASURES[name].title, *MEASURES[name].texts(evaluation.held_out.model.of(name)))
             for name in ("accuracy", "sensitivity", "specificity", "auroc")
         ],
-        floor_accuracy=[
-            numbers("accuracy", floor.accuracy)[0]
-            for floor in (
-                evaluation.held_out.metadata_floor,
-                evaluation.held_out.nearest_neighbour_floor,
-            )
+        predictors=PREDICTORS,
+        floors=[
+            (kind.title, MEASURES["accuracy"].text(evaluation.held_out.of(name).accuracy.value))
+            for name, kind in FLOORS.items()
         ],
         held_out=_part(findings, evaluation.held_out, held_out),
         full_dataset=_part(findings, evaluation.full_dataset, np.arange(len(findings.dataset))),
@@ -164,26 +161,20 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
 def _part(findings: Findings, result: PartResult, rows: np.ndarray) -> dict[str, Any]:
     """Returns what the template shows of one part."""
     labels = findings.dataset.labels[rows]
-    here = [predictor.on(rows) for predictor in findings.predictors]
+    here = {name: predictor.on(rows) for name, predictor in findings.predictors.items()}
     return {
         "result": result,
         "rows": [
             (
-                *MEANINGS[name],
-                [
-                    numbers(name, getattr(scores, name))
-                    for scores in (
-                        result.model,
-                        result.metadata_floor,
-                        result.nearest_neighbour_floor,
-                    )
-                ],
+                measure.title,
+                measure.meaning,
+                [measure.texts(result.of(predictor).of(name)) for predictor in PREDICTORS],
             )
-            for name in MEASURES
+            for name, measure in MEASURES.items()
         ],
-        "roc": figures.roc_plot(labels, here, _PREDICTORS),
+        "roc": figures.roc_plot(labels, here),
         "calibration": figures.calibration_plot(
-            labels, here[0].scores, findings.uncalibrated[rows]
+            labels, here[MODEL].scores, findings.uncalibrated[rows]
         ),
     }
 
@@ -196,7 +187,7 @@ def _setting(value: str | int | float) -> str:
 
 def _galleries(findings: Findings, rows: np.ndarray) -> list[Gallery]:
     """Returns the worst misses and false alarms among some images."""
-    model = findings.predictors[0].on(rows)
+    model = findings.predictors[MODEL].on(rows)
     tumor = findings.dataset.labels[rows] == TUMOR
     called = model.scores >= model.threshold
     missed, alarms = tumor & ~called, ~tumor & called
@@ -206,14 +197,14 @@ def _galleries(findings: Findings, rows: np.ndarray) -> list[Gallery]:
             "tumor",
             "false negatives, the least P(Brain Tumor) first",
             int(missed.sum()),
-            _mistakes(findings, rows[missed], findings.predictors[0].scores),
+            _mistakes(findings, rows[missed], findings.predictors[MODEL].scores),
         ),
         Gallery(
             "Healthy images called tumour",
             "healthy",
             "false positives, the greatest P(Brain Tumor) first",
             int(alarms.sum()),
-            _mistakes(findings, rows[alarms], 1 - findings.predictors[0].scores),
+            _mistakes(findings, rows[alarms], 1 - findings.predictors[MODEL].scores),
         ),
     ]
 
@@ -236,7 +227,7 @@ def _mistakes(findings: Findings, wrong: np.ndarray, right_score: np.ndarray) ->
     return [
         Mistake(
             findings.dataset.manifest.images[position].path,
-            f"{findings.predictors[0].scores[position]:.3f}",
+            f"{findings.predictors[MODEL].scores[position]:.3f}",
             picture(image, size=150),
             picture(overlay(image, warmth), size=150),
         )
@@ -246,7 +237,7 @@ def _mistakes(findings: Findings, wrong: np.ndarray, right_score: np.ndarray) ->
 
 def _example(findings: Findings) -> tuple[str, list[Version]]:
     """Returns the path of a typical tumour image, and the image under every change."""
-    model, asked = findings.predictors[0], findings.asked_again
+    model, asked = findings.predictors[MODEL], findings.asked_again
     tumors = asked[findings.dataset.labels[asked] == TUMOR]
     position = int(tumors[np.argsort(model.scores[tumors], kind="stable")[len(tumors) // 2]])
     (pixels,) = findings.dataset.read([position])

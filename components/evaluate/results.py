@@ -3,25 +3,22 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from components.files import read_json
-from components.metrics import Interval, RocCurve, Scores
+from components.metrics import MEASURES, Interval, RocCurve, Scores
+from components.predictors import FLOORS, Compared
+from components.strict import Strict
 
 EVALUATION = "evaluation.json"
 ROC = "roc.json"
 PREDICTIONS = "predictions.csv"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def _read(cls, path: Path) -> Self:
-        return read_json(path, cls, "evaluate the model again")
+_MEND = "evaluate the model again"
 
 
-class PartResult(_Strict):
+class PartResult(Compared[Scores]):
     """The model and the two floors on one part of the dataset."""
 
     images: int = Field(gt=0)
@@ -35,16 +32,13 @@ class PartResult(_Strict):
     confusion: tuple[tuple[int, int], tuple[int, int]] = Field(
         description="the model's; rows true, columns predicted, Brain Tumor first"
     )
-    model: Scores
-    metadata_floor: Scores
-    nearest_neighbour_floor: Scores
     uncalibrated_ece: float | None = Field(
         default=None,
         description="the model's calibration error at temperature 1; null in older versions",
     )
 
 
-class Subgroup(_Strict):
+class Subgroup(Strict):
     """The model on the images of one site or of one sequence."""
 
     name: str
@@ -56,7 +50,7 @@ class Subgroup(_Strict):
     specificity: Interval | None = Field(description="null where all images show a tumour")
 
 
-class Slice(_Strict):
+class Slice(Strict):
     """Accuracy of the model and of the metadata floor on images with something in common."""
 
     name: str
@@ -67,7 +61,7 @@ class Slice(_Strict):
     metadata_floor: Interval
 
 
-class Shortcuts(_Strict):
+class Shortcuts(Strict):
     """Accuracy by what the file, and not the brain, says; on the held-out part."""
 
     floor_right: Slice | None = Field(
@@ -84,7 +78,7 @@ class Shortcuts(_Strict):
     copies: tuple[Slice, ...] = Field(description="by the images of the near-duplicate group")
 
 
-class Change(_Strict):
+class Change(Strict):
     """What a change of the images does to the model's answers."""
 
     name: str
@@ -96,7 +90,7 @@ class Change(_Strict):
     auroc: Interval
 
 
-class Stability(_Strict):
+class Stability(Strict):
     """The model's answers for the same images, changed; on some of the held-out part."""
 
     images: int = Field(gt=0, description="at most one of a class and a near-duplicate group")
@@ -105,7 +99,7 @@ class Stability(_Strict):
     changes: tuple[Change, ...]
 
 
-class Evaluation(_Strict):
+class Evaluation(Strict):
     """One model on one dataset and split."""
 
     schema_version: Literal[1] = 1
@@ -163,10 +157,10 @@ class Evaluation(_Strict):
         Raises:
             UserError: Missing or malformed.
         """
-        return cls._read(Path(folder) / EVALUATION)
+        return read_json(Path(folder) / EVALUATION, cls, _MEND)
 
 
-class RocCurves(_Strict):
+class RocCurves(Strict):
     """The model's ROC curves."""
 
     held_out: RocCurve
@@ -175,21 +169,21 @@ class RocCurves(_Strict):
     @classmethod
     def open(cls, folder: str | Path) -> Self:
         """Reads what the evaluate step wrote; raises UserError where it cannot."""
-        return cls._read(Path(folder) / ROC)
+        return read_json(Path(folder) / ROC, cls, _MEND)
 
 
 def _measures(part: PartResult) -> dict[str, float]:
-    return {measure: getattr(part.model, measure).value for measure in Scores.model_fields}
+    return {measure: part.model.of(measure).value for measure in MEASURES}
 
 
 def _intervals_and_floors(part: PartResult) -> dict[str, float]:
     numbers = {}
-    for measure in Scores.model_fields:
-        interval: Interval = getattr(part.model, measure)
+    for measure in MEASURES:
+        interval = part.model.of(measure)
         numbers[f"{measure}_low"] = interval.low
         numbers[f"{measure}_high"] = interval.high
-        for floor in ("metadata_floor", "nearest_neighbour_floor"):
-            numbers[f"{floor}_{measure}"] = getattr(getattr(part, floor), measure).value
+        for floor in FLOORS:
+            numbers[f"{floor}_{measure}"] = part.of(floor).of(measure).value
     if part.uncalibrated_ece is not None:
         numbers["uncalibrated_ece"] = part.uncalibrated_ece
     return numbers

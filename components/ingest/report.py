@@ -12,7 +12,6 @@ from components.dataset import CLASSES, ImageDataset
 from components.floors import metadata_scores
 from components.ingest.duplicates import correlation
 from components.metrics import (
-    MEASURES,
     Interval,
     Predictor,
     bootstrap,
@@ -114,7 +113,7 @@ def metadata_accuracy(dataset: ImageDataset, seed: int = 0) -> MetadataAccuracy 
         guess = Predictor(scores, 0.5)
         resamples = bootstrap(labels, groups, [guess], 1000, seed)[0]
         measured = with_intervals(point_estimate(labels, guess), resamples)
-        accuracies.append(getattr(measured, MEASURES[0]))
+        accuracies.append(measured.accuracy)
     return MetadataAccuracy(*accuracies)
 
 

@@ -18,6 +18,7 @@ from components.model_folder.contract import (
     SCORE,
     SERVING,
 )
+from components.strict import Strict
 
 SCHEMA = Path(__file__).with_name("metadata.schema.json")
 
@@ -70,11 +71,7 @@ class Served(BaseModel):
     in_distribution: InDistributionLimit | None = None
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Tensor(_Strict):
+class Tensor(Strict):
     """One input or output of the SavedModel; -1 in a shape is any length."""
 
     name: str
@@ -119,7 +116,7 @@ OUTPUTS = (
 )
 
 
-class Data(_Strict):
+class Data(Strict):
     """What the model was trained and measured on."""
 
     source: str
@@ -144,7 +141,7 @@ class Data(_Strict):
         )
 
 
-class Metrics(_Strict):
+class Metrics(Strict):
     """The evaluation's numbers: the model and the two floors, with 95% intervals."""
 
     bootstrap_samples: int = Field(gt=0)
@@ -159,7 +156,7 @@ class Metrics(_Strict):
     )
 
 
-class GateRecord(_Strict):
+class GateRecord(Strict):
     """What the model had to pass."""
 
     min_accuracy: float = Field(ge=0, le=1)

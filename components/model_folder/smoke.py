@@ -7,28 +7,25 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from components.dataset import CLASSES, TUMOR
 from components.errors import UserError, first_fault
 from components.files import write_atomically
 from components.model_folder.contract import EXPECTED, SMOKE
+from components.strict import Strict
 
 _OF_EACH_LABEL = 2
 _MAX_BYTES = 2**20
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Answer(_Strict):
+class _Answer(Strict):
     file: str = Field(pattern=r"^\d{1,3}\.png$")
     label: str = Field(pattern=f"^({'|'.join(CLASSES)})$")
     probability_healthy: float = Field(ge=0, le=1)
 
 
-class _Expected(_Strict):
+class _Expected(Strict):
     schema_version: Literal[1] = 1
     answers: tuple[_Answer, ...] = Field(min_length=1, max_length=16)
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from components.evaluate.calibration import calibrate, fit_temperature
-from components.metrics import MEASURES, Predictor, point_estimate
+from components.metrics import Predictor, column, point_estimate
 
 
 def fit_apart(labels, scores):
@@ -26,7 +26,7 @@ def test_finds_the_temperature_and_takes_the_calibration_error_away(temperature)
     labels, scores = drawn(temperature)
     fitted = fit_apart(labels, scores)
     assert fitted == pytest.approx(temperature, rel=0.03)
-    ece = MEASURES.index("ece")
+    ece = column("ece")
     calibrated = calibrate(scores, fitted)
     assert point_estimate(labels, Predictor(calibrated, 0.5))[ece] < 0.015
     if temperature != 1:

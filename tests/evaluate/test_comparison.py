@@ -3,6 +3,7 @@ import numpy as np
 from components.evaluate.comparison import Lead, leads, sentences
 from components.evaluate.results import PartResult
 from components.metrics import MEASURES, with_intervals
+from components.predictors import PREDICTORS
 
 
 def part(model, metadata, neighbour):
@@ -26,7 +27,7 @@ def part(model, metadata, neighbour):
 def test_a_lower_brier_score_is_a_lead():
     model, floor = [0.9] * 6 + [0.1, 0.1], [0.8] * 6 + [0.2, 0.2]
     samples = np.array([[model, model], [floor, floor], [floor, floor]])
-    found = leads(part(model, floor, floor), samples)
+    found = leads(part(model, floor, floor), dict(zip(PREDICTORS, samples, strict=True)))
     assert len(found) == 16
     assert all(lead.value > 0 and 0 < lead.low <= lead.high for lead in found)
     assert sentences(found) == (
