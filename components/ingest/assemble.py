@@ -57,7 +57,8 @@ def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: f
         if label not in seen.labels:
             unused = seen.first_unused.get(label) or seen.first_unused.get(None)
             first = f" ({unused.path}: {unused.reason})" if unused else ""
-            raise missing_class(parts.source.source, label, f"holds no usable image{first}")
+            fault = f"holds no usable image{first}"
+            raise missing_class(parts.source.source, label, fault, "give a source that has some")
 
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)

@@ -58,6 +58,8 @@ def decode_part(source: Source, folder: Path, worker: int = 1, workers: int = 1)
     """
     for what, files in source.left_out.items():
         print(f"left out: {files:,} files, {what}", flush=True)
+    for note in source.notes:
+        print(note, flush=True)
     _check_classes(source)
     chunks = -(-len(source.files) // FILES_IN_A_CHUNK)
     salt = source.salt()
@@ -156,18 +158,16 @@ def _check_classes(source: Source) -> None:
         if label not in source.files.labels:
             unread = (f for f in source.files if f.problem and f.label is None)
             first = next((f" ({f.path}: {f.problem})" for f in unread), "")
-            raise missing_class(source.uri, label, f"holds no files{first}")
+            raise missing_class(source.uri, label, f"holds no files{first}", source.advice(label))
 
 
-def missing_class(uri: str, label: int, fault: str) -> UserError:
+def missing_class(uri: str, label: int, fault: str, advice: str) -> UserError:
     """Returns what to tell of a source that lacks a class.
 
     Args:
         uri: Of the source.
         label: Of the class.
         fault: What is wrong with it.
+        advice: What to do.
     """
-    return UserError(
-        f"source {uri}: class '{CLASSES[label]}' {fault}; "
-        f"give a source with image folders named {' and '.join(CLASSES)}"
-    )
+    return UserError(f"source {uri}: class '{CLASSES[label]}' {fault}; {advice}")

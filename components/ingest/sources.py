@@ -5,6 +5,7 @@ the list with the problem it has, so that the manifest can name it. What operati
 between the files of people is left out and counted.
 """
 
+import errno
 import hashlib
 import hmac
 import os
@@ -12,11 +13,10 @@ import re
 import sqlite3
 import stat
 import zipfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -24,10 +24,13 @@ from urllib.parse import parse_qs
 
 import tenacity
 
-from components.dataset import HEALTHY, TUMOR
 from components.errors import UserError
 from components.images import MAX_BYTES
-from components.ingest.listing import Files, Found, Listed, Reader
+from components.ingest.assignment import Assignment
+from components.ingest.classes import ClassNames, path_parts
+from components.ingest.labels import Labels
+from components.ingest.labels_file import is_inside, plain_name, read_file, read_table
+from components.ingest.listing import Files, Found, Reader
 from components.ingest.sample import GENERATOR_VERSION, write_sample
 from components.ingest.zips import Entry, ZipArchive
 from components.storage import Location, Store, open_store, read_location
@@ -39,14 +42,6 @@ SUPPORTED = (
 
 _NO_SUCH_PLACE = f"no such file or folder; give {SUPPORTED}"
 
-_CLASS_FOLDERS = {"brain tumor": TUMOR, "brain tumour": TUMOR, "healthy": HEALTHY}
-# What systems leave: Windows, macOS, Synology, QNAP, Linux. Names that begin with a dot besides.
-_JUNK = {
-    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
-    *("__macosx", "icon\r", "@eadir", "#recycle", "@recycle", "#snapshot", "lost+found"),
-}
-_FOLDERS_KEPT = 1024  # of the answers for a folder, since files come folder by folder
-_ZONE = "zone.identifier"  # from which site Windows has a file
 _STORE_READERS = 8  # a store's answers are waited for, not computed
 _KAGGLE_ATTEMPTS, _KAGGLE_WAIT = 4, 0.5  # seconds, doubled each time and jittered
 # An uncompressed image that is mostly black shrinks a thousand times, and so does a bomb: what
@@ -56,10 +51,17 @@ _MAX_SHRUNK, _MAX_SHRUNK_IN_ALL = 16 * 2**20, 16 * 2**30  # bytes
 
 
 class _Listing(NamedTuple):
-    """What a place holds, in any order, and how one of it is read."""
+    """What a place holds, in any order, and how one of it is read.
+
+    Attributes:
+        found: All that it holds.
+        read: Reads an image.
+        find: Reads another file, by its name and the most bytes to return.
+    """
 
     found: Iterable[Found]
     read: Reader
+    find: Callable[[str, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Source:
         version: The provider's version of the data; empty where there is none.
         files: In a fixed order: by class, then by path.
         left_out: How many files are no images of a class, by what they are.
+        notes: What people should know of how classes were found, in plain text.
+        advice: Says what to do where there is no image of a class, an index.
         readers: How many files are best read at once.
     """
 
@@ -78,17 +82,21 @@ class Source:
     version: str
     files: Files
     left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    advice: Callable[[int], str] = lambda _: "give a source that has some"
     readers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def fingerprint(self) -> str:
-        """Returns a SHA-256 of the listing: it changes when a file comes, goes or changes."""
+        """Returns a SHA-256 of the listing: it changes when a file or what is known of it does."""
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.uri}\n{self.version}".encode())
         for file in self.files:
-            digest.update(f"\n{file.path}\t{file.size}\t{file.stamp}\t{file.problem}".encode())
+            row = (file.path, file.size, file.stamp, file.problem)
+            known = (file.label, file.patient, file.site, file.sequence)
+            digest.update("\t".join(map(str, ("\n", *row, *known))).encode())
         return digest.hexdigest()
 
     def listing_id(self) -> str:
@@ -104,20 +112,25 @@ class Source:
 
 
 @contextmanager
-def open_source(uri: str, version: str = "") -> Iterator[Source]:
+def open_source(
+    uri: str, version: str = "", labels: str = "", class_folders: str = ""
+) -> Iterator[Source]:
     """Opens a source of images.
 
     Args:
         uri: A folder or zip, here or in S3 or Google Cloud Storage, `kaggle://owner/dataset` or
             `sample://`.
         version: For Kaggle, the dataset's version; empty for the newest.
+        labels: A table beside the images, as `labels_file.read_table` takes it; empty for none.
+        class_folders: What other folders and labels mean, as `ClassNames` takes it.
 
     Yields:
         The source, readable until the context ends.
 
     Raises:
-        UserError: There is no such source, or it cannot be opened.
+        UserError: There is no such source, it cannot be opened, or its labels cannot be used.
     """
+    classes = ClassNames(class_folders)
     with ExitStack() as stack:
         location = _location(uri)
         readers = os.cpu_count() or 1
@@ -141,18 +154,30 @@ def open_source(uri: str, version: str = "") -> Iterator[Source]:
             listing = _in_zip(stack, Path(location.place), uri)
         else:
             raise UserError(f"source {uri}: {_NO_SUCH_PLACE}")
-        left_out: Counter[str] = Counter()
-        files = _listed(listing, left_out, uri)
+        assignment = _assignment(listing, labels, classes)
+        files = _listed(listing, assignment, uri)
         stack.callback(files.close)
-        yield Source(uri, version, files, dict(sorted(left_out.items())), readers)
+        yield Source(
+            uri,
+            version,
+            files,
+            dict(sorted(assignment.left_out.items())),
+            tuple(assignment.notes()),
+            assignment.advice,
+            readers,
+        )
 
 
-def source_fingerprint(uri: str, version: str = "") -> str:
+def source_fingerprint(
+    uri: str, version: str = "", labels: str = "", class_folders: str = ""
+) -> str:
     """Returns what a run's cache key needs to notice that local data has changed.
 
     Args:
         uri: As for `open_source`.
         version: Likewise.
+        labels: Likewise; one outside of the source tells its own changes, if it is pinned.
+        class_folders: Likewise.
 
     Returns:
         The fingerprint of a folder or zip, here or in a store, without reading the images; the
@@ -168,26 +193,8 @@ def source_fingerprint(uri: str, version: str = "") -> str:
         store, name = _zip_in_store(location)
         entry = store.stat(name)
         return hashlib.sha256(f"{uri}\t{entry.size}\t{entry.stamp}".encode()).hexdigest()
-    with open_source(uri, version) as source:
+    with open_source(uri, version, labels, class_folders) as source:
         return source.fingerprint()
-
-
-def class_of(path: str) -> int | None:
-    r"""Returns the class that a path's nearest class folder names, or None.
-
-    Case, spaces, dashes and underscores do not matter: `brain_tumor`, `Brain Tumor` and
-    `Brain-Tumour` are one. Windows' separator counts too, as in `Healthy\a.png`.
-    """
-    return _class_of_folder(_split(path)[0])
-
-
-@lru_cache(maxsize=_FOLDERS_KEPT)
-def _class_of_folder(folder: str) -> int | None:
-    for part in reversed(_parts(folder)):
-        label = _CLASS_FOLDERS.get(re.sub(r"[\s_-]+", " ", part).strip().lower())
-        if label is not None:
-            return label
-    return None
 
 
 def sample_options(uri: str) -> dict[str, int]:
@@ -227,20 +234,19 @@ def _zip_in_store(location: Location) -> tuple[Store, str]:
     return open_store(folder, "source"), name
 
 
-def _listed(listing: _Listing, left_out: Counter[str], uri: str) -> Files:
-    """Sorts what belongs to a class, or may, and counts the rest by what it is."""
+def _assignment(listing: _Listing, labels: str, classes: ClassNames) -> Assignment:
+    """Reads the labels, if there are some, before the files that they are of."""
+    if not labels:
+        return Assignment(classes)
+    place, content = read_table(labels, listing.find)
+    inside = plain_name(place) if is_inside(place) else ""
+    return Assignment(classes, Labels(printable(place), content, classes), inside)
 
-    def of_a_class() -> Iterator[Listed]:
-        for found in listing.found:
-            junk = _junk(found.name)
-            label = class_of(f"{found.name}/" if found.is_folder else found.name)
-            if junk or (label is None and not found.is_folder):
-                left_out[junk or "in no class folder"] += 1
-            else:
-                yield Listed(found, printable(found.name), label)
 
+def _listed(listing: _Listing, assignment: Assignment, uri: str) -> Files:
+    """Sorts what belongs to a class, or may."""
     try:
-        return Files(of_a_class(), listing.read)
+        return Files(assignment.listed(listing.found), listing.read)
     except sqlite3.Error as error:
         raise UserError(
             f"source {uri}: cannot keep the list of its files: {error}; free space for temporary "
@@ -264,7 +270,7 @@ def _in_store(store: Store) -> _Listing:
             raise UserError(f"source {store.uri}: there is no such folder; give {SUPPORTED}")
         yield from skipped
 
-    return _Listing(found(), lambda name, _: store.read(name, MAX_BYTES))
+    return _Listing(found(), lambda name, _: store.read(name, MAX_BYTES), store.read)
 
 
 def _size_problem(size: int) -> str | None:
@@ -273,43 +279,13 @@ def _size_problem(size: int) -> str | None:
     return None
 
 
-def _parts(path: str) -> list[str]:
-    """Returns the parts of a path, whichever system wrote it."""
-    return re.split(r"[/\\]+", path)
-
-
-def _split(path: str) -> tuple[str, str]:
-    """Returns a path's folder and its last part."""
-    at = max(path.rfind("/"), path.rfind("\\"))
-    return path[: max(at, 0)], path[at + 1 :]
-
-
-def _junk(path: str) -> str | None:
-    """Returns the part of a path that no person made, as a system names it, or None."""
-    folder, name = _split(path)
-    return _junk_folder(folder) or _junk_part(name)
-
-
-@lru_cache(maxsize=_FOLDERS_KEPT)
-def _junk_folder(folder: str) -> str | None:
-    return next(filter(None, map(_junk_part, _parts(folder))), None)
-
-
-def _junk_part(part: str) -> str | None:
-    name = part.lower()
-    if name in _JUNK:
-        return part
-    if name.endswith((_ZONE, f"{_ZONE}:$data")):
-        return "Zone.Identifier"
-    if name.startswith("._"):
-        return "._* (macOS)"
-    if name.startswith(".") and name not in (".", ".."):
-        return "hidden (begins with a dot)"
-    return None
-
-
 def _in_folder(root: Path) -> _Listing:
-    return _Listing(_below(root), lambda name, _: _read_file(root / name))
+    def find(name: str, most: int) -> bytes:
+        if os.path.realpath(root / name) != os.path.join(os.path.realpath(root), name):
+            raise ValueError("it is a link, or lies behind one")
+        return read_file(root / name, most)
+
+    return _Listing(_below(root), lambda name, _: _read_file(root / name), find)
 
 
 def _without_times(listing: _Listing) -> _Listing:
@@ -365,8 +341,7 @@ def _in_zip(stack: ExitStack, path: Path, uri: str) -> _Listing:
         shrunk = 0  # bytes that come of few
         with _told_of_zip(uri):
             for entry in archive.entries():
-                # Programs end a name at a NUL; old ones of Windows separate folders so.
-                name = entry.name.partition("\0")[0].replace("\\", "/")
+                name = _entry_name(entry)
                 if name.endswith("/") and not entry.size:
                     continue
                 problem = _entry_problem(entry, name)
@@ -376,7 +351,25 @@ def _in_zip(stack: ExitStack, path: Path, uri: str) -> _Listing:
                         problem = f"a zip bomb: files of few bytes that unpack to {shrunk:,}"
                 yield Found(name, entry.size, f"{entry.crc:08x}", problem, entry.as_bytes())
 
-    return _Listing(found(), lambda _, place: archive.read(Entry.from_bytes(place), MAX_BYTES + 1))
+    def find(name: str, most: int) -> bytes:
+        with _told_of_zip(uri):
+            for entry in archive.entries():
+                if _entry_name(entry) == name:
+                    # Which may be larger than an image.
+                    small = entry._replace(size=min(entry.size, MAX_BYTES))
+                    if problem := _entry_problem(small, name):
+                        raise ValueError(problem)
+                    return archive.read(entry, most)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    read = lambda _, place: archive.read(Entry.from_bytes(place), MAX_BYTES + 1)  # noqa: E731
+    return _Listing(found(), read, find)
+
+
+def _entry_name(entry: Entry) -> str:
+    """Returns a name as people mean it."""
+    # Programs end a name at a NUL; old ones of Windows separate folders so.
+    return entry.name.partition("\0")[0].replace("\\", "/")
 
 
 @contextmanager
@@ -391,7 +384,7 @@ def _told_of_zip(uri: str) -> Iterator[None]:
 
 def _entry_problem(entry: Entry, path: str) -> str | None:
     """Returns why an entry must not be read, or None."""
-    if re.match(r"/|[A-Za-z]:", path) or (".." in path and ".." in _parts(path)):
+    if re.match(r"/|[A-Za-z]:", path) or (".." in path and ".." in path_parts(path)):
         return "a path that leads out of the archive"
     if path.endswith("/"):
         return "a folder that holds bytes"

@@ -19,7 +19,7 @@ from components.dataset import HEALTHY, TUMOR
 from components.errors import UserError
 from components.images import MAX_BYTES
 from components.ingest import sources
-from components.ingest.sources import class_of, open_source, sample_options, source_fingerprint
+from components.ingest.sources import open_source, sample_options, source_fingerprint
 
 Writer = Callable[[Path, dict[str, bytes]], Path]
 
@@ -46,27 +46,6 @@ def with_entry(
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(entry, content)
     return path
-
-
-@pytest.mark.parametrize(
-    ("path", "label"),
-    [
-        ("Brain Tumor/a.jpg", TUMOR),
-        ("brain_tumor/a.jpg", TUMOR),
-        ("BRAIN-TUMOUR/a.jpg", TUMOR),
-        ("x/y/ brain  Tumor /z/a.jpg", TUMOR),
-        ("brain tumor/healthy/a.jpg", HEALTHY),
-        ("HEALTHY/sub/a.jpg", HEALTHY),
-        ("Brain Tumor Data Set/Brain Tumor Data Set/Healthy/a.jpg", HEALTHY),
-        ("Brain Tumor Data Set/metadata.csv", None),
-        ("healthy", None),
-        ("unhealthy/a.jpg", None),
-        ("a.jpg", None),
-        ("", None),
-    ],
-)
-def test_class_folders_at_any_depth_in_any_spelling(path: str, label: int | None) -> None:
-    assert class_of(path) == label
 
 
 def test_a_folder_and_a_zip_list_the_same(

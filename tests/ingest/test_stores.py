@@ -10,6 +10,7 @@ from components.dataset import Manifest
 from components.errors import UserError
 from components.images import MAX_BYTES
 from components.ingest.ingest import ingest
+from components.ingest.labels_file import pinned
 from components.ingest.sources import open_source, source_fingerprint
 from components.storage import open_store, transfer
 from tests.stores import Proxy, S3Server
@@ -144,3 +145,28 @@ def test_a_store_that_goes_away_spoils_no_image(
     assert len(manifest.images) == len(image_files)
     assert manifest.quarantined == ()
     proxy.close()
+
+
+def test_labels_that_lie_in_a_store(
+    remote_uri: str,
+    tmp_path: Path,
+    image_files: dict[str, bytes],
+    as_folder: Writer,
+    as_zip: Writer,
+) -> None:
+    rows = "".join(f"{path},{path.split('/')[2]},Ulm\n" for path in list(image_files)[6:18])
+    files = image_files | {"labels.csv": f"path,label,site\n{rows}".encode()}
+    as_zip(as_folder(tmp_path / "files", files) / "all.zip", files)
+    open_store(remote_uri, "source").upload(tmp_path / "files", "scans")
+    inside, outside = "labels.csv", f"{remote_uri}/scans/labels.csv"
+    for source, labels in (("scans", inside), ("scans/all.zip", inside), ("scans", outside)):
+        with open_source(f"{remote_uri}/{source}", "", labels) as opened:
+            assert [file.path for file in opened.files] == sorted(list(image_files)[6:18])
+            assert {file.site for file in opened.files} == {"Ulm"}
+    for lost in ("lost.csv", f"{remote_uri}/scans/lost.csv"):
+        with (
+            pytest.raises(UserError, match=r"labels .*lost\.csv: "),
+            open_source(f"{remote_uri}/scans", "", lost),
+        ):
+            pass
+    assert pinned(outside).startswith(f"{outside}#sha256=")

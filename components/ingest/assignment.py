@@ -1,0 +1,144 @@
+"""What each file of a source is: its class, patient, site and sequence, or why it is left out."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from components.errors import UserError
+from components.ingest.classes import (
+    IN_NO_CLASS,
+    ClassNames,
+    advice,
+    folder_counts,
+    telling_folder,
+)
+from components.ingest.junk import junk
+from components.ingest.labels import Labels, Row
+from components.ingest.listing import Found, Listed
+from components.text import printable
+
+_UNNAMED = "which the labels do not name"
+_FOLDERS_KEPT = 1000  # names of folders that are counted apart
+
+
+class Assignment:
+    """Goes through a source's files once, and counts what it leaves out.
+
+    Attributes:
+        left_out: How many files are no images of a class, by what they are.
+    """
+
+    def __init__(self, classes: ClassNames, labels: Labels | None = None, table: str = "") -> None:
+        """Takes what is known beforehand.
+
+        Args:
+            classes: What folders mean.
+            labels: A table beside the images.
+            table: Where it lies in the source, if it does.
+        """
+        self.left_out: Counter[str] = Counter()
+        self._classes, self._labels, self._table = classes, labels, table
+        self._folders: Counter[str] = Counter()  # of files in no class
+        self._unnamed = 0  # of which the table knows no patient
+        self._contradicted: list[str] = []  # their folder says another class than the table
+
+    def listed(self, found: Iterable[Found]) -> Iterator[Listed]:
+        """Yields what belongs to a class, or may, and what the table names and nothing is.
+
+        Args:
+            found: All that the source has.
+
+        Raises:
+            UserError: The table does not fit the source.
+        """
+        example = ""
+        for file in found:
+            listed, left = None, junk(file.name)
+            if file.is_folder and not left:
+                listed, left = self._folder(file)
+            elif not left and file.name != self._table:
+                example = example or file.name
+                listed, left = self._file(file)
+            if left:
+                self.left_out[left] += 1
+            elif listed:
+                yield listed
+        if self._labels:
+            yield from self._missing(self._labels, example)
+
+    def advice(self, lacking: int) -> str:
+        """Returns what to do where the source has no image of a class."""
+        if self._labels and self._labels.says_labels:
+            return f"name some in {self._labels.name}"
+        return advice(self._folders, lacking)
+
+    def notes(self) -> list[str]:
+        """Returns what people should know of the assignment, a line each, in plain text."""
+        notes = []
+        if self._folders:
+            notes.append(f"in no class folder: {folder_counts(self._folders)}")
+        if unused := self._classes.unused():
+            named = ", ".join(f"'{printable(name)}'" for name in unused)
+            notes.append(f"class_folders: no file and no label has the name {named}")
+        if not self._labels:
+            return notes
+        name = self._labels.name
+        if self._unnamed:
+            notes.append(f"{self._unnamed:,} files are not named in {name}: patient unknown")
+        if self._contradicted:
+            notes.append(
+                f"{len(self._contradicted):,} images lie in a folder of another class than {name} "
+                f"says, which counts; the first is {printable(self._contradicted[0])}"
+            )
+        if moved := self._labels.patients_of_several_sites():
+            notes.append(
+                f"{moved:,} patients in {name} have more than one site; if they are different "
+                "people, write the site into the patient, as in Ulm-17"
+            )
+        return notes
+
+    def _file(self, file: Found) -> tuple[Listed | None, str | None]:
+        """Returns a file with what is known of it, or why it is left out."""
+        row = self._labels.find(file.name) if self._labels else None
+        by_folder = self._classes.of_path(file.name)
+        assigned = row.assigned if row and row.assigned else by_folder
+        if self._labels and row is None:
+            if self._labels.says_labels:
+                return None, _UNNAMED
+            self._unnamed += by_folder.label is not None
+        elif None not in (assigned.label, by_folder.label) and assigned.label != by_folder.label:
+            self._contradicted.append(file.name)
+        if assigned.label is None:
+            self._count_folder(file.name)
+            return None, assigned.reason
+        return _listed(file, assigned.label, row), None
+
+    def _folder(self, folder: Found) -> tuple[Listed | None, str | None]:
+        """Returns a folder of which nothing is known; one in no class may hold some."""
+        assigned = self._classes.of_path(f"{folder.name}/")
+        if assigned.reason not in ("", IN_NO_CLASS):
+            return None, assigned.reason
+        return _listed(folder, assigned.label, None), None
+
+    def _count_folder(self, path: str) -> None:
+        folder = telling_folder(path)
+        if folder in self._folders or len(self._folders) < _FOLDERS_KEPT:
+            self._folders[folder] += 1
+
+    def _missing(self, labels: Labels, example: str) -> Iterator[Listed]:
+        """Yields what the table names and the source has not: files that cannot be used."""
+        if not labels.fit:
+            raise UserError(
+                f"labels {labels.name}: none of its {len(labels):,} paths is in the source, such "
+                f"as {printable(next(labels.missing()).path)}; the source has "
+                f"{printable(example) or 'no files'}"
+            )
+        for row in labels.missing():
+            assigned = row.assigned or self._classes.of_path(row.path)
+            if assigned.label is not None:
+                problem = f"not in the source, though row {row.number:,} of the labels names it"
+                yield _listed(Found(row.path, problem=problem), assigned.label, row)
+
+
+def _listed(file: Found, label: int | None, row: Row | None) -> Listed:
+    known = row[3:] if row else (None, None, None)
+    return Listed(file, printable(file.name), label, *known)

@@ -1,0 +1,260 @@
+"""A table beside the images: which class, patient, site and sequence each is of.
+
+It is CSV in UTF-8 with a header, and comma, semicolon or tab between the cells. Its columns are
+`path` and any of `label`, `patient`, `site` and `sequence`; others are not read. A table with the
+column `label` says which images are used and of which class they are, whatever folders they lie in.
+"""
+
+import csv
+import hashlib
+import io
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from components.dataset import CLASSES, MAX_NAME
+from components.errors import UserError, one_line
+from components.ingest.classes import Assigned, ClassNames, path_parts
+from components.text import printable
+
+MAX_BYTES = 256 * 2**20  # two million rows of usual length
+MAX_ROWS = 2_000_000
+
+COLUMNS = ("path", "label", "patient", "site", "sequence")
+_MOST_CHARACTERS = {"path": 4096, "label": 256, "patient": 256} | dict.fromkeys(
+    ("site", "sequence"), MAX_NAME
+)
+_SEPARATORS = ",;\t"
+
+
+class Row(NamedTuple):
+    """What a table says of one image.
+
+    Attributes:
+        number: As a spreadsheet counts; the header is row 1.
+        path: With forward slashes and without `./`.
+        assigned: The class, or why there is none; None where the table has no labels.
+        patient: None where unknown, and so are the site and the sequence.
+        site: See there.
+        sequence: See there.
+    """
+
+    number: int
+    path: str
+    assigned: Assigned | None
+    patient: str | None
+    site: str | None
+    sequence: str | None
+
+
+class Labels:
+    """A table that was read and checked, and which of its rows files were found for."""
+
+    def __init__(self, name: str, content: bytes, classes: ClassNames) -> None:
+        """Reads a table.
+
+        Args:
+            name: Of the file, for messages.
+            content: At most `MAX_BYTES`.
+            classes: What the labels mean.
+
+        Raises:
+            UserError: Names the first row that cannot be used, and what to do.
+        """
+        self.name = name
+        self.digest = hashlib.sha256(content).hexdigest()
+        self._rows: dict[str, Row] = {}
+        self._file_of: dict[str, str] = {}  # by a row's path: the file that it names
+        records = _records(name, content)
+        columns = _header(name, records)
+        self.says_labels = "label" in columns
+        for number, cells in records:
+            self._add(number, _cells(self._row(number), columns, cells), classes)
+        if not self._rows:
+            raise UserError(f"labels {name}: names no image; give a row for each")
+
+    def __len__(self) -> int:
+        """Returns how many images the table names."""
+        return len(self._rows)
+
+    def find(self, path: str) -> Row | None:
+        """Returns the row of a file, or None where the table does not name it.
+
+        A row names the file whose path ends with its own: `a.png` names `scans/a.png` if that is
+        the only `a.png`. If several rows fit, the longest path counts.
+
+        Args:
+            path: Inside the source, as the source has it.
+
+        Raises:
+            UserError: The row names another file too.
+        """
+        file = _plain(path)
+        wanted = file
+        while wanted:
+            row = self._rows.get(wanted)
+            if row is None:
+                wanted = wanted.partition("/")[2]
+                continue
+            same = row.path if wanted == file else file  # memory for each path once
+            other = self._file_of.setdefault(row.path, same)
+            if other != file:
+                raise UserError(
+                    f"{self._row(row.number)}: '{printable(wanted)}' fits two files, "
+                    f"{printable(other)} and {printable(path)}; give each a row with its whole path"
+                )
+            return row
+        return None
+
+    @property
+    def fit(self) -> bool:
+        """Whether a file was found for any row."""
+        return bool(self._file_of)
+
+    def missing(self) -> Iterator[Row]:
+        """Yields the rows that no file was found for."""
+        return (row for path, row in self._rows.items() if path not in self._file_of)
+
+    def patients_of_several_sites(self) -> int:
+        """Returns how many patients the table has at more than one site."""
+        sites: dict[str, str] = {}
+        moved = set()
+        for row in self._rows.values():
+            if row.patient and row.site and sites.setdefault(row.patient, row.site) != row.site:
+                moved.add(row.patient)
+        return len(moved)
+
+    def _add(self, number: int, cells: Mapping[str, str], classes: ClassNames) -> None:
+        where = self._row(number)
+        path = _table_path(where, cells["path"])
+        if path in self._rows:
+            raise UserError(
+                f"{where}: '{printable(path)}' stands in row {self._rows[path].number} too; "
+                "remove one of them"
+            )
+        if len(self._rows) == MAX_ROWS:
+            raise UserError(f"{where}: at most {MAX_ROWS:,} images are allowed")
+        assigned = _assigned(where, cells["label"], classes) if self.says_labels else None
+        shared = [sys.intern(cells[name]) if cells.get(name) else None for name in COLUMNS[2:]]
+        self._rows[path] = Row(number, path, assigned, *shared)
+
+    def _row(self, number: int) -> str:
+        return f"labels {self.name}, row {number:,}"
+
+
+def _records(name: str, content: bytes) -> Iterator[tuple[int, list[str]]]:
+    """Yields the records that hold something, with their numbers from 1."""
+    _check_encoding(name, content)
+    number = 0
+    try:
+        reader = csv.reader(_text(content), delimiter=_separator(content), strict=True)
+        for number, cells in enumerate(reader, start=1):
+            if any(cell.strip() for cell in cells):
+                yield number, [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise UserError(
+            f"labels {name}, row {number + 1:,}: {one_line(error)}; put text that holds the "
+            'separator, a line break or " between double quotes, and write "" for "'
+        ) from error
+
+
+def _check_encoding(name: str, content: bytes) -> None:
+    encoding = ""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "UTF-16"
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        encoding = encoding or f"no UTF-8 (byte {content[error.start]:#04x} in line {line:,})"
+    if encoding:
+        raise UserError(f"labels {name}: is {encoding}; save it as UTF-8 ('CSV UTF-8' in Excel)")
+
+
+def _separator(content: bytes) -> str:
+    """Returns what stands between the cells: that with which the first row has the column path."""
+    for separator in _SEPARATORS:
+        first = next(csv.reader(_text(content), delimiter=separator), [])
+        if "path" in (cell.strip().lower() for cell in first):
+            return separator
+    return _SEPARATORS[0]
+
+
+def _text(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
+
+
+def _header(name: str, records: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """Returns the columns in small letters, once it is sure that they say enough."""
+    _, cells = next(records, (1, []))
+    columns = [cell.lower() for cell in cells]
+    known = [column for column in columns if column in COLUMNS]
+    if "path" not in known or len(known) < 2:
+        shown = ", ".join(printable(cell)[:40] for cell in cells[:10]) or "nothing"
+        raise UserError(
+            f"labels {name}: the first row has to name the columns: path and label, or one of "
+            f"patient, site, sequence; it has {shown}"
+        )
+    if len(set(known)) < len(known):
+        raise UserError(f"labels {name}: the first row names a column twice; remove one of them")
+    unread = [printable(cell)[:40] for cell in cells if cell.lower() not in COLUMNS and cell]
+    if unread:
+        print(f"labels {name}: columns that are not read: {', '.join(unread[:10])}", flush=True)
+    return columns
+
+
+def _cells(where: str, columns: list[str], cells: list[str]) -> dict[str, str]:
+    """Returns a record's cells by column, bounded."""
+    if any(cells[len(columns) :]):
+        raise UserError(
+            f"{where}: has {len(cells)} cells, the first row has {len(columns)}; put text that "
+            "holds the separator between double quotes"
+        )
+    named = dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))
+    for column in ("site", "sequence"):
+        if column in named:
+            named[column] = printable(" ".join(named[column].split()))
+    for column, most in _MOST_CHARACTERS.items():
+        if len(named.get(column, "")) > most:
+            raise UserError(
+                f"{where}: the {column} has {len(named[column]):,} characters, at most {most:,} "
+                "are allowed"
+            )
+    return named
+
+
+def _table_path(where: str, path: str) -> str:
+    """Returns a table's path in the form of `_plain`, if it can lie inside a source."""
+    if re.match(r"[/\\]|[A-Za-z]:|[A-Za-z0-9+.-]+://", path):
+        fault = "is absolute"
+    elif ".." in path_parts(path):
+        fault = "holds '..'"
+    elif not _plain(path):
+        fault = "is empty"
+    else:
+        return _plain(path)
+    raise UserError(
+        f"{where}: the path '{printable(path)[:200]}' {fault}; give it from the top of the source, "
+        "such as scans/a.png"
+    )
+
+
+def _plain(path: str) -> str:
+    """Returns a path with forward slashes and without `./`, composed as most systems do."""
+    parts = (part for part in path_parts(path) if part not in ("", "."))
+    return unicodedata.normalize("NFC", "/".join(parts))
+
+
+def _assigned(where: str, label: str, classes: ClassNames) -> Assigned:
+    found = classes.of_label(label)
+    if found is None:
+        said = f"the label '{printable(label)[:60]}' is not known" if label else "has no label"
+        example = printable(label)[:60] if label and not re.search("[,=]", label) else "glioma"
+        raise UserError(
+            f"{where}: {said}; labels are {' and '.join(CLASSES)}, and what --class-folders "
+            f'says of others, such as "{example}={CLASSES[0]}", or "{example}=none" to leave '
+            "these images out"
+        )
+    return found
