@@ -30,7 +30,10 @@ Strategy = Literal["grouped", "by-name"]
 class ImageRecord(Strict):
     """One usable image, in the order of the shards."""
 
-    path: str = Field(description="inside the source, with forward slashes")
+    path: str = Field(
+        description="inside the source, with forward slashes; scan.dcm#3 is the third slice of a "
+        "file that holds several"
+    )
     label: int = Field(ge=0, lt=len(CLASSES), description="index into classes")
     bytes: int = Field(gt=0, description="size of the file")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="digest of the file")
@@ -39,7 +42,7 @@ class ImageRecord(Strict):
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     mode: str = Field(description="Pillow's mode, as stored")
-    format: Literal["JPEG", "PNG", "TIFF"]
+    format: Literal["JPEG", "PNG", "TIFF", "DICOM", "NIfTI"]
     wrong_extension: bool = Field(description="the name says another format")
     group: int = Field(ge=0, description="near-duplicates share a group")
     patient: int | None = Field(

@@ -1,9 +1,13 @@
 """Files -> checked pixels: decoded once, in parallel, a chunk at a time, resumable."""
 
 import hashlib
-from collections.abc import Sequence
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
 
 import imagehash
 import numpy as np
@@ -12,13 +16,12 @@ from PIL import Image
 from components.dataset import CLASSES, ImageRecord, QuarantinedFile
 from components.errors import UserError
 from components.files import write_atomically
-from components.images import SHAPE, THUMBNAIL, ImageError, decode, thumbnail
+from components.images import SHAPE, THUMBNAIL, ImageError, thumbnail
 from components.ingest.listing import SourceFile
 from components.ingest.parts import (
     PART,
     Chunk,
     Part,
-    blocks_of,
     finished_chunk,
     pixels_path,
     record_path,
@@ -28,20 +31,31 @@ from components.ingest.parts import (
 from components.ingest.patients import patient_keys
 from components.ingest.sources import Source
 from components.progress import track
+from components.slices import MOST_SLICES, Slices, read
 
 FILES_IN_A_CHUNK = 2048
+
+_IMAGES_AT_ONCE = 64  # whose pixels are copied
 
 _EXTENSIONS = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
     "PNG": {".png"},
     "TIFF": {".tif", ".tiff"},
+    "NIfTI": {".nii", ".gz"},
 }
+_OF_OTHERS = set().union(*_EXTENSIONS.values())  # a DICOM's name ends in .dcm, a number or nothing
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LFS_REASON = "a Git LFS pointer in place of the image; fetch the images with: git lfs pull"
 
 
-def decode_part(source: Source, folder: Path, worker: int = 1, workers: int = 1) -> None:
+def decode_part(
+    source: Source,
+    folder: Path,
+    worker: int = 1,
+    workers: int = 1,
+    most_slices: int = MOST_SLICES,
+) -> None:
     """Decodes one worker's share of a source's files.
 
     Chunks that are finished stay in the folder, so that a killed worker goes on where it was. The
@@ -52,6 +66,7 @@ def decode_part(source: Source, folder: Path, worker: int = 1, workers: int = 1)
         folder: Where the part is written, and an earlier, killed worker may have left chunks.
         worker: Which, from 1.
         workers: How many share the files.
+        most_slices: To read of a file that holds several.
 
     Raises:
         UserError: A class is missing.
@@ -70,7 +85,7 @@ def decode_part(source: Source, folder: Path, worker: int = 1, workers: int = 1)
         else:
             start = number * FILES_IN_A_CHUNK
             run = source.files[start : start + FILES_IN_A_CHUNK]
-            _decode_chunk(run, folder, number, source.readers, salt)
+            _decode_chunk(run, folder, number, source.readers, salt, most_slices)
     part = Part(
         source=source.uri,
         source_version=source.version,
@@ -84,42 +99,79 @@ def decode_part(source: Source, folder: Path, worker: int = 1, workers: int = 1)
     write_atomically(folder / PART, part.model_dump_json())
 
 
+class _Image(NamedTuple):
+    """A slice of a file, as the dataset has it.
+
+    Attributes:
+        record: All but its group and its patient.
+        pixels: uint8 [150, 150, 3].
+        thumbnail: uint8 [32, 32].
+        identifiers: What is known of its patient. They are never written.
+    """
+
+    record: ImageRecord
+    pixels: np.ndarray
+    thumbnail: np.ndarray
+    identifiers: Sequence[str]
+
+
 def _decode_chunk(
-    files: Sequence[SourceFile], folder: Path, number: int, readers: int, salt: bytes
+    files: Sequence[SourceFile],
+    folder: Path,
+    number: int,
+    readers: int,
+    salt: bytes,
+    most_slices: int,
 ) -> None:
     """Decodes a run of files; writes pixels and thumbnails first and the chunk's record last."""
-    pixels = np.empty((len(files), *SHAPE), dtype=np.uint8)
-    thumbnails = np.empty((len(files), THUMBNAIL, THUMBNAIL), dtype=np.uint8)
     images: list[ImageRecord] = []
+    thumbnails: list[np.ndarray] = []
     patients: list[tuple[str, ...]] = []
     quarantined: list[QuarantinedFile] = []
     labels: list[int | None] = []
-    with ThreadPoolExecutor(max_workers=readers) as pool:
-        results = track(pool.map(_decode_file, files), len(files), "files decoded")
+    decode = partial(_decode_file, most_slices=most_slices)
+    # Volumes have many slices, so that pixels wait on disk until their number is known.
+    with (
+        ThreadPoolExecutor(max_workers=readers) as pool,
+        tempfile.TemporaryFile(dir=folder) as spool,
+    ):
+        results = track(pool.map(decode, files), len(files), "files decoded")
         for file, result in zip(files, results, strict=True):
             if isinstance(result, QuarantinedFile):
                 quarantined.append(result)
                 labels.append(file.label)
-            else:
-                record, pixels[len(images)], thumbnails[len(images)] = result
-                images.append(record)
-                patients.append(patient_keys([file.patient] if file.patient else [], salt))
-
-    def save(path: Path, array: np.ndarray) -> str:
-        return save_array(path, len(images), array.shape[1:], blocks_of(array[: len(images)]))
-
+                continue
+            for image in result:
+                spool.write(image.pixels)
+                thumbnails.append(image.thumbnail)
+                images.append(image.record)
+                patients.append(patient_keys(image.identifiers, salt))
+        pixels_sha256 = save_array(
+            pixels_path(folder, number), len(images), SHAPE, _spooled(spool, len(images))
+        )
+    thumbnails_sha256 = save_array(
+        thumbnails_path(folder, number), len(images), (THUMBNAIL, THUMBNAIL), thumbnails
+    )
     chunk = Chunk(
         images=images,
         patients=patients,
         quarantined=quarantined,
         quarantined_labels=labels,
-        pixels_file_sha256=save(pixels_path(folder, number), pixels),
-        thumbnails_file_sha256=save(thumbnails_path(folder, number), thumbnails),
+        pixels_file_sha256=pixels_sha256,
+        thumbnails_file_sha256=thumbnails_sha256,
     )
     write_atomically(record_path(folder, number), chunk.model_dump_json())
 
 
-def _decode_file(file: SourceFile) -> tuple[ImageRecord, np.ndarray, np.ndarray] | QuarantinedFile:
+def _spooled(spool: IO[bytes], count: int) -> Iterator[np.ndarray]:
+    """Yields the pixels that were written, a few images at a time."""
+    spool.seek(0)
+    for _ in range(0, count, _IMAGES_AT_ONCE):
+        content = spool.read(_IMAGES_AT_ONCE * math.prod(SHAPE))
+        yield np.frombuffer(content, np.uint8).reshape(-1, *SHAPE)
+
+
+def _decode_file(file: SourceFile, most_slices: int) -> list[_Image] | QuarantinedFile:
     if file.problem or file.label is None:
         return QuarantinedFile(path=file.path, reason=file.problem or "in no class folder")
     try:
@@ -129,28 +181,45 @@ def _decode_file(file: SourceFile) -> tuple[ImageRecord, np.ndarray, np.ndarray]
     except Exception as error:  # hostile archives raise nearly anything
         return QuarantinedFile(path=file.path, reason=f"unreadable: {error}")
     try:
-        image = decode(content)
+        slices = read(content, most_slices=most_slices)
     except ImageError as error:
         reason = _LFS_REASON if content.startswith(_LFS_POINTER) else str(error)
         return QuarantinedFile(path=file.path, reason=reason)
-    suffix = PurePosixPath(file.path).suffix.lower()
-    record = ImageRecord(
-        path=file.path,
-        label=file.label,
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        pixels_sha256=hashlib.sha256(image.pixels).hexdigest(),
-        phash=str(imagehash.phash(Image.fromarray(image.pixels))),
-        width=image.width,
-        height=image.height,
-        mode=image.mode,
-        format=image.format,  # type: ignore[arg-type]  # decode() allows these formats only
-        wrong_extension=suffix not in _EXTENSIONS[image.format],
-        group=0,
-        site=file.site,
-        sequence=file.sequence,
-    )
-    return record, image.pixels, thumbnail(image.pixels)
+    digest, identifiers = hashlib.sha256(content).hexdigest(), _identifiers(file, slices)
+    images = []
+    for number, image in zip(slices.numbers, slices.images, strict=True):
+        record = ImageRecord(
+            path=file.path if slices.of == 1 else f"{file.path}#{number}",
+            label=file.label,
+            bytes=len(content),
+            sha256=digest,
+            pixels_sha256=hashlib.sha256(image.pixels).hexdigest(),
+            phash=str(imagehash.phash(Image.fromarray(image.pixels))),
+            width=image.width,
+            height=image.height,
+            mode=image.mode,
+            format=image.format,  # type: ignore[arg-type]  # read() allows these formats only
+            wrong_extension=_has_wrong_extension(file.path, image.format),
+            group=0,
+            site=file.site,
+            sequence=file.sequence,
+        )
+        images.append(_Image(record, image.pixels, thumbnail(image.pixels), identifiers))
+    return images
+
+
+def _identifiers(file: SourceFile, slices: Slices) -> list[str]:
+    """Returns what is known of a file's patient: labels count for more than what the file says.
+
+    So who knows better than tags, in which all patients may be number 1, can say so.
+    """
+    known = [file.patient] if file.patient else list(slices.subject)
+    return known if slices.of == 1 else [*known, f"file\t{file.path}"]
+
+
+def _has_wrong_extension(path: str, kind: str) -> bool:
+    suffix = PurePosixPath(path).suffix.lower()
+    return suffix in _OF_OTHERS if kind == "DICOM" else suffix not in _EXTENSIONS[kind]
 
 
 def _check_classes(source: Source) -> None:

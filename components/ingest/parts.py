@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -149,12 +149,6 @@ def save_array(path: Path, count: int, item: tuple[int, ...], blocks: Iterable[n
             file.write(content)
     beside.replace(path)
     return digest.hexdigest()
-
-
-def blocks_of(array: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
-    """Yields an array a few items at a time."""
-    for start in range(0, len(array), size):
-        yield array[start : start + size]
 
 
 def pixels_path(folder: Path, number: int) -> Path:

@@ -245,21 +245,21 @@ def test_the_same_picture_in_both_classes_is_reported(
 DRIVER = """
 import sys, time
 from pathlib import Path
-from components.images import decode
 from components.ingest import decode as decoding
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
+from components.slices import read
 
 decoding.FILES_IN_A_CHUNK = 5
 source, output, state, decoded, pause = sys.argv[1:]
 
-def counted(content):
+def counted(content, **options):
     with open(decoded, "a") as file:
         file.write("x")
     time.sleep(float(pause))
-    return decode(content)
+    return read(content, **options)
 
-decoding.decode = counted
+decoding.read = counted
 with open_source(source) as opened:
     ingest(opened, output, state)
 """
