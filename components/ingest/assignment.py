@@ -75,7 +75,7 @@ class Assignment:
         """Returns what people should know of the assignment, a line each, in plain text."""
         notes = []
         if self._folders:
-            notes.append(f"in no class folder: {folder_counts(self._folders)}")
+            notes.append(f"folders of no class: {folder_counts(self._folders)}")
         if unused := self._classes.unused():
             named = ", ".join(f"'{printable(name)}'" for name in unused)
             notes.append(f"class_folders: no file and no label has the name {named}")
@@ -108,7 +108,8 @@ class Assignment:
         elif None not in (assigned.label, by_folder.label) and assigned.label != by_folder.label:
             self._contradicted.append(file.name)
         if assigned.label is None:
-            self._count_folder(file.name)
+            if assigned is by_folder and not assigned.chosen:
+                self._count_folder(file.name)
             return None, assigned.reason
         return _listed(file, assigned.label, row), None
 

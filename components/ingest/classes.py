@@ -46,10 +46,12 @@ class Assigned(NamedTuple):
     Attributes:
         label: Class index; None for none.
         reason: Why there is none, fit to count files by; empty where there is one.
+        chosen: Whether the run says that there is none.
     """
 
     label: int | None
     reason: str = ""
+    chosen: bool = False
 
 
 class ClassNames:
@@ -209,7 +211,9 @@ def _usual(normal: str) -> int | None:
 
 def _assigned(label: int | None, name: str) -> Assigned:
     if label is None:
-        return Assigned(None, f"which class_folders leaves out: {printable(name)[:60]}")
+        return Assigned(
+            None, f"which class_folders leaves out: {printable(name)[:60]}", chosen=True
+        )
     return Assigned(label)
 
 

@@ -25,6 +25,7 @@ _SAMPLES_A_CLASS = 12
 _LARGEST_GROUPS = 6
 _PICTURES_A_GROUP = 10
 _QUARANTINED_SHOWN = 50
+_NAMES_SHOWN = 50
 
 
 class MetadataAccuracy(NamedTuple):
@@ -76,6 +77,9 @@ def write_data_report(
             (name, [picture(p) for p in dataset.read(_some_of(dataset, i, rng))])
             for i, name in enumerate(CLASSES)
         ],
+        patients=dataset.count_patients(np.arange(len(dataset))),
+        sites=_known(dataset, "site"),
+        sequences=_known(dataset, "sequence"),
         modes=_table(dataset, "mode"),
         formats=_table(dataset, "format"),
         sizes_plot=plot(_draw_sizes(dataset)),
@@ -132,6 +136,17 @@ def _table(dataset: ImageDataset, field: str) -> list[tuple[str, list[int]]]:
         (value, [counts[value, label] for label in range(len(CLASSES))])
         for value, _ in totals.most_common()
     ]
+
+
+def _known(dataset: ImageDataset, field: str) -> list[tuple[str, list[int]]]:
+    """Returns the table of what is known of some images only; empty where it is known of none."""
+    table = _table(dataset, field)
+    if all(value is None for value, _ in table):
+        return []
+    rows = [(value or "unknown", counts) for value, counts in table[:_NAMES_SHOWN]]
+    if rest := table[_NAMES_SHOWN:]:
+        rows.append((f"{len(rest):,} others", np.sum([c for _, c in rest], axis=0).tolist()))
+    return rows
 
 
 def _shown(dataset: ImageDataset, group: int) -> Group:

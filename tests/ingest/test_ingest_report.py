@@ -116,7 +116,24 @@ def test_the_same_picture_in_both_classes_is_shown(
 def test_few_images(make_dataset: Callable[..., ImageDataset], tmp_path: Path) -> None:
     small = make_dataset(tmp_path / "dataset", groups=2)
     assert write_data_report(tmp_path / "report.html", small) is None
-    assert "too few groups of a class for 5 folds" in (tmp_path / "report.html").read_text()
+    text = (tmp_path / "report.html").read_text()
+    assert "too few groups of a class for 5 folds" in text
+    assert not any(word in text for word in ("Sites", "patients"))
+
+
+def test_what_is_known_of_some_images_is_shown(
+    make_dataset: Callable[..., ImageDataset], tmp_path: Path
+) -> None:
+    small = make_dataset(tmp_path / "dataset", groups=2)
+    known = [{"site": "<i>Ulm</i>", "patient": 0}, {"patient": 1}, {"patient": 0}, {}]
+    images = [r.model_copy(update=u) for r, u in zip(small.manifest.images, known, strict=True)]
+    small.manifest = small.manifest.model_copy(update={"images": tuple(images)})
+    write_data_report(tmp_path / "report.html", small)
+    text = (tmp_path / "report.html").read_text()
+    assert "<b>2</b><span>patients" in text
+    assert "&lt;i&gt;Ulm&lt;/i&gt;" in text
+    assert "<th>unknown</th>" in text
+    assert "<h3>Sequence</h3>" not in text
 
 
 def test_a_picture_is_small(dataset: ImageDataset) -> None:

@@ -33,8 +33,15 @@ def refused(content: str | bytes, given: str = "") -> str:
 
 def test_a_row_says_class_patient_site_and_sequence() -> None:
     labels = read(HEADER + "scans/a.png,Brain Tumor,p1,Ulm,FLAIR\nscans/b.png,healthy,,,\n")
-    assert labels.find("scans/a.png") == (2, "scans/a.png", (TUMOR, ""), "p1", "Ulm", "FLAIR")
-    assert labels.find("scans/b.png") == (3, "scans/b.png", (HEALTHY, ""), None, None, None)
+    assert labels.find("scans/a.png") == (
+        2,
+        "scans/a.png",
+        (TUMOR, "", False),
+        "p1",
+        "Ulm",
+        "FLAIR",
+    )
+    assert labels.find("scans/b.png") == (3, "scans/b.png", (HEALTHY, "", False), None, None, None)
     assert labels.find("scans/c.png") is None
     assert (len(labels), list(labels.missing())) == (2, [])
 
@@ -59,7 +66,7 @@ def test_a_row_says_class_patient_site_and_sequence() -> None:
 def test_what_spreadsheets_write_is_read(content: str) -> None:
     row = read(content).find("a b.png")
     assert row is not None
-    assert row.assigned == (HEALTHY, "")
+    assert row.assigned == (HEALTHY, "", False)
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)

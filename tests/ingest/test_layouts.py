@@ -34,6 +34,7 @@ KINDS = ("glioma", "meningioma", "pituitary")
 OF_KINDS = ",".join(f"{kind}=Brain Tumor" for kind in KINDS)
 OF_TUMORS = ",".join(f"{kind}_tumor=Brain Tumor" for kind in KINDS)
 NO_CLASS = "in no class folder"
+FOLDERS_TOLD = (NO_CLASS, "below", "masks")
 UNNAMED = "which the labels do not name"
 
 # The names are those of docs/data.md.
@@ -171,6 +172,8 @@ def test_layouts(
     table = "labels.csv" if layout.table else ""
     with open_source(str(source), "", table, layout.class_folders) as opened:
         assert opened.left_out == layout.left_out
+        told = any(note.startswith("folders of no class") for note in opened.notes)
+        assert told == any(what.startswith(FOLDERS_TOLD) for what in layout.left_out)
         labels = Counter(file.label for file in opened.files)
         assert not any(file.problem for file in opened.files)
     assert labels == {TUMOR: layout.tumor, HEALTHY: layout.healthy}
@@ -187,7 +190,7 @@ def test_what_folders_were_found_is_told_with_what_to_give(
             "found folders: yes (3 files), no (1 files); say what they are with "
             '--class-folders "yes=Brain Tumor,no=Healthy", or'
         )
-        assert opened.notes == ("in no class folder: yes (3 files), no (1 files)",)
+        assert opened.notes == ("folders of no class: yes (3 files), no (1 files)",)
 
 
 @pytest.fixture
@@ -215,7 +218,7 @@ def test_what_a_table_does_not_say_and_says_otherwise_is_told(scans: Path) -> No
     source = opened_with(scans, table)
     assert source.left_out == {NO_CLASS: 1, "hidden (begins with a dot)": 1}
     assert source.notes == (
-        "in no class folder: er (1 files)",
+        "folders of no class: er (1 files)",
         "2 files are not named in labels.csv: patient unknown",
         "1 patients in labels.csv have more than one site; if they are different people, write "
         "the site into the patient, as in Ulm-17",
