@@ -32,7 +32,7 @@ from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.predictor import predict_rows
 from components.evaluate.threshold import choose_threshold
 from components.files import write_atomically
-from components.hyperparameters import REFERENCE, Hyperparameters
+from components.hyperparameters import REFERENCE, Hyperparameters, Training
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import Predictor, bootstrap, column, point_estimate
@@ -159,8 +159,8 @@ def course(
     wanted = np.concatenate([split.part("validation"), split.part("held_out")])
     if not record.exists():
         started = time.perf_counter()
-        how = (dataset, split, variant.values, epochs, 0, seed, None, variant.recipe)
-        fitted = fit(*how)
+        training = Training(network=variant.values, epochs=epochs, seed=seed)
+        fitted = fit(dataset, split, training, recipe=variant.recipe)
         seconds = time.perf_counter() - started
         scores = predict_rows(fitted.model, dataset, wanted)
         write_atomically(record, json.dumps({"scores": scores.tolist(), "seconds": seconds}))

@@ -26,7 +26,7 @@ from components.average import averaged
 from components.code import code_digest
 from components.dataset import ImageDataset, Split
 from components.evaluate.predictor import predict_rows
-from components.hyperparameters import Hyperparameters
+from components.hyperparameters import Hyperparameters, Training
 from components.images import SHAPE
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
@@ -50,9 +50,9 @@ def trained(
         if not file.exists():
             print(f"network {number + 1} of {networks}", flush=True)
             unfinished = state / f"unfinished-{name}"
-            how = (dataset, split, Hyperparameters(), epochs, 0)
+            how = Training(network=Hyperparameters(), epochs=epochs, seed=seed + number)
             beside = state / f"unfinished-{name}.keras"
-            fit(*how, seed + number, unfinished).model.save(beside)
+            fit(dataset, split, how, state=unfinished).model.save(beside)
             beside.replace(file)
             forget(unfinished)
         models.append(keras.models.load_model(file))

@@ -18,7 +18,7 @@ from rich.table import Table
 from components.dataset import ImageDataset, Split, Strategy, twins_in_training
 from components.evaluate.predictor import predict_tumor
 from components.floors import metadata_scores, nearest_neighbour_scores
-from components.hyperparameters import REFERENCE
+from components.hyperparameters import REFERENCE, Training
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import Predictor, bootstrap, point_estimate, with_intervals
@@ -42,7 +42,8 @@ def predictions(
 ) -> dict[str, np.ndarray]:
     """Returns P(Brain Tumor) of every image from the CNN and from both floors, float64 [n] each."""
     everything, train = np.arange(len(dataset)), split.part("train")
-    model = fit(dataset, split, REFERENCE, epochs, seed=seed).model
+    training = Training(network=REFERENCE, epochs=epochs, seed=seed)
+    model = fit(dataset, split, training).model
     return {
         "reference CNN": predict_tumor(model, dataset.batches(everything, 64), len(dataset)),
         "metadata only": metadata_scores(dataset, train, everything, seed),

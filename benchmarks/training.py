@@ -28,7 +28,7 @@ from keras import layers
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from components.dataset import CLASSES, ImageDataset
-from components.hyperparameters import REFERENCE, Hyperparameters
+from components.hyperparameters import REFERENCE, Hyperparameters, Training
 from components.ingest.ingest import ingest
 from components.ingest.sources import Source, open_source
 from components.split.splitter import make_split
@@ -97,7 +97,8 @@ def reference_training(folder: Path, values: Hyperparameters, epochs: int) -> Co
 def our_training(folder: Path, values: Hyperparameters, epochs: int) -> Course:
     """Trains as this project does, on the ingested dataset in a folder."""
     dataset = ImageDataset(folder)
-    fitted = fit(dataset, make_split(dataset, "by-name"), values, epochs)
+    training = Training(network=values, epochs=epochs)
+    fitted = fit(dataset, make_split(dataset, "by-name"), training)
     return Course([epoch.seconds for epoch in fitted.history], fitted.best.val_accuracy)
 
 

@@ -10,7 +10,7 @@ from components.check.component import check
 from components.collect.component import collect
 from components.cross_validate.component import cross_validate
 from components.ingest.component import ingest
-from components.parameters import CrossValidationRun
+from components.parameters import CrossValidationRun, Network, Train
 from components.split.component import folds as make_folds
 from pipelines.cluster import Cluster
 from pipelines.definition import pipeline
@@ -85,18 +85,9 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
                 dataset=dataset,
                 parts=folds_task.outputs["parts"],
                 fold=fold,
-                architecture=run.architecture,
-                pretrained_weights=run.pretrained_weights,
-                learning_rate=run.learning_rate,
-                dropout=run.dropout,
-                dense=run.dense,
-                augmentation=run.augmentation,
-                epochs=run.epochs,
-                patience=run.patience,
-                ensemble=run.ensemble,
-                mirror=run.average_mirror_image,
+                **run.of(Network),
+                **run.of(Train),
                 target_sensitivity=run.target_sensitivity,
-                seed=run.seed,
                 state_root=run.state_root,
             ).set_display_name("Train a fold")
 

@@ -10,7 +10,7 @@ from components.check.component import check
 from components.deploy.component import deploy
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
-from components.parameters import TrainingRun
+from components.parameters import Train, TrainingRun
 from components.register.component import register
 from components.split.component import split
 from components.train.component import train
@@ -110,16 +110,11 @@ def training_pipeline(
             dataset=dataset,
             split=parts,
             architecture=tune_task.outputs["architecture"],
-            pretrained_weights=run.pretrained_weights,
             learning_rate=tune_task.outputs["learning_rate"],
             dropout=tune_task.outputs["dropout"],
             dense=tune_task.outputs["dense"],
             augmentation=tune_task.outputs["augmentation"],
-            epochs=run.epochs,
-            patience=run.patience,
-            ensemble=run.ensemble,
-            mirror=run.average_mirror_image,
-            seed=run.seed,
+            **run.of(Train),
             state_root=run.state_root,
         ).set_display_name("Train network")
 

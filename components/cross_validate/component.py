@@ -21,7 +21,7 @@ def cross_validate(
     dense: int,
     augmentation: bool,
     ensemble: int,
-    mirror: bool,
+    average_mirror_image: bool,
     epochs: int,
     patience: int,
     target_sensitivity: float,
@@ -45,7 +45,7 @@ def cross_validate(
         dense: Units of the first dense layer, where a network has some.
         augmentation: Whether training images are varied.
         ensemble: How many networks to train and average.
-        mirror: Whether answers are averaged with those to the mirror image.
+        average_mirror_image: Whether answers are averaged with those to the mirror image.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
         target_sensitivity: Share of validation's tumours to find; 0 for a threshold near 0.5.
@@ -59,26 +59,33 @@ def cross_validate(
 
         from components.cross_validate.fold import cross_validate
         from components.dataset import ImageDataset, Split
-        from components.hyperparameters import Hyperparameters
+        from components.hyperparameters import Hyperparameters, Training
 
         images = ImageDataset(dataset.path)
         done = cross_validate(
             images,
             Split.open(Path(parts.path) / f"fold-{fold}", images),
-            fold,
-            Hyperparameters(
-                architecture, learning_rate, dropout, dense, augmentation, pretrained_weights
+            Training(
+                network=Hyperparameters(
+                    architecture=architecture,
+                    learning_rate=learning_rate,
+                    dropout=dropout,
+                    dense=dense,
+                    augmentation=augmentation,
+                    pretrained_weights=pretrained_weights,
+                ),
+                ensemble=ensemble,
+                mirror=average_mirror_image,
+                epochs=epochs,
+                patience=patience,
+                seed=seed,
             ),
-            epochs,
-            patience,
-            target_sensitivity,
-            seed,
-            model.path,
-            fold_report.path,
-            fold_result.path,
-            state_folder(state_root, "cross-validate"),
-            ensemble,
-            mirror,
+            fold=fold,
+            target_sensitivity=target_sensitivity,
+            model_folder=model.path,
+            report=fold_report.path,
+            output=fold_result.path,
+            state=state_folder(state_root, "cross-validate"),
         )
         model.metadata["framework"] = "keras"
         model.metadata["fold"] = fold

@@ -1,6 +1,5 @@
 """One fold: train, calibrate, choose the threshold, predict what is held out."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.predictor import predict_rows
 from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.files import write_atomically
-from components.hyperparameters import Hyperparameters
+from components.hyperparameters import Training
 from components.metrics import require_both_classes
 from components.train.trainer import train
 
@@ -20,18 +19,14 @@ from components.train.trainer import train
 def cross_validate(
     dataset: ImageDataset,
     split: Split,
+    training: Training,
+    *,
     fold: int,
-    values: Hyperparameters,
-    epochs: int,
-    patience: int,
     target_sensitivity: float,
-    seed: int,
     model_folder: str | Path,
     report: str | Path,
     output: str | Path,
     state: str | Path,
-    ensemble: int = 1,
-    mirror: bool = False,
 ) -> FoldResult:
     """Trains a network and two floors on a fold and predicts its held-out part with each.
 
@@ -41,19 +36,14 @@ def cross_validate(
     Args:
         dataset: The images.
         split: The fold's parts.
+        training: What is trained and how; each fold has the same.
         fold: Its number, from 1.
-        values: Hyperparameters.
-        epochs: Most epochs to train.
-        patience: Stop after so many epochs without a better one; 0 never stops early.
         target_sensitivity: Share of validation's tumours that each threshold has to find, 0..1; 0
             for the nearest to 0.5 that validation does not speak against.
-        seed: Of everything random; each fold has the same.
         model_folder: Takes what the train step writes.
         report: HTML file with the curves.
         output: Folder for the result.
         state: Folder that a killed run is resumed from.
-        ensemble: How many networks to train, from different seeds; their logits are averaged.
-        mirror: Whether the model averages its answers to an image and to its mirror image.
 
     Returns:
         What was written.
@@ -65,19 +55,7 @@ def cross_validate(
     for name in PARTS:
         require_both_classes(dataset.labels[split.part(name)], name)
     print(f"fold {fold}: {len(split.train):,} images to train on", flush=True)
-    fitted = train(
-        dataset,
-        split,
-        values,
-        epochs,
-        patience,
-        seed,
-        model_folder,
-        report,
-        state,
-        ensemble,
-        mirror,
-    )
+    fitted = train(dataset, split, training, output=model_folder, report=report, state=state)
     train_part, validation = split.part("train"), split.part("validation")
     wanted = np.concatenate([validation, split.part("held_out")])
     validates = np.arange(len(wanted)) < len(validation)
@@ -95,20 +73,13 @@ def cross_validate(
         fold=fold,
         dataset_digest=dataset.digest,
         split_digest=split.digest(),
-        settings={
-            **asdict(values),
-            "ensemble": ensemble,
-            "mirror": mirror,
-            "epochs": epochs,
-            "patience": patience,
-            "seed": seed,
-        },
+        settings=training.settings,
         threshold_rule=threshold_rule(target_sensitivity),
         temperature=temperature,
         best_epoch=fitted.best.epoch,
         held_out=split.held_out,
         model=answers(calibrate(uncalibrated, temperature)),
-        metadata_floor=answers(floors.metadata_scores(dataset, train_part, wanted, seed)),
+        metadata_floor=answers(floors.metadata_scores(dataset, train_part, wanted, training.seed)),
         nearest_neighbour_floor=answers(
             floors.nearest_neighbour_scores(dataset, train_part, wanted)
         ),

@@ -21,7 +21,7 @@ def train(
     dense: int,
     augmentation: bool,
     ensemble: int,
-    mirror: bool,
+    average_mirror_image: bool,
     epochs: int,
     patience: int,
     seed: int,
@@ -42,7 +42,7 @@ def train(
         dense: Units of the first dense layer, where a network has some.
         augmentation: Whether training images are varied.
         ensemble: How many networks to train and average.
-        mirror: Whether answers are averaged with those to the mirror image.
+        average_mirror_image: Whether answers are averaged with those to the mirror image.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
         seed: Of everything random.
@@ -56,24 +56,31 @@ def train(
     from components.step import state_folder, step
 
     with step("train", train_metrics):
-        from components.hyperparameters import Hyperparameters
+        from components.hyperparameters import Hyperparameters, Training
         from components.train.trainer import train as train_model
 
         images = ImageDataset(dataset.path)
         fitted = train_model(
             images,
             Split.open(split.path, images),
-            Hyperparameters(
-                architecture, learning_rate, dropout, dense, augmentation, pretrained_weights
+            Training(
+                network=Hyperparameters(
+                    architecture=architecture,
+                    learning_rate=learning_rate,
+                    dropout=dropout,
+                    dense=dense,
+                    augmentation=augmentation,
+                    pretrained_weights=pretrained_weights,
+                ),
+                ensemble=ensemble,
+                mirror=average_mirror_image,
+                epochs=epochs,
+                patience=patience,
+                seed=seed,
             ),
-            epochs,
-            patience,
-            seed,
             output=model.path,
             report=train_report.path,
             state=state_folder(state_root, "train"),
-            ensemble=ensemble,
-            mirror=mirror,
         )
         best = fitted.best
         model.metadata["framework"] = "keras"

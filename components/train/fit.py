@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from components.dataset import ImageDataset, Split
 from components.groups import group_weights
-from components.hyperparameters import Hyperparameters
+from components.hyperparameters import Training
 from components.model import build
 from components.train.augment import with_augmentation
 from components.train.batches import BATCH_SIZE, training_batches, validation_batches
@@ -81,10 +81,8 @@ class Fit:
 def fit(
     dataset: ImageDataset,
     split: Split,
-    values: Hyperparameters,
-    epochs: int,
-    patience: int = 0,
-    seed: int = 0,
+    training: Training,
+    *,
     state: Path | None = None,
     recipe: Recipe | None = None,
 ) -> Fit:
@@ -96,10 +94,8 @@ def fit(
     Args:
         dataset: The images.
         split: Its train and validation parts are used.
-        values: Hyperparameters.
-        epochs: Most epochs to train.
-        patience: Stop after so many epochs without a better one; 0 never stops early.
-        seed: Of initial weights, order, dropout and augmentation.
+        training: What is trained and how; the seed is that of initial weights, order, dropout and
+            augmentation. One network is trained, whatever the ensemble.
         state: Folder to resume from and to keep every epoch in; None keeps nothing.
         recipe: How to train; None for the architecture's own way.
 
@@ -110,6 +106,7 @@ def fit(
         DivergedError: The loss became NaN or infinite.
         UserError: The architecture is unknown, or its pretrained weights cannot be had.
     """
+    values, epochs, seed = training.network, training.epochs, training.seed
     recipe = recipe or recipe_of(values.architecture)
     train, validation = split.part("train"), split.part("validation")
     weights = group_weights(dataset.groups[train], recipe.group_power)
@@ -133,7 +130,7 @@ def fit(
     progress = _Progress(trained, model, state, plain_epochs)
     progress.resume()
 
-    while len(progress.history) < epochs and not progress.stalled(patience):
+    while len(progress.history) < epochs and not progress.stalled(training.patience):
         number = len(progress.history)
         started = time.perf_counter()
         logs = trained.fit(

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict
 from components.average import averaged
 from components.code import code_digest
 from components.dataset import ImageDataset, Split
-from components.errors import UserError, require_at_least
+from components.errors import UserError
 from components.files import write_atomically
-from components.hyperparameters import Hyperparameters
+from components.hyperparameters import Training
 from components.report import plot, write_report
 from components.train.fit import DivergedError, Epoch, Fit, fit, forget, validate
 from components.train.hardware import device_name
@@ -60,15 +60,11 @@ class TrainingRecord(BaseModel):
 def train(
     dataset: ImageDataset,
     split: Split,
-    values: Hyperparameters,
-    epochs: int,
-    patience: int,
-    seed: int,
+    training: Training,
+    *,
     output: str | Path,
     report: str | Path,
     state: str | Path,
-    ensemble: int = 1,
-    mirror: bool = False,
 ) -> Fit:
     """Trains the final model and writes it.
 
@@ -76,42 +72,34 @@ def train(
         dataset: The images.
         split: Its train part is learned; its validation part chooses the epoch, where weights are
             not averaged.
-        values: Hyperparameters, as the search found them.
-        epochs: Most epochs to train.
-        patience: Stop after so many epochs without a better one; 0 never stops early.
-        seed: Of everything random.
+        training: What is trained and how, with the values that the search found.
         output: Folder for model, history, record and TensorBoard logs.
         report: HTML file with the curves.
         state: Folder that a killed run is resumed from.
-        ensemble: How many networks to train, from different seeds; their logits are averaged.
-        mirror: Whether the model averages its answers to an image and to its mirror image.
 
     Returns:
         The fitted network; of an ensemble its first one's history, with the model of all and that
         one's figures on the validation part.
 
     Raises:
-        UserError: The loss stopped being a number, the architecture cannot be built, or a number is
-            out of range.
+        UserError: The loss stopped being a number, or the architecture cannot be built.
     """
-    require_at_least(1, epochs=epochs, ensemble=ensemble)
-    require_at_least(0, patience=patience)
-    with work_folder(
-        Path(state) / _fingerprint(dataset, split, values, epochs, patience, seed)
-    ) as work:
+    ensemble = training.ensemble
+    with work_folder(Path(state) / _fingerprint(dataset, split, training)) as work:
         try:
             fits = []
             for number in range(ensemble):
                 if ensemble > 1:
                     print(f"network {number + 1} of {ensemble}", flush=True)
-                own_state = work / f"{number}"
-                fits.append(fit(dataset, split, values, epochs, patience, seed + number, own_state))
+                one = replace(training, seed=training.seed + number)
+                fits.append(fit(dataset, split, one, state=work / f"{number}"))
         except DivergedError as error:
             raise UserError(f"{error}; give a smaller learning rate") from error
         fitted = fits[0]
-        if ensemble > 1 or mirror:
-            model = averaged([each.model for each in fits], mirror)
-            loss, accuracy = validate(model, dataset, split.part("validation"), values.architecture)
+        if ensemble > 1 or training.mirror:
+            model = averaged([each.model for each in fits], training.mirror)
+            architecture = training.network.architecture
+            loss, accuracy = validate(model, dataset, split.part("validation"), architecture)
             best = replace(fitted.best, val_loss=loss, val_accuracy=accuracy)
             fitted = replace(fitted, model=model, best=best)
         output = Path(output)
@@ -121,7 +109,7 @@ def train(
         beside.replace(output / MODEL)
         write_atomically(output / HISTORY, history_csv(fitted.history))
         _write_tensorboard(output / TENSORBOARD, fitted.history)
-        record = training_record(dataset, split, values, patience, seed, fitted, ensemble, mirror)
+        record = training_record(dataset, split, training, fitted)
         write_atomically(output / RECORD, record.model_dump_json(indent=1))
         write_report(
             report,
@@ -138,40 +126,31 @@ def train(
 def training_record(
     dataset: ImageDataset,
     split: Split,
-    values: Hyperparameters,
-    patience: int,
-    seed: int,
+    training: Training,
     fitted: Fit,
-    ensemble: int = 1,
-    mirror: bool = False,
 ) -> TrainingRecord:
     """Returns the record of a finished training."""
-    return TrainingRecord(
-        architecture=fitted.model.name,
-        parameters=fitted.model.count_params(),
-        learning_rate=values.learning_rate,
-        dropout=values.dropout,
-        dense=values.dense,
-        augmentation=values.augmentation,
-        ensemble=ensemble,
-        mirror=mirror,
-        epochs=len(fitted.history),
-        best_epoch=fitted.best.epoch,
-        averaged_epochs=fitted.averaged_epochs,
-        patience=patience,
-        seed=seed,
-        precision=fitted.precision,
-        device=device_name(),
-        seconds_per_epoch=sorted(e.seconds for e in fitted.history)[len(fitted.history) // 2],
-        split_strategy=split.strategy,
-        dataset_digest=dataset.digest,
-        split_digest=split.digest(),
-        libraries={
+    told = training.settings
+    del told["pretrained_weights"]  # a path of this machine
+    found = {
+        "architecture": fitted.model.name,
+        "parameters": fitted.model.count_params(),
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best.epoch,
+        "averaged_epochs": fitted.averaged_epochs,
+        "precision": fitted.precision,
+        "device": device_name(),
+        "seconds_per_epoch": sorted(e.seconds for e in fitted.history)[len(fitted.history) // 2],
+        "split_strategy": split.strategy,
+        "dataset_digest": dataset.digest,
+        "split_digest": split.digest(),
+        "libraries": {
             "python": platform.python_version(),
             "tensorflow": tf.__version__,
             **{name: version(name) for name in ("keras", "numpy", "pillow")},
         },
-    )
+    }
+    return TrainingRecord(**told | found)
 
 
 def history_csv(history: tuple[Epoch, ...]) -> str:
@@ -224,12 +203,8 @@ def _write_tensorboard(folder: Path, history: tuple[Epoch, ...]) -> None:
 def _fingerprint(
     dataset: ImageDataset,
     split: Split,
-    values: Hyperparameters,
-    epochs: int,
-    patience: int,
-    seed: int,
+    training: Training,
 ) -> str:
     """Returns a name for the work in progress that any other work does not have."""
-    parts = [dataset.digest[:12], split.digest()[:12], str(epochs), str(patience), str(seed)]
-    chosen = hashlib.sha256(f"{values} {code_digest()}".encode()).hexdigest()[:12]
-    return "-".join([*parts, values.architecture, chosen])
+    told = hashlib.sha256(f"{training} {code_digest()}".encode()).hexdigest()[:12]
+    return "-".join([dataset.digest[:12], split.digest()[:12], training.network.architecture, told])

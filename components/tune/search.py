@@ -19,7 +19,7 @@ from components.code import code_digest
 from components.dataset import ImageDataset, Split
 from components.errors import UserError, require_at_least
 from components.files import write_atomically
-from components.hyperparameters import Hyperparameters
+from components.hyperparameters import Hyperparameters, Training
 from components.model import ARCHITECTURES
 from components.train.fit import DivergedError, Epoch, fit
 from components.train.recipe import recipe_of
@@ -88,6 +88,7 @@ def search(
     split: Split,
     architectures: Sequence[str],
     algorithm: Algorithm,
+    *,
     trials: int,
     epochs: int,
     executions: int,
@@ -127,11 +128,19 @@ def search(
                 f"tune: '{architecture}' is no architecture; give {', '.join(ARCHITECTURES)}, "
                 "or several with commas between"
             )
-    oracle = _oracle(architectures, algorithm, trials, epochs, seed)
+    oracle = _oracle(architectures, algorithm, trials=trials, epochs=epochs, seed=seed)
     fixed = Hyperparameters(pretrained_weights=pretrained_weights)
     with TemporaryDirectory(prefix="tuner-") as scratch:
         tuner = _Search(
-            dataset, split, fixed, oracle, epochs, executions, seed, Path(state), scratch
+            dataset,
+            split,
+            fixed,
+            oracle,
+            epochs=epochs,
+            executions=executions,
+            seed=seed,
+            state=Path(state),
+            scratch=scratch,
         )
         oracle.verbose = 0
         try:
@@ -155,7 +164,7 @@ def best_trial(trials: list[Trial]) -> Trial:
 
 
 def _oracle(
-    architectures: Sequence[str], algorithm: Algorithm, trials: int, epochs: int, seed: int
+    architectures: Sequence[str], algorithm: Algorithm, *, trials: int, epochs: int, seed: int
 ) -> keras_tuner.Oracle:
     common = {
         "objective": keras_tuner.Objective(OBJECTIVE, "max"),
@@ -188,6 +197,7 @@ class _Search(base_tuner.BaseTuner):
         split: Split,
         fixed: Hyperparameters,
         oracle: keras_tuner.Oracle,
+        *,
         epochs: int,
         executions: int,
         seed: int,
@@ -251,8 +261,9 @@ class _Search(base_tuner.BaseTuner):
         bests: list[Epoch] = []
         failure = ""
         for execution in range(self.executions):
+            training = Training(network=values, epochs=epochs, seed=self.seed + execution)
             try:
-                fitted = fit(self.dataset, self.split, values, epochs, seed=self.seed + execution)
+                fitted = fit(self.dataset, self.split, training)
             except DivergedError as error:
                 failure, bests = str(error), []
                 break

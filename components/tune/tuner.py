@@ -24,6 +24,7 @@ def tune(
     split: Split,
     architectures: Sequence[str],
     algorithm: Algorithm,
+    *,
     trials: int,
     epochs: int,
     executions: int,
@@ -61,12 +62,12 @@ def tune(
             split,
             architectures,
             algorithm,
-            trials,
-            epochs,
-            executions,
-            seed,
-            work,
-            pretrained_weights,
+            trials=trials,
+            epochs=epochs,
+            executions=executions,
+            seed=seed,
+            state=work,
+            pretrained_weights=pretrained_weights,
         )
         best = best_trial(done)
         write_atomically(Path(output) / TRIALS, trials_csv(done))

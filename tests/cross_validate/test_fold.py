@@ -17,7 +17,7 @@ from components.errors import UserError
 from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.predictor import open_model, predict_tumor
 from components.evaluate.threshold import choose_threshold
-from components.hyperparameters import Hyperparameters
+from components.hyperparameters import Hyperparameters, Training
 from components.split.splitter import make_folds
 from components.train.trainer import TrainingRecord
 
@@ -29,15 +29,12 @@ pytestmark = pytest.mark.usefixtures("tiny")
 
 @pytest.fixture
 def run(dataset: ImageDataset, tmp_path: Path) -> Run:
-    def run_fold(**changed: Any) -> FoldResult:
+    def run_fold(epochs: int = 3, **changed: Any) -> FoldResult:
         arguments: dict[str, Any] = {
             "split": make_folds(dataset, 3)[1],
+            "training": Training(network=VALUES, epochs=epochs),
             "fold": 2,
-            "values": VALUES,
-            "epochs": 3,
-            "patience": 0,
             "target_sensitivity": 0.0,
-            "seed": 0,
             "model_folder": tmp_path / "model",
             "report": tmp_path / "report.html",
             "output": tmp_path / "fold",
@@ -140,7 +137,7 @@ def test_the_component(
         "dense": 64,
         "augmentation": False,
         "ensemble": 1,
-        "mirror": False,
+        "average_mirror_image": False,
         "epochs": 1,
         "patience": 0,
         "target_sensitivity": 0.0,

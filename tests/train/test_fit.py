@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from components.dataset import ImageDataset, Split
-from components.hyperparameters import Hyperparameters
+from components.hyperparameters import Hyperparameters, Training
 from components.train import fit as fitting
 from components.train.fit import DivergedError, Epoch, Fit, fit
-from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN
+from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -29,6 +29,7 @@ KILLED = """
 import os, runpy, signal, sys
 from pathlib import Path
 from components.dataset import ImageDataset, Split
+from components.hyperparameters import Hyperparameters, Training
 from components.train import fit as fitting
 
 class Dying(ImageDataset):
@@ -43,9 +44,23 @@ class Dying(ImageDataset):
 data, split, state, conftest, architecture = sys.argv[1:]
 fitting.build = runpy.run_path(conftest)["build_tiny"]
 dataset = Dying(data)
-values = fitting.Hyperparameters(architecture, 0.01, 0.4)
-fitting.fit(dataset, Split.open(split, dataset), values, 5, seed=1, state=Path(state))
+values = Hyperparameters(architecture, 0.01, 0.4)
+training = Training(network=values, epochs=5, seed=1)
+fitting.fit(dataset, Split.open(split, dataset), training, state=Path(state))
 """
+
+
+def _fit(
+    dataset: ImageDataset,
+    split: Split,
+    network: Hyperparameters,
+    epochs: int,
+    state: Path | None = None,
+    recipe: Recipe | None = None,
+    **told: int,
+) -> Fit:
+    training = Training(network=network, epochs=epochs, **told)
+    return fit(dataset, split, training, state=state, recipe=recipe)
 
 
 def _same(one: Fit, other: Fit) -> bool:
@@ -74,9 +89,9 @@ def test_a_killed_run_ends_where_the_unbroken_one_does(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert killed.stdout.count("epoch ") == 2
 
-    unbroken = fit(dataset, split, values, 5, seed=1)
+    unbroken = _fit(dataset, split, values, 5, seed=1)
     capsys.readouterr()
-    resumed = fit(dataset, split, values, 5, seed=1, state=state)
+    resumed = _fit(dataset, split, values, 5, seed=1, state=state)
 
     assert "resumed after epoch 2" in capsys.readouterr().out
     assert _figures(resumed) == _figures(unbroken)
@@ -85,30 +100,30 @@ def test_a_killed_run_ends_where_the_unbroken_one_does(
 
 
 def test_the_seed_decides(dataset: ImageDataset, split: Split) -> None:
-    first = fit(dataset, split, ALL_ON, 2, seed=4)
+    first = _fit(dataset, split, ALL_ON, 2, seed=4)
     keras.utils.set_random_seed(77)
-    assert _same(first, fit(dataset, split, ALL_ON, 2, seed=4))
-    assert not _same(first, fit(dataset, split, ALL_ON, 2, seed=5))
+    assert _same(first, _fit(dataset, split, ALL_ON, 2, seed=4))
+    assert not _same(first, _fit(dataset, split, ALL_ON, 2, seed=5))
 
 
 def test_keeping_state_changes_nothing(dataset: ImageDataset, split: Split, tmp_path: Path) -> None:
-    kept = fit(dataset, split, PLAIN, 2, state=tmp_path / "state")
-    assert _same(kept, fit(dataset, split, PLAIN, 2))
+    kept = _fit(dataset, split, PLAIN, 2, state=tmp_path / "state")
+    assert _same(kept, _fit(dataset, split, PLAIN, 2))
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["checkpoint.npz"]
 
 
 def test_a_finished_run_trains_no_more(dataset: ImageDataset, split: Split, tmp_path: Path) -> None:
-    first = fit(dataset, split, PLAIN, 2, state=tmp_path)
-    again = fit(dataset, split, PLAIN, 2, state=tmp_path)
+    first = _fit(dataset, split, PLAIN, 2, state=tmp_path)
+    again = _fit(dataset, split, PLAIN, 2, state=tmp_path)
     assert again.history == first.history
     assert _same(first, again)
 
 
 def test_the_best_epoch_is_kept(dataset: ImageDataset, split: Split) -> None:
-    fitted = fit(dataset, split, PLAIN, 4)
+    fitted = _fit(dataset, split, PLAIN, 4)
     expected = max(fitted.history, key=lambda e: (e.val_accuracy, -e.val_loss))
     assert fitted.best == expected
-    shorter = fit(dataset, split, PLAIN, fitted.best.epoch)
+    shorter = _fit(dataset, split, PLAIN, fitted.best.epoch)
     assert _same(fitted, shorter)
     images = dataset.read(split.part("validation"))
     answers = fitted.model.predict(images, verbose=0)[:, 0] > 0.5
@@ -128,7 +143,7 @@ def test_the_last_epochs_are_averaged(
 
     monkeypatch.setattr(fitting._Progress, "add", noting)
     recipe = replace(FOR_UNSEEN, averaged_epochs=0.5)
-    fitted = fit(dataset, split, UNSEEN, 6, recipe=recipe)
+    fitted = _fit(dataset, split, UNSEEN, 6, recipe=recipe)
     assert len(after) == 6
     assert fitted.averaged_epochs == 3
     for kept, *last in zip(fitted.model.get_weights(), *after[-3:], strict=True):
@@ -147,7 +162,7 @@ def test_a_run_stopped_before_the_average_keeps_its_best(
 ) -> None:
     still = replace(PLAIN, learning_rate=1e-12)
     recipe = replace(AS_PUBLISHED, averaged_epochs=0.3)
-    fitted = fit(dataset, split, still, 30, patience=2, recipe=recipe)
+    fitted = _fit(dataset, split, still, 30, patience=2, recipe=recipe)
     assert len(fitted.history) == fitted.best.epoch + 2
     assert fitted.averaged_epochs == 0
 
@@ -163,14 +178,14 @@ def test_the_part_that_is_held_out_is_never_read(
         return plain(self, indices)
 
     monkeypatch.setattr(ImageDataset, "read", spying)
-    fit(dataset, split, PLAIN, 1)
+    _fit(dataset, split, PLAIN, 1)
     assert read == {*split.train, *split.validation}
 
 
 def test_it_stops_early(dataset: ImageDataset, split: Split) -> None:
     # At this rate nothing is learned that shows, so the first epochs are as good as any.
     still = Hyperparameters("reference", 1e-12, augmentation=False)
-    fitted = fit(dataset, split, still, 30, patience=2)
+    fitted = _fit(dataset, split, still, 30, patience=2)
     assert len(fitted.history) == fitted.best.epoch + 2 < 30
 
 
@@ -178,8 +193,8 @@ def test_a_resumed_run_stops_where_the_unbroken_one_stops(
     dataset: ImageDataset, split: Split, tmp_path: Path
 ) -> None:
     still = Hyperparameters("reference", 1e-12, augmentation=False)
-    fitted = fit(dataset, split, still, 30, patience=2, state=tmp_path)
-    again = fit(dataset, split, still, 30, patience=2, state=tmp_path)
+    fitted = _fit(dataset, split, still, 30, patience=2, state=tmp_path)
+    again = _fit(dataset, split, still, 30, patience=2, state=tmp_path)
     assert again.history == fitted.history
 
 
@@ -188,7 +203,7 @@ def test_a_loss_that_is_no_number_is_told(
     dataset: ImageDataset, split: Split, tmp_path: Path, rate: float
 ) -> None:
     with pytest.raises(DivergedError, match=r"in epoch \d+ at learning rate"):
-        fit(dataset, split, replace(PLAIN, learning_rate=rate), 5, state=tmp_path)
+        _fit(dataset, split, replace(PLAIN, learning_rate=rate), 5, state=tmp_path)
     assert keras.config.dtype_policy().name == "float32"
 
 
@@ -197,7 +212,7 @@ def test_precision_stays_out_of_the_final_model(
     dataset: ImageDataset, split: Split, monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
     monkeypatch.setattr(fitting, "precision", lambda _: policy)
-    fitted = fit(dataset, split, PLAIN, 1)
+    fitted = _fit(dataset, split, PLAIN, 1)
     assert fitted.precision == policy
     assert keras.config.dtype_policy().name == "float32"
     assert {layer.dtype_policy.name for layer in fitted.model.layers} == {"float32"}
@@ -205,7 +220,7 @@ def test_precision_stays_out_of_the_final_model(
 
 
 def test_augmentation_is_no_part_of_the_final_model(dataset: ImageDataset, split: Split) -> None:
-    fitted = fit(dataset, split, ALL_ON, 1)
+    fitted = _fit(dataset, split, ALL_ON, 1)
     assert type(fitted.model.layers[0]).__name__ == "Rescaling"
     assert fitted.model.name == "tiny"
 
@@ -213,7 +228,7 @@ def test_augmentation_is_no_part_of_the_final_model(dataset: ImageDataset, split
 def test_the_checkpoint_is_data_and_no_code(
     dataset: ImageDataset, split: Split, tmp_path: Path
 ) -> None:
-    fitted = fit(dataset, split, PLAIN, 1, state=tmp_path)
+    fitted = _fit(dataset, split, PLAIN, 1, state=tmp_path)
     with np.load(tmp_path / "checkpoint.npz", allow_pickle=False) as saved:
         record = json.loads(str(saved["record"]))
     assert record[0]["val_loss"] == fitted.best.val_loss

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
-from components.hyperparameters import REFERENCE, Hyperparameters
+from components.hyperparameters import REFERENCE, Hyperparameters, Training
 from components.model import REFERENCE_PARAMETERS
 from components.train.component import train as train_component
 from components.train.fit import Epoch, Fit
@@ -28,16 +28,14 @@ Train = Callable[..., Any]
 @pytest.fixture
 def run(dataset: ImageDataset, split: Split, tmp_path: Path) -> Train:
     def train_with(**changed: Any) -> Any:
-        arguments: dict[str, Any] = {
-            "values": VALUES,
-            "epochs": 3,
-            "patience": 0,
-            "seed": 0,
-            "output": tmp_path / "model",
-            "report": tmp_path / "report.html",
-            "state": tmp_path / "state",
-        }
-        return train(dataset, split, **arguments | changed)
+        return train(
+            dataset,
+            split,
+            Training(**{"network": VALUES, "epochs": 3} | changed),
+            output=tmp_path / "model",
+            report=tmp_path / "report.html",
+            state=tmp_path / "state",
+        )
 
     return train_with
 
@@ -143,7 +141,7 @@ def test_values_that_train_nothing(changed: dict[str, float]) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_divergence_is_told_in_a_line(tmp_path: Path, run: Train) -> None:
     with pytest.raises(UserError, match="give a smaller learning rate") as error:
-        run(values=replace(VALUES, learning_rate=1e30))
+        run(network=replace(VALUES, learning_rate=1e30))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "model").exists()
 
@@ -177,7 +175,7 @@ def test_other_work_is_not_resumed(
 def test_the_network_that_the_values_name_is_trained(
     tmp_path: Path, run: Train, values: Hyperparameters, fewest: int, most: int
 ) -> None:
-    fitted = run(values=values, epochs=1)
+    fitted = run(network=values, epochs=1)
     assert fitted.model.name == values.architecture
     record = json.loads((tmp_path / "model" / "training.json").read_text())
     assert fewest <= record["parameters"] == fitted.model.count_params() <= most
@@ -203,7 +201,7 @@ def test_the_component(
         dense=64,
         augmentation=False,
         ensemble=1,
-        mirror=False,
+        average_mirror_image=False,
         epochs=2,
         patience=0,
         seed=0,

@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import keras_tuner
 import pytest
 
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
-from components.hyperparameters import Hyperparameters
+from components.hyperparameters import Hyperparameters, Training
 from components.train.fit import DivergedError, Epoch, Fit
 from components.train.recipe import recipe_of
 from components.tune import search as searching
@@ -45,11 +45,9 @@ class Trainings:
         self,
         dataset: ImageDataset,
         split: Split,
-        values: Hyperparameters,
-        epochs: int,
-        patience: int = 0,
-        seed: int = 0,
+        training: Training,
     ) -> Fit:
+        values, epochs, seed = training.network, training.epochs, training.seed
         self.runs.append((values, epochs, seed))
         if values.learning_rate in self.diverging:
             raise DivergedError(f"the loss is not a number at {values.learning_rate:g}")
@@ -216,10 +214,10 @@ def test_a_trial_of_which_one_execution_diverged_failed(
 ) -> None:
     plain = Trainings()
 
-    def second_diverges(*arguments: object, seed: int) -> Fit:
-        if seed == 1:
+    def second_diverges(dataset: ImageDataset, split: Split, training: Training) -> Fit:
+        if training.seed == 1:
             raise DivergedError("the loss is not a number")
-        return plain(*arguments, seed=seed)
+        return plain(dataset, split, training)
 
     monkeypatch.setattr(searching, "fit", second_diverges)
     with pytest.raises(UserError, match="all 1 trials failed"):
@@ -414,7 +412,17 @@ def test_every_trial_is_shown(
     trainings.diverging = (0.1, 0.01)
     output, report, state = tmp_path / "trials", tmp_path / "report.html", tmp_path / "state"
     values, done = tune(
-        dataset, split, ["reference"], algorithm, TRIALS, EPOCHS, 2, 0, output, report, state
+        dataset,
+        split,
+        ["reference"],
+        algorithm,
+        trials=TRIALS,
+        epochs=EPOCHS,
+        executions=2,
+        seed=0,
+        output=output,
+        report=report,
+        state=state,
     )
     assert values == best_trial(done).values
     assert any(trial.failure for trial in done)
@@ -444,15 +452,27 @@ def test_a_failure_is_escaped_in_the_report(
 ) -> None:
     plain = Trainings()
 
-    def hostile(*arguments: object, seed: int) -> Fit:
+    def hostile(*arguments: Any) -> Fit:
         if not plain.runs:
             plain.runs.append(arguments)  # type: ignore[arg-type]
             raise DivergedError("<script>alert(1)</script>")
-        return plain(*arguments, seed=seed)
+        return plain(*arguments)
 
     monkeypatch.setattr(searching, "fit", hostile)
     report = tmp_path / "report.html"
-    tune(dataset, split, ["reference"], "grid", 2, 1, 1, 0, tmp_path / "t", report, tmp_path / "s")
+    tune(
+        dataset,
+        split,
+        ["reference"],
+        "grid",
+        trials=2,
+        epochs=1,
+        executions=1,
+        seed=0,
+        output=tmp_path / "t",
+        report=report,
+        state=tmp_path / "s",
+    )
     assert "<script>alert" not in report.read_text()
     assert "&lt;script&gt;alert" in report.read_text()
 
