@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -378,13 +379,25 @@ def test_other_programs_files_have_the_pixels_of_their_plain_twins(
     assert np.abs(found - expected).max() <= off
 
 
-def test_jpeg_of_12_bits() -> None:
-    import imagecodecs
-
+@pytest.mark.parametrize(
+    ("syntax", "method", "options"),
+    [
+        ("1.2.840.10008.1.2.4.51", "jpeg8", {"bitspersample": 12, "level": 100}),
+        (
+            "1.2.840.10008.1.2.4.57",
+            "jpeg8",
+            {"bitspersample": 12, "lossless": True, "predictor": 4},
+        ),
+        ("1.2.840.10008.1.2.4.80", "jpegls", {}),
+        ("1.2.840.10008.1.2.4.90", "jpeg2k", {"codecformat": "j2k", "level": 0}),
+        ("1.2.840.10008.1.2.4.201", "htj2k", {}),
+    ],
+)
+def test_every_compression_of_12_bits(syntax: str, method: str, options: dict[str, Any]) -> None:
     stored = (X * 200 + Y * 60).astype("u2")
-    frame = imagecodecs.jpeg8_encode(stored, level=100, bitspersample=12)
+    frame = getattr(imagecodecs, f"{method}_encode")(stored, **options)
 
-    (found,) = shown(dicom(stored, "1.2.840.10008.1.2.4.51", [frame], 12, **WINDOW))
+    (found,) = shown(dicom(stored, syntax, [frame], 12, **WINDOW))
 
     assert np.abs(found.astype(int) - shown(dicom(stored, **WINDOW))[0]).max() <= 1
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 # Of Windows, macOS, Synology, QNAP, Linux. Names that begin with a dot besides.
 _JUNK = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+    "dicomdir",  # the list of the files on a clinic's disc
     *("__macosx", "icon\r", "@eadir", "#recycle", "@recycle", "#snapshot", "lost+found"),
 }
 _FOLDERS_KEPT = 1024  # of the answers for a folder, since files come folder by folder
