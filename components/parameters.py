@@ -117,6 +117,13 @@ class Data(Group):
         0.05,
         description="Greatest share of unusable files, 0 to 1. Above it the run fails.",
     )
+    ingest_workers: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="Pods that share the decoding of the images. The dataset is the same, byte for "
+        "byte.",
+    )
 
 
 class HoldOut(Group):

@@ -1,4 +1,4 @@
-"""The cross-validation pipeline: ingest -> folds -> cross-validate (each fold) -> collect."""
+"""The cross-validation pipeline: ingest -> assemble -> folds -> cross-validate (each fold) -> collect."""
 
 from typing import NamedTuple
 
@@ -9,15 +9,13 @@ from kfp.dsl.graph_component import GraphComponent
 from components.check.component import check
 from components.collect.component import collect
 from components.cross_validate.component import cross_validate
-from components.ingest.component import ingest
 from components.parameters import CrossValidationRun, Network, Train
 from components.split.component import folds as make_folds
 from pipelines.cluster import Cluster
+from pipelines.data import make_dataset
 from pipelines.definition import pipeline
 from pipelines.placement import (
     LIGHT,
-    connect_kaggle,
-    connect_store,
     mount_volume,
     place,
     place_on_gpus,
@@ -55,19 +53,9 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
         # 0. A value that is not allowed ends the run before anything takes time.
         check_task = check(run).set_display_name("Check parameters")
 
-        # 1. Files from anywhere become checked pixels in groups of near-duplicates.
-        ingest_task = (
-            ingest(
-                source=run.source,
-                source_version=run.source_version,
-                max_bad_share=run.max_bad_share,
-                seed=run.seed,
-                state_root=run.state_root,
-            )
-            .set_display_name("Ingest images")
-            .after(check_task)
-        )
-        dataset = ingest_task.outputs["dataset"]
+        # 1. Files from anywhere become checked pixels, and these groups of near-duplicates.
+        data_task = make_dataset(run, cluster, workers=check_task)
+        dataset = data_task.outputs["dataset"]
 
         # 2. Groups are divided into folds.
         folds_task = make_folds(
@@ -100,18 +88,15 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
             git_revision=run.git_revision,
         ).set_display_name("Collect folds")
 
-        for task in (ingest_task, folds_task, collect_task):
+        for task in (folds_task, collect_task):
             place(task, cluster, cluster.cpu, cluster.memory)
         place(check_task, cluster, *LIGHT)
         place(fold_task, cluster, cluster.training_cpu, cluster.training_memory)
         place_on_gpus(fold_task, cluster, run)
-        connect_kaggle(ingest_task, cluster)
-        connect_store(ingest_task, cluster)
-        for task in (ingest_task, fold_task):
-            mount_volume(task, cluster)
+        mount_volume(fold_task, cluster)
 
         return Outputs(
-            data_report=ingest_task.outputs["data_report"],
+            data_report=data_task.outputs["data_report"],
             folds_report=folds_task.outputs["folds_report"],
             cross_validation_report=collect_task.outputs["cross_validation_report"],
             suspicious_labels=collect_task.outputs["suspicious_labels"],

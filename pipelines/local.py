@@ -105,6 +105,7 @@ def run_local(
         **{name: value for name, value in here.items() if name in pipeline.run.model_fields},
         **parameters,
         "gpu_count": "0",
+        "ingest_workers": 1,  # which takes all CPUs
     }
     if "source" in parameters and "://" not in parameters["source"]:
         parameters["source"] = str(Path(parameters["source"]).expanduser().absolute())

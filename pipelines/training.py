@@ -1,4 +1,4 @@
-"""The training pipeline: ingest -> split -> tune -> train -> evaluate -> register -> deploy."""
+"""The training pipeline: ingest -> assemble -> split -> tune -> train -> evaluate -> register -> deploy."""
 
 from typing import NamedTuple
 
@@ -9,17 +9,16 @@ from kfp.dsl.graph_component import GraphComponent
 from components.check.component import check
 from components.deploy.component import deploy
 from components.evaluate.component import evaluate
-from components.ingest.component import ingest
 from components.parameters import Train, TrainingRun
 from components.register.component import register
 from components.split.component import split
 from components.train.component import train
 from components.tune.component import tune
 from pipelines.cluster import Cluster
+from pipelines.data import make_dataset
 from pipelines.definition import pipeline
 from pipelines.placement import (
     LIGHT,
-    connect_kaggle,
     connect_predictor,
     connect_store,
     let_sign,
@@ -67,19 +66,9 @@ def training_pipeline(
         # 0. A value that is not allowed ends the run before anything takes time.
         check_task = check(run).set_display_name("Check parameters")
 
-        # 1. Files from anywhere become checked pixels in groups of near-duplicates.
-        ingest_task = (
-            ingest(
-                source=run.source,
-                source_version=run.source_version,
-                max_bad_share=run.max_bad_share,
-                seed=run.seed,
-                state_root=run.state_root,
-            )
-            .set_display_name("Ingest images")
-            .after(check_task)
-        )
-        dataset = ingest_task.outputs["dataset"]
+        # 1. Files from anywhere become checked pixels, and these groups of near-duplicates.
+        data_task = make_dataset(run, cluster, workers=check_task)
+        dataset = data_task.outputs["dataset"]
 
         # 2. Groups are divided into train, validation and held-out parts.
         split_task = split(
@@ -165,7 +154,7 @@ def training_pipeline(
             ).set_display_name("Deploy to KServe")
 
         # Nothing is said of retries: KFP repeats a step whose pod was lost, and no other.
-        for task in (ingest_task, split_task, evaluate_task):
+        for task in (split_task, evaluate_task):
             place(task, cluster, cluster.cpu, cluster.memory)
         for task in (tune_task, train_task):
             place(task, cluster, cluster.training_cpu, cluster.training_memory)
@@ -173,22 +162,21 @@ def training_pipeline(
         place(check_task, cluster, *LIGHT)
         place(deploy_task, cluster, *LIGHT, cached=False)
         connect_predictor(deploy_task)
-        connect_kaggle(ingest_task, cluster)
         for task in (tune_task, train_task):
             place_on_gpus(task, cluster, run)
-        for task in (ingest_task, register_task, deploy_task):
+        for task in (register_task, deploy_task):
             connect_store(task, cluster)
         let_sign(register_task, cluster)
         for task in (register_task, deploy_task):
             let_verify(task, cluster)
-        for task in (ingest_task, tune_task, train_task, register_task, deploy_task):
+        for task in (tune_task, train_task, register_task, deploy_task):
             mount_volume(task, cluster)
 
         return Outputs(
             registered=register_task.outputs["registered"],
             model_uri=register_task.outputs["model_uri"],
             threshold=evaluate_task.outputs["threshold"],
-            data_report=ingest_task.outputs["data_report"],
+            data_report=data_task.outputs["data_report"],
             split_report=split_task.outputs["split_report"],
             tune_report=tune_task.outputs["tune_report"],
             train_report=train_task.outputs["train_report"],

@@ -9,8 +9,12 @@ from components.base import component
 from components.parameters import Group
 
 _SOURCE = '''\
-def check({inputs}):
-    """Checks every parameter of the run before anything takes time."""
+def check({inputs}) -> list[int]:
+    """Checks every parameter of the run before anything takes time.
+
+    Returns:
+        The numbers of the workers that ingest.
+    """
     given = dict(locals())
     from components.step import step
 
@@ -18,6 +22,7 @@ def check({inputs}):
         from components.check.parameters import check_parameters
 
         check_parameters(given)
+        return list(range(1, ingest_workers + 1))
 '''
 
 
@@ -31,7 +36,8 @@ def check(run: Group) -> PipelineTask:
         run: The run; in place of its values stand KFP's channels.
 
     Returns:
-        The task; the ones that take time come after it.
+        The task; the ones that take time come after it. Its output are the numbers, from 1, of
+        the workers that ingest.
     """
     inputs = ", ".join(f"{p.name}: {p.type.__name__}" for p in run.parameters())
     source = _SOURCE.format(inputs=inputs)

@@ -1,54 +1,75 @@
-"""KFP interface of the ingest step."""
+"""KFP interface of the two ingest steps."""
 
 from typing import NamedTuple
 
-from kfp.dsl import HTML, Dataset, Metrics, Output
+from kfp.dsl import HTML, Dataset, Input, Metrics, Output
 
 from components.base import component
 
 
 @component
 def ingest(
+    part: Output[Dataset],
+    source: str,
+    source_version: str,
+    state_root: str,
+    worker: int,
+    workers: int,
+) -> None:
+    """Checks and decodes one worker's share of a source's images.
+
+    Args:
+        part: Pixels, thumbnails and what is known of the files.
+        source: kaggle://owner/dataset, sample://, or a folder or zip, also in s3:// or gs://.
+        source_version: Version of the dataset, for Kaggle; elsewhere it only renews the cache.
+        state_root: Folder that outlives a killed step; empty for none.
+        worker: Which, from 1.
+        workers: How many share the files.
+    """
+    from components.step import state_folder, step
+
+    with step("ingest" if workers == 1 else f"ingest-{worker}-of-{workers}"):
+        from components.ingest.ingest import ingest_part
+        from components.ingest.sources import open_source
+
+        with open_source(source, source_version) as opened:
+            ingest_part(opened, part.path, state_folder(state_root, "ingest"), worker, workers)
+
+
+@component
+def assemble(
+    parts: Input[list[Dataset]],
     dataset: Output[Dataset],
     data_report: Output[HTML],
     data_metrics: Output[Metrics],
-    source: str,
-    source_version: str,
     max_bad_share: float,
     seed: int,
-    state_root: str,
 ) -> NamedTuple("Outputs", [("images", int), ("dataset_digest", str)]):  # type: ignore[valid-type]
-    """Checks, decodes and groups the images of a source.
+    """Makes a dataset of the workers' parts and groups its images.
 
     Args:
+        parts: What ingest wrote, of all workers.
         dataset: Shards of pixels and a manifest.
         data_report: What the data is like.
         data_metrics: Counts, and what metadata alone gives away.
-        source: kaggle://owner/dataset, sample://, or a folder or zip, also in s3:// or gs://.
-        source_version: Version of the dataset, for Kaggle; elsewhere it only renews the cache.
         max_bad_share: Greatest share of unusable files.
         seed: Of the report's samples.
-        state_root: Folder that outlives a killed step; empty for none.
 
     Returns:
         Number of usable images and the digest of the data.
     """
-    from components.step import state_folder, step
+    from components.step import step
 
-    with step("ingest", data_metrics):
+    with step("assemble", data_metrics):
         from components.dataset import CLASSES, ImageDataset
-        from components.ingest.ingest import ingest as ingest_images
+        from components.ingest.assemble import assemble
         from components.ingest.report import write_data_report
-        from components.ingest.sources import open_source
 
-        with open_source(source, source_version) as opened:
-            manifest = ingest_images(
-                opened, dataset.path, state_folder(state_root, "ingest"), max_bad_share
-            )
+        assemble([part.path for part in parts], dataset.path, max_bad_share)
         images = ImageDataset(dataset.path)
         metadata = write_data_report(data_report.path, images, seed)
-        dataset.metadata["source"] = source
-        dataset.metadata["source_version"] = manifest.source_version
+        dataset.metadata["source"] = images.manifest.source
+        dataset.metadata["source_version"] = images.manifest.source_version
         dataset.metadata["digest"] = images.digest
         data_metrics.log_metric("images", len(images))
         for label, name in enumerate(CLASSES):
@@ -56,8 +77,8 @@ def ingest(
                 f"images_{name.lower().replace(' ', '_')}", int((images.labels == label).sum())
             )
         data_metrics.log_metric("duplicate_groups", int(images.duplicate_groups.max()) + 1)
-        data_metrics.log_metric("mixed_groups", len(manifest.mixed_groups))
-        data_metrics.log_metric("quarantined_files", len(manifest.quarantined))
+        data_metrics.log_metric("mixed_groups", len(images.manifest.mixed_groups))
+        data_metrics.log_metric("quarantined_files", len(images.manifest.quarantined))
         if metadata:
             data_metrics.log_metric(
                 "metadata_accuracy_random_folds", float(metadata.random_folds.value)

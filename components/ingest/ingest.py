@@ -1,4 +1,4 @@
-"""Files -> a dataset, on one machine."""
+"""Files -> a part of a dataset, or a whole one on one machine; a killed run goes on."""
 
 import shutil
 from pathlib import Path
@@ -6,14 +6,37 @@ from pathlib import Path
 from components.dataset import Manifest
 from components.ingest.assemble import assemble
 from components.ingest.decode import decode_part
+from components.ingest.parts import hand_over
 from components.ingest.sources import Source
 from components.work import work_folder
+
+
+def ingest_part(
+    source: Source, output: str | Path, state: str | Path, worker: int, workers: int
+) -> None:
+    """Writes what one worker decodes of a source.
+
+    Args:
+        source: An opened source.
+        output: Folder of the part.
+        state: Folder for unfinished work; outlives a killed run if it is to be resumed.
+        worker: Which, from 1.
+        workers: How many share the files.
+
+    Raises:
+        UserError: A class is missing.
+    """
+    name = f"{source.fingerprint()[:16]}-{worker}-of-{workers}"
+    with work_folder(Path(state) / name) as work:
+        decode_part(source, work, worker, workers)
+        hand_over(work, Path(output))
+        shutil.rmtree(work)
 
 
 def ingest(
     source: Source, output: str | Path, state: str | Path, max_bad_share: float = 0.05
 ) -> Manifest:
-    """Writes a dataset from a source: what the pipeline does in two steps.
+    """Writes a dataset from a source, as the pipeline's two steps do.
 
     Args:
         source: An opened source.

@@ -1,6 +1,7 @@
-"""The KFP interface of the ingest step, alone and before split through the local runner."""
+"""The KFP interface of the ingest steps, alone and before split through the local runner."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,41 +9,56 @@ import pytest
 from kfp import dsl, local
 
 from components.dataset import ImageDataset, Split
-from components.ingest.component import ingest
+from components.ingest.component import assemble, ingest
 from components.split.component import split
+
+SOURCE = "sample://?images=40&seed=2"
+Step = Callable[..., Any]
 
 
 @pytest.fixture
-def arguments(tmp_path: Path) -> dict[str, Any]:
+def ingested(tmp_path: Path) -> Step:
+    """Runs the first step as its pod does; returns the artifact."""
+
+    def run(**change: Any) -> dsl.Dataset:
+        values = {"worker": 1, "workers": 1, "source": SOURCE, "source_version": ""} | change
+        part = dsl.Dataset(uri=str(tmp_path / f"part-{values['worker']}"), metadata={})
+        ingest.python_func(part=part, state_root=str(tmp_path / "state"), **values)
+        return part
+
+    return run
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> dict[str, Any]:
+    """What the second step is told."""
     return {
-        "source": "sample://?images=40&seed=2",
-        "source_version": "",
         "max_bad_share": 0.1,
         "seed": 0,
-        "state_root": str(tmp_path / "state"),
         "dataset": dsl.Dataset(uri=str(tmp_path / "out" / "dataset"), metadata={}),
         "data_report": dsl.HTML(uri=str(tmp_path / "out" / "report.html")),
         "data_metrics": dsl.Metrics(uri=str(tmp_path / "out" / "metrics"), metadata={}),
     }
 
 
-def test_what_it_writes(arguments: dict[str, Any]) -> None:
-    images, digest = ingest.python_func(**arguments)
-    dataset = ImageDataset(arguments["dataset"].path)
+def test_what_they_write(tmp_path: Path, ingested: Step, written: dict[str, Any]) -> None:
+    images, digest = assemble.python_func(parts=[ingested()], **written)
+    dataset = ImageDataset(written["dataset"].path)
     assert (images, digest) == (40, dataset.digest)
-    assert arguments["dataset"].metadata == {
-        "source": "sample://?images=40&seed=2",
+    assert written["dataset"].metadata == {
+        "source": SOURCE,
         "source_version": "1",
         "digest": digest,
     }
-    metrics = arguments["data_metrics"].metadata
+    metrics = written["data_metrics"].metadata
     assert metrics["images"] == 40
     assert metrics["images_brain_tumor"] + metrics["images_healthy"] == 40
     assert metrics["quarantined_files"] == 3
     assert metrics["mixed_groups"] == 0
     assert 0 <= metrics["metadata_accuracy_grouped_folds"] <= 1
     json.dumps(metrics, allow_nan=False)
-    assert "<h1>Data report</h1>" in Path(arguments["data_report"].path).read_text()
+    assert "<h1>Data report</h1>" in Path(written["data_report"].path).read_text()
+    assert list((tmp_path / "state" / "ingest").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -50,22 +66,28 @@ def test_what_it_writes(arguments: dict[str, Any]) -> None:
     [
         ({"source": "nowhere"}, "no such file or folder"),
         ({"source": "ftp://host/data"}, "cannot read ftp://"),
-        ({"max_bad_share": 0.01}, "3 of 43 files (7.0%) are unusable"),
-        ({"source": "kaggle://nothing"}, "give kaggle://owner/dataset"),
+        ({"source": "kaggle://nothing", "worker": 2, "workers": 3}, "give kaggle://owner/dataset"),
     ],
 )
-def test_bad_input_is_one_line(
-    arguments: dict[str, Any], change: dict[str, Any], message: str
-) -> None:
+def test_a_bad_source_is_one_line(ingested: Step, change: dict[str, Any], message: str) -> None:
     with pytest.raises(SystemExit) as caught:
-        ingest.python_func(**{**arguments, **change})
-    assert str(caught.value).startswith("ingest: source ")
+        ingested(**change)
+    name = "ingest-2-of-3" if "workers" in change else "ingest"
+    assert str(caught.value).startswith(f"{name}: source ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
+def test_too_many_bad_files_are_one_line(ingested: Step, written: dict[str, Any]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        assemble.python_func(parts=[ingested()], **written | {"max_bad_share": 0.01})
+    assert "assemble: source sample://" in str(caught.value)
+    assert "3 of 43 files (7.0%) are unusable" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 class Outputs(NamedTuple):
-    """What the two steps give."""
+    """What the steps give."""
 
     dataset: dsl.Dataset
     parts: dsl.Dataset
@@ -82,24 +104,24 @@ def test_ingest_and_split_through_the_local_runner(
 
     @dsl.pipeline(name="ingest-and-split")
     def pipeline(state: str) -> Outputs:
-        ingested = ingest(
-            source="sample://?images=40&seed=2",
-            source_version="",
-            max_bad_share=0.1,
-            seed=0,
-            state_root=state,
+        with dsl.ParallelFor([1, 2]) as worker:
+            ingested = ingest(
+                source=SOURCE, source_version="", state_root=state, worker=worker, workers=2
+            )
+        assembled = assemble(
+            parts=dsl.Collected(ingested.outputs["part"]), max_bad_share=0.1, seed=0
         )
         made = split(
-            dataset=ingested.outputs["dataset"],
+            dataset=assembled.outputs["dataset"],
             strategy="grouped",
             held_out_share=0.2,
             validation_share=0.25,
             seed=0,
         )
         return Outputs(
-            dataset=ingested.outputs["dataset"],
+            dataset=assembled.outputs["dataset"],
             parts=made.outputs["parts"],
-            images=ingested.outputs["images"],
+            images=assembled.outputs["images"],
             held_out=made.outputs["held_out"],
         )
 

@@ -183,9 +183,28 @@ def test_the_first_step_says_every_fault_in_one_line(
     assert "\n" not in line
 
 
+def test_the_checked_number_of_workers_ingests(
+    containers: dict[str, dict[str, Any]], spec: dict[str, Any], pipeline: Pipeline
+) -> None:
+    loop = spec["root"]["dag"]["tasks"]["for-loop-1"]
+    items = loop["parameterIterator"]["items"]["inputParameter"]
+    checked = {"producerTask": "check", "outputParameterKey": "Output"}
+    assert loop["inputs"]["parameters"][items]["taskOutputParameter"] == checked
+    assert "iteratorPolicy" not in loop  # all at once
+    assert set(spec["components"]["comp-for-loop-1"]["dag"]["tasks"]) == {"ingest"}
+    namespace: dict[str, Any] = {"List": list}
+    exec(containers["check"]["command"][-1], namespace)
+    values = {parameter.name: parameter.default for parameter in pipeline.run.parameters()}
+    assert namespace["check"](**values) == [1]
+    assert namespace["check"](**values | {"ingest_workers": 3}) == [1, 2, 3]
+
+
 def test_other_values_take_what_is_cached(spec: dict[str, Any]) -> None:
-    ingest = spec["root"]["dag"]["tasks"]["ingest"]
-    assert "epochs" not in ingest["inputs"]["parameters"], "KFP caches by a step's inputs"
+    ingest = spec["components"]["comp-for-loop-1"]["dag"]["tasks"]["ingest"]
+    given = spec["root"]["dag"]["tasks"]["for-loop-1"]["inputs"]["parameters"]
+    for inputs in (ingest["inputs"]["parameters"], given):
+        assert "epochs" not in str(inputs), "KFP caches by a step's inputs"
+        assert "max_bad_share" not in str(inputs)
 
 
 def test_caching_can_be_off(pipeline: Pipeline) -> None:

@@ -24,7 +24,7 @@ def text() -> str:
 
 @pytest.fixture(scope="module")
 def loop(spec: dict[str, Any]) -> dict[str, Any]:
-    return spec["root"]["dag"]["tasks"]["for-loop-1"]
+    return spec["root"]["dag"]["tasks"]["for-loop-2"]
 
 
 def test_the_steps_stand_in_their_order(text: str, spec: dict[str, Any]) -> None:
@@ -34,12 +34,13 @@ def test_the_steps_stand_in_their_order(text: str, spec: dict[str, Any]) -> None
     }
     assert after == {
         "check": set(),
-        "ingest": {"check"},
-        "folds": {"ingest"},
-        "for-loop-1": {"ingest", "folds"},
-        "collect": {"ingest", "for-loop-1"},
+        "for-loop-1": {"check"},
+        "assemble": {"for-loop-1"},
+        "folds": {"assemble"},
+        "for-loop-2": {"assemble", "folds"},
+        "collect": {"assemble", "for-loop-2"},
     }
-    assert set(spec["components"]["comp-for-loop-1"]["dag"]["tasks"]) == {FOLD}
+    assert set(spec["components"]["comp-for-loop-2"]["dag"]["tasks"]) == {FOLD}
 
 
 def test_each_fold_is_a_task_of_its_own(text: str, loop: dict[str, Any]) -> None:
@@ -55,8 +56,8 @@ def test_each_fold_is_a_task_of_its_own(text: str, loop: dict[str, Any]) -> None
 
 def test_the_folds_results_are_collected(text: str, spec: dict[str, Any]) -> None:
     source = tasks_of(text)["collect"]["inputs"]["artifacts"]["folds"]["taskOutputArtifact"]
-    assert source["producerTask"] == "for-loop-1"
-    inner = spec["components"]["comp-for-loop-1"]
+    assert source["producerTask"] == "for-loop-2"
+    inner = spec["components"]["comp-for-loop-2"]
     outputs = inner["dag"]["outputs"]["artifacts"][source["outputArtifactKey"]]
     assert outputs["artifactSelectors"] == [
         {"producerSubtask": FOLD, "outputArtifactKey": "fold_result"}
@@ -73,7 +74,7 @@ def test_what_the_loop_needs_is_handed_into_it(
     container, settings = containers_of(text)[FOLD], kubernetes_of(text)[FOLD]
     named = f"{tasks_of(text)[FOLD]} {container['resources']} {settings}"
     wanted = set(re.findall(r"pipelinechannel--[\w-]+", named))
-    defined = spec["components"]["comp-for-loop-1"]["inputDefinitions"]
+    defined = spec["components"]["comp-for-loop-2"]["inputDefinitions"]
     assert wanted <= set(defined["parameters"]) | set(defined["artifacts"])
     given = set(loop["inputs"]["parameters"]) | set(loop["inputs"]["artifacts"])
     assert wanted <= given | {loop["parameterIterator"]["itemInput"]}
@@ -93,14 +94,14 @@ def test_folds_spread_over_gpu_nodes(text: str, loop: dict[str, Any]) -> None:
         assert (parameter or "gpu_tolerations") in str(settings[FOLD][kind])
     (mount,) = settings[FOLD]["emptyDirMounts"]
     assert (mount["mountPath"], mount["sizeLimit"]) == ("/dev/shm", "2Gi")
-    for name in ("ingest", "folds", "collect"):
+    for name in ("ingest", "assemble", "folds", "collect"):
         assert "accelerator" not in containers_of(text)[name]["resources"]
         assert not {"nodeSelector", "tolerations", "emptyDirMounts"} & set(settings[name])
 
 
 def test_the_folds_at_a_time_can_be_limited() -> None:
     spec = specification(_compiled(parallel_folds=2))
-    assert spec["root"]["dag"]["tasks"]["for-loop-1"]["iteratorPolicy"] == {"parallelismLimit": 2}
+    assert spec["root"]["dag"]["tasks"]["for-loop-2"]["iteratorPolicy"] == {"parallelismLimit": 2}
 
 
 def test_every_step_is_cached(text: str) -> None:
@@ -110,7 +111,7 @@ def test_every_step_is_cached(text: str) -> None:
 
 def test_credentials_reach_ingest_only() -> None:
     settings = kubernetes_of(_compiled(gcs_secret="gcs-key"))
-    for name in ("folds", FOLD, "collect"):
+    for name in ("assemble", "folds", FOLD, "collect"):
         assert not {"secretAsEnv", "secretAsVolume"} & set(settings[name])
     kaggle, store = settings["ingest"]["secretAsEnv"]
     assert kaggle["optional"] is store["optional"] is True

@@ -9,7 +9,9 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import STORE_VARIABLES, TOKEN_KEY, TOKEN_SECRET, VOLUME, Cluster
 from tests.pipelines.specification import kubernetes_of, specification
 
-STEPS = {"check", "ingest", "split", "tune", "train", "evaluate", "register", "deploy"}
+STEPS = {
+    *("check", "ingest", "assemble", "split", "tune", "train", "evaluate", "register", "deploy"),
+}
 
 
 def _compiled(**settings: Any) -> str:
@@ -25,25 +27,26 @@ def test_the_steps_stand_in_their_order(tasks: dict[str, dict[str, Any]]) -> Non
     after = {name: set(task.get("dependentTasks", ())) for name, task in tasks.items()}
     assert after == {
         "check": set(),
-        "ingest": {"check"},
-        "split": {"ingest"},
-        "tune": {"ingest", "split"},
-        "train": {"ingest", "split", "tune"},
-        "evaluate": {"ingest", "split", "train"},
-        "register": {"ingest", "split", "train", "evaluate"},
+        "ingest": set(),  # but for the loop that it stands in
+        "assemble": {"for-loop-1"},
+        "split": {"assemble"},
+        "tune": {"assemble", "split"},
+        "train": {"assemble", "split", "tune"},
+        "evaluate": {"assemble", "split", "train"},
+        "register": {"assemble", "split", "train", "evaluate"},
         "deploy": set(),  # but for the conditions that it stands behind
     }
 
 
 def test_deploy_waits_for_a_registered_model_and_a_wish(spec: dict[str, Any]) -> None:
-    outer = spec["root"]["dag"]["tasks"]["condition-1"]
+    outer = spec["root"]["dag"]["tasks"]["condition-2"]
     assert outer["dependentTasks"] == ["register"]
     wish = outer["triggerPolicy"]["condition"]
     assert wish == "inputs.parameter_values['pipelinechannel--inference_service'] != ''"
-    inner = spec["components"]["comp-condition-1"]["dag"]["tasks"]["condition-2"]
+    inner = spec["components"]["comp-condition-2"]["dag"]["tasks"]["condition-3"]
     registered = inner["triggerPolicy"]["condition"]
     assert registered == "inputs.parameter_values['pipelinechannel--register-registered'] == true"
-    assert set(spec["components"]["comp-condition-2"]["dag"]["tasks"]) == {"deploy"}
+    assert set(spec["components"]["comp-condition-3"]["dag"]["tasks"]) == {"deploy"}
 
 
 def test_the_best_values_flow_to_train(tasks: dict[str, dict[str, Any]]) -> None:

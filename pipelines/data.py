@@ -1,0 +1,43 @@
+"""The first steps of every pipeline: files from anywhere become a dataset."""
+
+from kfp import dsl
+from kfp.dsl import PipelineTask
+
+from components.ingest.component import assemble, ingest
+from components.parameters import CrossValidationRun, TrainingRun
+from pipelines.cluster import Cluster
+from pipelines.placement import connect_kaggle, connect_store, mount_volume, place
+
+
+def make_dataset(
+    run: TrainingRun | CrossValidationRun, cluster: Cluster, workers: PipelineTask
+) -> PipelineTask:
+    """Adds the steps that make a dataset of the run's source.
+
+    Args:
+        run: The run; in place of its values stand KFP's channels.
+        cluster: What is compiled in.
+        workers: The task that tells the numbers of the workers.
+
+    Returns:
+        The task with the dataset and its report.
+    """
+    with dsl.ParallelFor(workers.output, name="ingest-workers") as worker:
+        ingest_task = ingest(
+            source=run.source,
+            source_version=run.source_version,
+            state_root=run.state_root,
+            worker=worker,
+            workers=run.ingest_workers,
+        ).set_display_name("Ingest images")
+    assemble_task = assemble(
+        parts=dsl.Collected(ingest_task.outputs["part"]),
+        max_bad_share=run.max_bad_share,
+        seed=run.seed,
+    ).set_display_name("Assemble dataset")
+    for task in (ingest_task, assemble_task):
+        place(task, cluster, cluster.cpu, cluster.memory)
+    connect_kaggle(ingest_task, cluster)
+    connect_store(ingest_task, cluster)
+    mount_volume(ingest_task, cluster)
+    return assemble_task
