@@ -289,15 +289,19 @@ def submit(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="Folder of a registered model version.")],
-    files: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    files: Annotated[list[Path], typer.Argument(help="Images and volumes, or folders of them.")],
+    slices: Annotated[
+        int | None, typer.Option(min=1, help="That are read of a volume. 16 if not set.")
+    ] = None,
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
 ) -> None:
-    """Classify images with a registered model.
+    """Classify images and volumes with a registered model.
 
     Exit status 1 if a file could not be classified. This is no diagnosis.
     """
     from components.images import ImageError
     from components.model_folder.signing import Trust
+    from components.slices import MOST_SLICES
     from pipelines.quiet import quiet_stderr
     from serving.classifier import Classifier, find_files
 
@@ -305,7 +309,7 @@ def predict(
         classifier = Classifier(model, trust=Trust.from_environment())
     paths = list(find_files(files))
     answers = track(
-        classifier.classify_files(paths),
+        classifier.classify_files(paths, most_slices=slices or MOST_SLICES),
         "classifying",
         len(paths),
         console=errors,
@@ -366,11 +370,17 @@ def _prediction_table(rows: list[dict[str, Any]]) -> Table:
         file = escape(printable(row["file"]))  # a line break in a name too
         if "error" in row:
             table.add_row(file, f"[red]{escape(row['error'])}[/]", "")
-        else:
-            strange = row.get("in_distribution") is False
-            note = " [yellow](no brain MRI?)[/]" if strange else ""
-            table.add_row(file, row["label"] + note, f"{row['probability']:.1%}")
+            continue
+        table.add_row(file, *_told(row))
+        for slice in row.get("slices", ()):
+            table.add_row(f"  slice {slice['number']}", *_told(slice))
     return table
+
+
+def _told(answer: dict[str, Any]) -> tuple[str, str]:
+    strange = answer.get("in_distribution") is False
+    note = " [yellow](no brain MRI?)[/]" if strange else ""
+    return answer["label"] + note, f"{answer['probability']:.1%}"
 
 
 if __name__ == "__main__":

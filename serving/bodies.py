@@ -7,6 +7,7 @@ octet-stream of JSON and of images.
 import re
 from typing import Any
 
+from components.kinds import is_dicom
 from serving.codecs import FORMS, check_count, parse_json
 from serving.errors import PredictorError
 from serving.events import STRUCTURED, data_of, is_event
@@ -54,12 +55,12 @@ def v1_payload(body: bytes, content_type: str, max_values: int, max_instances: i
 def _payload(body: bytes, content_type: str, max_values: int, max_instances: int) -> Any:
     if not body:
         raise PredictorError("malformed", f'the body is empty; send {{"instances": [{FORMS}]}}')
-    if body.startswith(_IMAGES):
+    if body.startswith(_IMAGES) or is_dicom(body):
         return (body,)
     media_type = _media_type(content_type)
     if media_type.startswith("multipart/"):
         return _parts(body, _boundary(content_type), max_instances)
-    if media_type.startswith("image/"):
+    if media_type.startswith("image/") or media_type == "application/dicom":
         return (body,)
     says_json = media_type.endswith(("/json", "+json"))
     if says_json or _JSON.match(body[:_MOST_SPACE]):

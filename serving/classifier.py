@@ -2,30 +2,42 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from components.dataset import CLASSES, HEALTHY
-from components.images import MAX_BYTES, SHAPE, ImageError, decode
+from components.images import MAX_BYTES, SHAPE, ImageError
 from components.model_folder.contract import HEATMAP, PROBABILITY, SCORE
 from components.model_folder.reader import open_model_folder, settled
 from components.model_folder.saved_model import load_saved_model
 from components.model_folder.signing import Trust
+from components.slices import MOST_SLICES, Slices, read
 from serving.native import native_lines
 
 BATCH = 64
 _THREADS = 4
+_TELLING = 3  # slices of a volume that decide for it
+_OF_EACH_SLICE = (
+    "label",
+    "probability",
+    "probabilities",
+    "in_distribution",
+    "in_distribution_score",
+)
+_TOLD = (*_OF_EACH_SLICE[:3], "threshold", "model_version", *_OF_EACH_SLICE[3:])
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer for one image.
+    """The answer for one image, or for a volume.
 
     Attributes:
         label: The class that is answered.
@@ -37,6 +49,7 @@ class Prediction:
         in_distribution: Whether the image looks like those the model was trained on; None where
             the model carries no such check.
         in_distribution_score: What that rests on, at least 0; greater is stranger.
+        slices: Of a volume, each slice's number and the answer for it alone.
     """
 
     label: str
@@ -46,10 +59,19 @@ class Prediction:
     model_version: int
     in_distribution: bool | None = None
     in_distribution_score: float | None = None
+    slices: "tuple[tuple[int, Prediction], ...]" = ()
 
     def as_json(self) -> dict[str, Any]:
         """Returns what is told of it on the wire; fields that are None are left out."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        told = self._told(_TOLD)
+        if self.slices:
+            told["slices"] = [
+                {"number": number} | slice._told(_OF_EACH_SLICE) for number, slice in self.slices
+            ]
+        return told
+
+    def _told(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 class Classifier:
@@ -131,17 +153,50 @@ class Classifier:
         outputs = self._explain(images)
         return list(zip(self._predictions(outputs), outputs[HEATMAP], strict=True))
 
+    def of_file(
+        self, predictions: Sequence[Prediction], numbers: Sequence[int] | None
+    ) -> Prediction:
+        """Returns the answer for a file.
+
+        A volume's probabilities are the mean of those three slices where a tumour is the most
+        probable, and so is the score that says whether it looks like what was trained on. A tumour
+        shows on several slices, but seldom on most of them; one slice alone may be mistaken.
+
+        Args:
+            predictions: Of its slices, at least one.
+            numbers: Of the slices; None where the file is no volume.
+        """
+        if numbers is None:
+            return predictions[0]
+        telling = sorted(predictions, key=self.suspicion, reverse=True)[:_TELLING]
+        scores = [p.in_distribution_score for p in telling if p.in_distribution_score is not None]
+        healthy = fmean(p.probabilities[CLASSES[HEALTHY]] for p in telling)
+        answer = self._prediction(healthy, fmean(scores) if scores else None)
+        return replace(answer, slices=tuple(zip(numbers, predictions, strict=True)))
+
+    def suspicion(self, prediction: Prediction) -> float:
+        """Returns the probability of the positive class.
+
+        Args:
+            prediction: The answer for one image.
+        """
+        return prediction.probabilities[self.model.classes[self.model.positive]]
+
     def classify_files(
-        self, paths: Iterable[str | Path], batch_size: int = BATCH
+        self,
+        paths: Iterable[str | Path],
+        batch_size: int = BATCH,
+        most_slices: int = MOST_SLICES,
     ) -> Iterator[tuple[Path, Prediction | ImageError]]:
-        """Classifies image files, and all files below folders.
+        """Classifies image files and volumes, and all files below folders.
 
         While one batch goes through the model the next is decoded by a few threads, and no more
         than these two are in memory. Links inside folders are not followed.
 
         Args:
             paths: Files and folders.
-            batch_size: How many go through the model at once, at least 1.
+            batch_size: How many files are read, and images go through the model, at once.
+            most_slices: That are read of a volume.
 
         Yields:
             Each file with its prediction, or with the reason why there is none; in the order
@@ -149,23 +204,28 @@ class Classifier:
         """
         files = find_files(paths)
         with ThreadPoolExecutor(_THREADS) as pool:
+            read_file = partial(_read_file, most_slices=most_slices)
             chunk = list(islice(files, batch_size))
-            decoding = pool.map(_decode_file, chunk)
+            decoding = pool.map(read_file, chunk)
             while chunk:
                 decoded = list(decoding)
                 next_chunk = list(islice(files, batch_size))
-                decoding = pool.map(_decode_file, next_chunk)
-                yield from zip(chunk, self._classify_decoded(decoded), strict=True)
+                decoding = pool.map(read_file, next_chunk)
+                yield from zip(chunk, self._classify_read(decoded, batch_size), strict=True)
                 chunk = next_chunk
 
-    def _classify_decoded(
-        self, decoded: list[np.ndarray | ImageError]
+    def _classify_read(
+        self, files: list[Slices | ImageError], batch_size: int
     ) -> Iterator[Prediction | ImageError]:
-        """Puts the predictions of the good images between the errors of the others."""
-        good = [image for image in decoded if isinstance(image, np.ndarray)]
-        predictions = iter(self.classify(np.stack(good), len(good)) if good else [])
-        for image in decoded:
-            yield image if isinstance(image, ImageError) else next(predictions)
+        """Puts the predictions of the good files between the errors of the others."""
+        good = [i.pixels for file in files if isinstance(file, Slices) for i in file.images]
+        predictions = iter(self.classify(np.stack(good), batch_size) if good else [])
+        for file in files:
+            if isinstance(file, ImageError):
+                yield file
+            else:
+                of_slices = list(islice(predictions, len(file.images)))
+                yield self.of_file(of_slices, file.numbers if file.of > 1 else None)
 
     def _predictions(self, outputs: dict[str, np.ndarray]) -> list[Prediction]:
         """Turns the model's outputs for a batch into answers."""
@@ -249,12 +309,12 @@ def batches_at_once(cpus: int) -> int:
     return 1 if tf.config.list_physical_devices("GPU") else cpus
 
 
-def _decode_file(path: Path) -> np.ndarray | ImageError:
+def _read_file(path: Path, most_slices: int) -> Slices | ImageError:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
             return ImageError("unreadable", "not a regular file")
         with path.open("rb") as file:
-            return decode(file.read(MAX_BYTES + 1)).pixels
+            return read(file.read(MAX_BYTES + 1), most_slices=most_slices)
     except (OSError, ValueError) as error:
         return error if isinstance(error, ImageError) else _unreadable(error)
 

@@ -1,4 +1,4 @@
-"""A process that decodes images, one after another, as the server asks.
+"""A process that reads image files and volumes, one after another, as the server asks.
 
 Decoding is where hostile bytes meet C code, so it happens where it can be killed, has an end to its
 memory, and cannot harm the server. `serving.decoding` starts these processes and speaks to them.
@@ -10,23 +10,26 @@ import socket
 import struct
 import sys
 
-from components.images import ImageError, decode
+from components.images import ImageError
+from components.slices import read
 
 # To the server, once: ready. From it: the length of a file and the most pixels it may have, then
-# the file. To it: whether that went well, the length of what follows, then pixels, or a reason, a
-# zero byte and one line for people.
+# the file. To it: whether that went well, the length of what follows, then how many slices the file
+# holds, the number of each that is read, and their pixels; or a reason, a zero byte and one line
+# for people.
 READY = b"\x01"
-REQUEST, ANSWER = struct.Struct("<II"), struct.Struct("<?I")
+REQUEST, ANSWER, NUMBER = struct.Struct("<II"), struct.Struct("<?I"), struct.Struct("<I")
 _BYTES_PER_PIXEL = 24  # six copies of RGBA; the greatest that Pillow takes is five
 
 
-def main(server: int, max_bytes: int, max_pixels: int) -> None:
+def main(server: int, max_bytes: int, max_pixels: int, most_slices: int) -> None:
     """Decodes until the server has gone.
 
     Args:
         server: File descriptor of a socket to it.
         max_bytes: Of a file.
-        max_pixels: Of an image.
+        max_pixels: Of an image, or of all slices that are read of a volume.
+        most_slices: Of a volume.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server tells when to end
     _limit_memory(max_bytes + max_pixels * _BYTES_PER_PIXEL)
@@ -34,13 +37,15 @@ def main(server: int, max_bytes: int, max_pixels: int) -> None:
         connection.sendall(READY)
         while request := source.read(REQUEST.size):
             length, pixels = REQUEST.unpack(request)
-            good, content = _decoded(source.read(length), max_bytes, pixels)
+            good, content = _decoded(source.read(length), max_bytes, pixels, most_slices)
             connection.sendall(ANSWER.pack(good, len(content)) + content)
 
 
-def _decoded(data: bytes, max_bytes: int, max_pixels: int) -> tuple[bool, bytes]:
+def _decoded(data: bytes, max_bytes: int, max_pixels: int, most_slices: int) -> tuple[bool, bytes]:
     try:
-        return True, decode(data, max_bytes, max_pixels).pixels.tobytes()
+        slices = read(data, max_bytes, max_pixels, most_slices)
+        numbers = map(NUMBER.pack, (slices.of, *slices.numbers))
+        return True, b"".join((*numbers, *(image.pixels.tobytes() for image in slices.images)))
     except ImageError as error:
         return False, f"{error.reason}\0{error}".encode("utf-8", "replace")
 

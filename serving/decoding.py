@@ -1,19 +1,21 @@
-"""Files -> pixels, in processes that are killed and replaced where one takes too long or breaks."""
+"""Files -> slices, in processes that are killed and replaced where one takes too long or breaks."""
 
 import asyncio
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 import numpy as np
 
 from components.images import SHAPE
 from serving import metrics, tracing
-from serving.decoder import ANSWER, READY, REQUEST
+from serving.decoder import ANSWER, NUMBER, READY, REQUEST
 from serving.errors import PredictorError
 from serving.settings import Settings
 
@@ -22,6 +24,19 @@ _START_SECONDS = 60
 _SMALL_PIXELS = 2_000_000
 _NOT_SMALL = {"too-many-pixels", "too-much-work"}
 _TOO_LARGE = {"too-large", *_NOT_SMALL}
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """What was read of a file, or sent as pixels.
+
+    Attributes:
+        pixels: uint8 [n, 150, 150, 3].
+        numbers: Of the n slices in their volume, counted from 1; None where the file is no volume.
+    """
+
+    pixels: np.ndarray
+    numbers: tuple[int, ...] | None = None
 
 
 class Decoders:
@@ -40,21 +55,21 @@ class Decoders:
         self._seconds = settings.decode_seconds
         self._max_pixels = settings.max_pixels
         self._large = asyncio.Semaphore(PROCESSES - 1)
-        limits = (settings.max_image_bytes, settings.max_pixels)
+        limits = (settings.max_image_bytes, settings.max_pixels, settings.max_slices)
         self._threads = ThreadPoolExecutor(PROCESSES, thread_name_prefix="decode")
         self._all = [_Process(*limits) for _ in range(PROCESSES)]
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         for process in self._all:
             self._idle.put(process)
 
-    async def decode(self, data: bytes) -> np.ndarray:
+    async def decode(self, data: bytes) -> Slices:
         """Decodes a file.
 
         Args:
             data: Its bytes.
 
         Returns:
-            uint8 [150, 150, 3].
+            One slice of an image file, some of a volume.
 
         Raises:
             PredictorError: It is no image, too large, takes too long, or too many wait before it.
@@ -73,11 +88,11 @@ class Decoders:
         for process in self._all:
             process.end()
 
-    async def _decoded(self, data: bytes, pixels: int, asked: float) -> np.ndarray:
+    async def _decoded(self, data: bytes, pixels: int, asked: float) -> Slices:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._decode, data, pixels, asked)
 
-    def _decode(self, data: bytes, pixels: int, asked: float) -> np.ndarray:
+    def _decode(self, data: bytes, pixels: int, asked: float) -> Slices:
         if time.monotonic() > asked + self._seconds:
             raise PredictorError(
                 "overloaded", "too many images wait to be decoded; try again shortly"
@@ -100,11 +115,19 @@ class Decoders:
         finally:
             self._idle.put(process)
         if good:
-            return np.frombuffer(content, np.uint8).reshape(SHAPE)
+            return _slices(content)
         reason, _, line = content.decode().partition("\0")
         if reason in _NOT_SMALL and pixels < self._max_pixels:
             raise _NotSmallError
         raise PredictorError("image-size" if reason in _TOO_LARGE else "image", line)
+
+
+def _slices(content: bytearray) -> Slices:
+    """Reads what a process sends of a file; see `serving.decoder`."""
+    count = (len(content) - NUMBER.size) // (NUMBER.size + int(np.prod(SHAPE)))
+    of, *numbers = struct.unpack_from(f"<{1 + count}I", content)
+    pixels = np.frombuffer(content, np.uint8, offset=NUMBER.size * (1 + count))
+    return Slices(pixels.reshape(count, *SHAPE), tuple(numbers) if of > 1 else None)
 
 
 class _NotSmallError(Exception):

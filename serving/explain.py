@@ -22,31 +22,38 @@ class Explanation:
         prediction: The answer.
         heatmap: float32 [h, w] within 0..1, for the more probable class.
         overlay: PNG of the image, 150x150, with the heat map laid over it.
+        slice: Number of the slice that both are of; None where the file is no volume.
     """
 
     prediction: Prediction
     heatmap: np.ndarray
     overlay: bytes
+    slice: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Returns what v1 answers."""
+        shown = {} if self.slice is None else {"explained_slice": self.slice}
         return self.prediction.as_json() | {
+            **shown,
             "heatmap": self.heatmap.round(_DIGITS).tolist(),
             "overlay_png": {"b64": base64.b64encode(self.overlay).decode("ascii")},
         }
 
 
-def explanation(image: np.ndarray, prediction: Prediction, heatmap: np.ndarray) -> Explanation:
+def explanation(
+    image: np.ndarray, prediction: Prediction, heatmap: np.ndarray, slice: int | None = None
+) -> Explanation:
     """Draws a heat map over its image.
 
     Args:
         image: uint8 [150, 150, 3].
         prediction: The answer.
         heatmap: float32 [h, w] within 0..1.
+        slice: Its number in the volume that the answer is of.
 
     Returns:
-        All three together.
+        All of it together.
     """
     file = io.BytesIO()
     Image.fromarray(overlay(image, heatmap)).save(file, "PNG")
-    return Explanation(prediction, heatmap, file.getvalue())
+    return Explanation(prediction, heatmap, file.getvalue(), slice)

@@ -181,7 +181,7 @@ class Fetcher:
         )
         headers = [
             (b"Host", url.netloc),
-            (b"Accept", b"image/*"),
+            (b"Accept", b"image/*, application/dicom, */*;q=0.5"),
             (b"Accept-Encoding", b"identity"),
         ]
         async with pool.stream("GET", target, headers=headers) as response:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import kserve
@@ -27,12 +28,13 @@ from serving.codecs import (
     Item,
     Loaded,
     Url,
+    check_count,
     is_columnar,
     v1_items,
     v2_items,
     v2_request,
 )
-from serving.decoding import Decoders
+from serving.decoding import Decoders, Slices
 from serving.errors import PredictorError
 from serving.explain import Explanation, explanation
 from serving.fetch import Fetcher
@@ -258,10 +260,8 @@ class Predictor(kserve.Model):
         Raises:
             PredictorError: An image is not usable, or too many are waiting.
         """
-        async with self._fetched(payload.items) as items:
-            with self._batcher.accept(len(items)):
-                images = await _each(self._image, items)
-                answers = await asyncio.gather(*map(self._batcher.submit, images))
+        async with self._read(payload.items) as files:
+            answers = await self._answers(files)
         for answer in answers:
             _count(answer, self.classifier)
         return Answered(payload, answers)
@@ -279,15 +279,10 @@ class Predictor(kserve.Model):
         Raises:
             PredictorError: As for `predict`.
         """
-        async with self._fetched(payload.items) as items:
-            with self._batcher.accept(len(items)):
-                images = await _each(self._image, items)
-                with metrics.STAGE["explain"].time(), tracing.stage("explain"):
-                    answers = []
-                    for image in images:  # one by one: predictions get their turn between
-                        found = await self._batcher.alone(self.classifier.explain, image[None])
-                        drawn = asyncio.to_thread(explanation, image, *found[0])
-                        answers.append(await drawn)
+        async with self._read(payload.items) as files:
+            with metrics.STAGE["explain"].time(), tracing.stage("explain"):
+                # One by one: predictions get their turn between.
+                answers = [await self._explained(file) for file in files]
         return Answered(payload, answers)
 
     async def postprocess(
@@ -313,7 +308,8 @@ class Predictor(kserve.Model):
             return self._v2_response(result.call.request, result.answers)
         rows = [answer.as_json() for answer in result.answers]
         if result.call.columnar:
-            return {"outputs": {name: [row[name] for row in rows] for name in rows[0]}}
+            names = dict.fromkeys(chain.from_iterable(rows))  # of an image and a volume: of both
+            return {"outputs": {name: [row.get(name) for row in rows] for name in names}}
         return {"predictions": rows}
 
     @asynccontextmanager
@@ -342,8 +338,42 @@ class Predictor(kserve.Model):
         finally:
             self._intake.release(held)
 
-    async def _image(self, item: Loaded) -> np.ndarray:
-        return item if isinstance(item, np.ndarray) else await self.decoders.decode(item)
+    @asynccontextmanager
+    async def _read(self, items: Sequence[Item]) -> AsyncIterator[Sequence[Slices]]:
+        """Fetches and decodes, with a place in the model's queue for each image and slice."""
+        async with self._fetched(items) as loaded:
+            with self._batcher.accept(len(loaded)):
+                files = await _each(self._slices, loaded)
+                total = sum(len(file.pixels) for file in files)
+                check_count(total, self._settings.max_instances)
+                with self._batcher.accept(total - len(files)):
+                    yield files
+
+    async def _slices(self, item: Loaded) -> Slices:
+        return (
+            Slices(item[None]) if isinstance(item, np.ndarray) else await self.decoders.decode(item)
+        )
+
+    async def _answers(self, files: Sequence[Slices]) -> list[Prediction]:
+        """Returns the answer for each file."""
+        images = chain.from_iterable(file.pixels for file in files)
+        answers = iter(await asyncio.gather(*map(self._batcher.submit, images)))
+        return [
+            self.classifier.of_file(list(islice(answers, len(file.pixels))), file.numbers)
+            for file in files
+        ]
+
+    async def _explained(self, file: Slices) -> Explanation:
+        """Explains an image, or that slice of a volume whose tumour is the most probable."""
+        answer, number, image = None, None, file.pixels[0]
+        if file.numbers is not None:
+            (answer,) = await self._answers([file])
+            suspicions = [self.classifier.suspicion(slice) for _, slice in answer.slices]
+            most = suspicions.index(max(suspicions))
+            number, image = file.numbers[most], file.pixels[most]
+        found = await self._batcher.alone(self.classifier.explain, image[None])
+        prediction, heatmap = found[0]
+        return await asyncio.to_thread(explanation, image, answer or prediction, heatmap, number)
 
     def _outputs(self) -> list["_Output"]:
         return [o for o in _OUTPUTS if not o.in_distribution or self.classifier.knows_its_own]

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from components.errors import UserError, first_fault
 from components.model_folder.signing import Trust
+from components.slices import MOST_SLICES
 
 PREFIX = "BRAIN_TUMOR_SERVE_"
 _ORIGIN = r"^(\*|https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?)$"  # as browsers write it
@@ -53,7 +54,12 @@ class Settings(BaseSettings):
     body_seconds: float = Field(30, gt=0, description="for a request's body to arrive")
     max_instances: int = Field(32, ge=1, description="images in one request")
     max_image_bytes: int = Field(8 * 2**20, ge=1, description="one encoded image")
-    max_pixels: int = Field(20_000_000, ge=1, description="width x height of one image")
+    max_pixels: int = Field(
+        20_000_000,
+        ge=1,
+        description="width x height of one image, or of a volume's slices together",
+    )
+    max_slices: int = Field(MOST_SLICES, ge=1, description="slices that are read of a volume")
     decode_seconds: float = Field(5, gt=0, description="for one image to be decoded")
 
     public_key: Path | None = Field(

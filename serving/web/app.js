@@ -378,7 +378,34 @@ function showAnswer(prediction) {
   $("against").hidden = likelier === label;
   $("against").textContent =
     `${likelier} is the more probable class, but the threshold of this model decides otherwise.`;
+  showSlices(prediction, positive);
   $("answered-by").textContent = `Answered by version ${prediction.model_version} of the model.`;
+}
+
+/** Lists the slices of a volume with their shares of the positive class. */
+function showSlices({ slices = [], explained_slice: shown }, positive) {
+  $("volume").hidden = !slices.length;
+  $("of-class").textContent = positive;
+  $("volume-slices").replaceChildren(
+    ...slices.map(({ number, probabilities }) => {
+      const share = probabilities[positive];
+      const bar = element("span", { className: "share" });
+      bar.style.setProperty("--fraction", share);
+      const name = number === shown ? `${number}, pictured` : number;
+      return element(
+        "tr",
+        {},
+        element("th", { scope: "row", textContent: name }),
+        element("td", {}, bar, percent(share)),
+      );
+    }),
+  );
+}
+
+/** Returns the answer that the heat map belongs to: of a volume, one slice's. */
+function explained(prediction) {
+  const { slices = [], explained_slice: shown } = prediction;
+  return slices.find(({ number }) => number === shown) ?? prediction;
 }
 
 function shareOf(name, share, threshold) {
@@ -476,11 +503,13 @@ function showLegend(prediction, own) {
   $("strength-value").hidden = !view.heat;
   $("legend").hidden = !prediction;
   if (!prediction) return;
-  const likelier = moreProbable(prediction.probabilities);
+  const { number, probabilities } = explained(prediction);
+  const likelier = moreProbable(probabilities);
   const empty = prediction.heatmap.every((row) => row.every((heat) => heat === 0));
+  const where = number ? `Slice ${number}, the most suspect one. ` : "";
   $("legend-text").textContent = empty
-    ? `Grad-CAM finds no single place that speaks for ${likelier}.`
-    : `Grad-CAM: the brighter, the more this place speaks for ${likelier}.`;
+    ? `${where}Grad-CAM finds no single place that speaks for ${likelier}.`
+    : `${where}Grad-CAM: the brighter, the more this place speaks for ${likelier}.`;
 }
 
 /** Lays the heat map over the picture, as strongly as the slider says. */

@@ -45,6 +45,7 @@ def _file(kind: str, brightness: int) -> bytes:
 for kind in ("jpeg", "png", "tiff"):
     files = st.builds(_file, st.just(kind.upper()), st.integers(0, 255))
     schemathesis.openapi.media_type(f"image/{kind}", files | st.binary(max_size=50))
+schemathesis.openapi.media_type("application/dicom", st.binary(max_size=200))
 
 
 INTERFACE = openapi("brain-tumor")

@@ -1,6 +1,7 @@
 """The page at /, in a real browser against the predictor's real process."""
 
 import base64
+import gzip
 import io
 import json
 import re
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -306,6 +308,35 @@ def test_a_tiff_is_shown_by_the_servers_picture(
     shown = Image.fromarray(_canvas(page)).resize((150, 150), Image.Resampling.BILINEAR)
     expected = Image.open(io.BytesIO(overlay)).convert("RGB")
     assert np.abs(np.asarray(shown, float) - np.asarray(expected, float)).mean() < 6
+
+
+def test_a_volume_is_shown_with_its_slices(
+    page: Page, explained: Callable[[bytes], dict[str, Any]]
+) -> None:
+    drawn = (draw_slice(True, np.random.default_rng(k)).convert("L") for k in range(4))
+    head = np.stack([slice.resize((120, 140)) for slice in drawn])
+    image = nib.Nifti1Image(head.transpose(2, 1, 0)[::-1, ::-1], np.eye(4))
+    image.header["descrip"] = b"Roe^Jane"
+    content = gzip.compress(image.to_bytes())
+    answer = explained(content)
+
+    _choose(page, _file("scan.nii.gz", content, "application/gzip"))
+
+    expect(page.locator("#label")).to_have_text(answer["label"])
+    shown = answer["explained_slice"]
+    expect(page.locator("#volume-slices th")).to_have_text(
+        [f"{number}, pictured" if number == shown else f"{number}" for number in (1, 2, 3, 4)]
+    )
+    expect(page.locator("#volume-slices td")).to_have_text(
+        [_percent(slice["probabilities"]["Brain Tumor"]) for slice in answer["slices"]]
+    )
+    expect(page.locator("#legend-text")).to_contain_text(f"Slice {shown}, the most suspect one.")
+    expect(page.locator("#servers-picture")).to_be_visible()
+    assert "Roe" not in page.content()
+
+    _choose(page, _file("slice.png", _slice()))
+    expect(page.locator("#label")).to_be_visible()
+    expect(page.locator("#volume")).to_be_hidden()
 
 
 def test_a_16_bit_png_is_shown_as_the_model_sees_it(page: Page) -> None:
