@@ -13,13 +13,15 @@ TENSORFLOW ?= cuda
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test benchmark results compile chart image serve-image lock sbom audit
+.PHONY: help demo install test cluster-test benchmark results compile chart image serve-image lock sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed ## Run the whole pipeline on sample data, here, in minutes
+demo: $(VENV)/.demo ## Run the whole pipeline on sample data, here, in minutes
 	$(BIN)/brain-tumor demo
+
+install: $(VENV)/.installed ## Install all the rest: serving, object stores, clinic formats, development
 
 test: $(VENV)/.installed ## Lint, check types and the compiled pipeline, run every test
 	$(BIN)/ruff check .
@@ -33,7 +35,7 @@ test: $(VENV)/.installed ## Lint, check types and the compiled pipeline, run eve
 cluster-test: $(VENV)/.installed ## Try it on a real cluster with KServe, and KFP where KFP_ENDPOINT names one
 	IMAGE=$(IMAGE) SERVE_IMAGE=$(SERVE_IMAGE) $(BIN)/pytest -m cluster tests/cluster
 
-benchmark: demo ## Run every short benchmark, on sample images; docs/results.md names the long runs
+benchmark: $(VENV)/.installed demo ## Run every short benchmark, on sample images; docs/results.md names the long runs
 	@for script in benchmarks/[a-z]*.py; do module=benchmarks.$$(basename $$script .py); \
 		echo "== $$module"; $(BIN)/python -m $$module || exit 1; done
 
@@ -90,6 +92,8 @@ lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
 		--extra train --extra cpu --extra stores --extra clinic --extra deploy --extra serve \
 		--extra signing --extra tracing --extra dev
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/core.txt --constraints locks/dev.txt
+	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/demo.txt --constraints locks/dev.txt \
+		--excludes locks/not-in-demo.txt --extra train --extra cpu
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cpu.txt --extra cpu
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cuda.txt --extra cuda
 	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve.txt --extra cpu
@@ -113,17 +117,31 @@ audit: $(VENV)/.installed ## Ask for known vulnerabilities of everything that is
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
 		$(addprefix --requirement ,$(filter-out $(wildcard locks/not-in-*),$(wildcard locks/*.txt)))
 
-# A leftover environment that lacks pip or has another Python is made again.
-# Installed once for each change of the lock, which is complete: nothing is resolved. --no-build-isolation:
-# setuptools is locked too.
-$(VENV)/.installed: locks/dev.txt pyproject.toml
-	@test -n "$(PYTHON)" || \
-		{ echo "Python 3.11 or 3.12 is needed; install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
-		|| $(PYTHON) -m venv $$(test -f $(VENV)/pyvenv.cfg && echo --clear) $(VENV)
-	@echo "Installing what locks/dev.txt names into $(VENV): once, a minute or two"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
-		-r locks/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-		--editable .
+# An environment that lacks pip or has another Python is made again. A lock is complete: nothing is
+# resolved. --no-build-isolation: setuptools is locked too; it warns of every editable installation.
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
+SITE = $(VENV)/lib/python3*/site-packages
+# Nothing here loads these: C++ headers, two of XLA's libraries, and the packages' own tests.
+UNUSED = tensorflow/include tensorflow/compiler/tf2xla/ops/_xla_ops.so \
+	tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so */tests */*/tests
+define INSTALL
+@test -n "$(PYTHON)" || \
+	{ echo "Python 3.11 or 3.12 is needed; install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+	|| $(PYTHON) -m venv $$(test -f $(VENV)/pyvenv.cfg && echo --clear) $(VENV)
+@echo "Installing what $< names into $(VENV): once, a minute or two"
+@$(PIP) --require-hashes --requirement $<
+@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editable .
+@rm -rf $(addprefix $(SITE)/,$(UNUSED))
+endef
+# Packages are not compiled when they are installed: what is used is compiled once, when it is.
+export PYTHONDONTWRITEBYTECODE =
+
+# Each is installed once for each change of its lock; the second has all of the first.
+$(VENV)/.demo: locks/demo.txt pyproject.toml
+	$(INSTALL)
 	@touch $@
+
+$(VENV)/.installed: locks/dev.txt pyproject.toml
+	$(INSTALL)
+	@touch $(VENV)/.demo $@

@@ -57,8 +57,9 @@ def main() -> None:
         _refuse(str(error))
     except ModuleNotFoundError as error:
         _refuse(
-            f"this command needs the package {error.name}, which is not installed here; install "
-            "brain-tumor with the extra that has it: train and cpu, stores, deploy, serve, signing"
+            f"this command needs the package {error.name}, which is not installed here; run "
+            "`make install` in a checkout, or install brain-tumor with the extra that has it: train "
+            "and cpu, stores, clinic, deploy, serve, signing"
         )
 
 

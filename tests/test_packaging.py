@@ -31,6 +31,7 @@ def pins(name: str) -> dict[str, set[str]]:
 def test_every_lock_is_there() -> None:
     assert {path.stem for path in LOCKS} == {
         "core",
+        "demo",
         "dev",
         "sdist",
         "serve",
@@ -54,6 +55,7 @@ def test_lock_names_no_host_and_every_package_has_a_hash(lock: Path) -> None:
     ("lock", "wanted", "unwanted"),
     [
         ("core.txt", {"kfp", "typer"}, {"tensorflow", "tensorflow-cpu", "numpy", "keras"}),
+        ("demo.txt", {"tensorflow-cpu", "kfp"}, {"kserve", "pytest", "mypy", "playwright", "ruff"}),
         ("dev.txt", {"tensorflow", "tensorflow-cpu", "kserve", "pytest"}, set()),
         ("train-cpu.txt", {"tensorflow-cpu", "kubernetes"}, {"tensorflow", "kserve", "pytest"}),
         ("train-cuda.txt", {"tensorflow", "kubernetes"}, {"tensorflow-cpu", "kserve", "pytest"}),
@@ -99,7 +101,7 @@ def test_the_training_image_holds_every_package_of_the_project() -> None:
 
 @pytest.mark.parametrize(
     "lock",
-    ["core.txt", "sdist.txt", "serve.txt", "serve-cuda.txt", "train-cpu.txt", "train-cuda.txt"],
+    ["core.txt", "demo.txt", "sdist.txt", "serve.txt", "serve-cuda.txt", "train-cpu.txt", "train-cuda.txt"],
 )
 def test_everything_ships_in_the_version_that_was_tested(lock: str) -> None:
     tested = pins("dev.txt")
@@ -165,7 +167,7 @@ def test_workflow_calls_the_readmes_commands() -> None:
 
 def test_every_lock_has_a_bill_of_materials_and_is_audited() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    shipped = {path.stem for path in LOCKS} - {"core", "dev"}
+    shipped = {path.stem for path in LOCKS} - {"core", "demo", "dev"}
     recipe = makefile.partition("\nsbom:")[2].partition("\n\n")[0]
     assert set(re.findall(r"locks/([a-z-]+)\.txt", recipe)) == shipped
     assert "pip-audit --strict --require-hashes --disable-pip" in makefile
@@ -188,6 +190,28 @@ def test_workflow_may_only_read_and_pins_its_actions() -> None:
 def test_ci_can_be_executed() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert re.search(r"^exec make test\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("before", "then", "installed"),
+    [("demo", "test", ["demo", "dev"]), ("test", "demo", ["dev"]), ("demo", "demo", ["demo"])],
+)
+def test_the_demo_and_the_tests_share_an_environment(
+    tmp_path: Path, before: str, then: str, installed: list[str]
+) -> None:
+    for name in ("Makefile", "pyproject.toml", "locks/demo.txt", "locks/dev.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    tools = [*("python", "brain-tumor", "ruff", "mypy", "pytest")]
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for tool in tools:
+        (tmp_path / f".venv/bin/{tool}").write_text('#!/bin/sh\necho "$@" >> log\n')
+        (tmp_path / f".venv/bin/{tool}").chmod(0o755)
+    for target in (before, then):
+        command = ["make", "--silent", "PYTHON=nobody-makes-one", "VENV=.venv", target]
+        subprocess.run(command, cwd=tmp_path, check=True)
+    log = (tmp_path / "log").read_text()
+    assert re.findall(r"--requirement locks/(\w+)\.txt", log) == installed
 
 
 @pytest.mark.parametrize("left", ["", "no pip", "whole"])
