@@ -58,9 +58,15 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _refuse(
             f"this command needs the package {error.name}, which is not installed here; run "
-            "`make install` in a checkout, or install brain-tumor with the extra that has it: train "
-            "and cpu, stores, clinic, deploy, serve, signing"
+            "`make install` in a checkout, or install brain-tumor with the extra that has it: "
+            "train and cpu, stores, clinic, deploy, serve, signing"
         )
+    except ValueError:
+        # A byte that is not UTF-8 is a surrogate. File names may have some, most text may not.
+        odd = [one for one in sys.argv if any("\ud800" <= char <= "\udfff" for char in one)]
+        if not odd:
+            raise
+        _refuse(f"the argument {odd[0]} holds bytes that are not UTF-8; give another")
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -350,7 +356,7 @@ def sample(
     from components.ingest.sample import write_sample
 
     write_sample(folder, images, seed)
-    console.print(f"wrote {images} images, and a few broken files, to {folder}")
+    console.print(f"wrote {images} images, and a few broken files, to {escape(str(folder))}")
 
 
 @app.command()

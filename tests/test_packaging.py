@@ -101,7 +101,15 @@ def test_the_training_image_holds_every_package_of_the_project() -> None:
 
 @pytest.mark.parametrize(
     "lock",
-    ["core.txt", "demo.txt", "sdist.txt", "serve.txt", "serve-cuda.txt", "train-cpu.txt", "train-cuda.txt"],
+    [
+        "core.txt",
+        "demo.txt",
+        "sdist.txt",
+        "serve.txt",
+        "serve-cuda.txt",
+        "train-cpu.txt",
+        "train-cuda.txt",
+    ],
 )
 def test_everything_ships_in_the_version_that_was_tested(lock: str) -> None:
     tested = pins("dev.txt")

@@ -79,4 +79,6 @@ def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
         return f"{name!r} is no parameter; {hint}"
     what = re.sub(r"^(Input|String) should ", "it should ", error["msg"])
     what = what.removeprefix("Value error, ")
+    if error["type"] == "string_unicode":
+        what = "it holds bytes that are not UTF-8"
     return f"{name}: {error['input']!r} is not allowed; {what}"

@@ -13,6 +13,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt
 
+from components.text import printable
+
 
 class Alias(StrEnum):
     """A name that moves from version to version."""
@@ -67,7 +69,7 @@ def next_event(
         time=datetime.now(UTC).replace(microsecond=0),
         action=action,
         version=version,
-        reason=" ".join(reason.split())[:1000],
+        reason=printable(" ".join(reason.split()))[:1000],
         author=author(),
         aliases=aliases,
     )

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
+from components.registry import Registry
 from pipelines import cli
 from pipelines.catalogue import Pipeline
+from tests.registry.versions import publish
 
 Invoke = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
@@ -228,3 +230,42 @@ def test_a_working_directory_that_was_deleted_is_one_line(tmp_path: Path) -> Non
     assert done.stderr == (
         "error: the working directory was deleted; change to one that is there\n"
     )
+
+
+def test_bytes_that_are_not_utf8_in_arguments(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file may be called so; where the name cannot be used, one line says it."""
+    odd = os.fsdecode(b"\xe4\xff")
+    monkeypatch.chdir(tmp_path)
+    works = (
+        ("sample", f"{odd}[b]", "--images", 20),
+        ("compile", "--output", f"{odd}[b]/x.yaml"),
+        ("models", "list", "--registry", odd),
+    )
+    for arguments in works:
+        status, out, err = invoke(*arguments)
+        assert (status, err) == (0, "")
+        assert r"\udce4\udcff" in out
+    assert sorted(path.name for path in (tmp_path / f"{odd}[b]").iterdir())[-1] == "x.yaml"
+    publish(Registry.open(odd), tmp_path / "model")
+    assert invoke("models", "promote", 1, "--registry", odd, "--reason", odd)[0] == 0
+    assert r"\udce4\udcff" in invoke("models", "history", "--registry", odd)[1]
+
+    refused = (
+        ("run", "--source", odd),
+        ("run", "--source", f"file:///{odd}"),
+        ("run", "--runs", odd),
+        ("cross-validate", "--config", odd),
+        ("predict", odd, odd),
+        ("serve", f"{odd}/brain-tumor/1", "--name", odd),
+        ("models", "promote", odd),
+        ("models", "fetch", 2, odd, "--registry", odd),
+        ("compile", "--image", odd),
+        ("deploy", 1, "--registry", odd, "--served-from", f"pvc://{odd}"),
+        ("submit", "--endpoint", odd, "--image", "x:1"),
+    )
+    for arguments in refused:
+        status, out, err = invoke(*arguments)
+        assert (status, err.count("\n")) == (2, 1), arguments
+        assert err.startswith("error: ")
