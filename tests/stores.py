@@ -256,6 +256,7 @@ def use(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "S3_", "GOOGLE_", "STORAGE_EMULATOR")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)  # not that of who runs the tests
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 

@@ -30,6 +30,7 @@ from urllib3.exceptions import HTTPError, SSLError
 
 from components.errors import UserError, one_line
 from components.storage import transfer
+from components.storage.aws_config import configured_endpoint
 from components.storage.store import NotFound, disk_error, is_stale
 from components.storage.transfer import PIECE, Checksum, DamagedError, ObjectStore, Piece, reason
 
@@ -64,10 +65,10 @@ class S3Store(ObjectStore):
             UserError: The environment is malformed.
         """
         super().__init__(f"s3://{bucket}/{prefix}".rstrip("/"), prefix, what)
-        variable, self.endpoint = _endpoint()
+        named_by, self.endpoint = _endpoint()
         url = urlsplit(self.endpoint)
         if url.scheme not in ("http", "https") or not url.netloc or url.path.strip("/"):
-            raise UserError(f"{variable}: give http://host:port or https://host:port")
+            raise UserError(f"{named_by}: give http://host:port or https://host:port")
         self._bucket = bucket
         self._http = _RepeatingPool(
             timeout=_TIMEOUT,
@@ -310,11 +311,13 @@ def _may_pass(state: tenacity.RetryCallState) -> bool:
 
 
 def _endpoint() -> tuple[str, str]:
-    """Returns which variable names the service, and its URL, by the rules of the AWS SDKs."""
+    """Returns what names the service, and its URL, by the rules of the AWS SDKs."""
     if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
         for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
             if url := os.environ.get(variable):
                 return variable, url
+        if found := configured_endpoint():
+            return found
     return "AWS_ENDPOINT_URL", _AWS
 
 
