@@ -1,10 +1,15 @@
-"""The command line: `brain-tumor run | cross-validate | compile | submit | predict | …`."""
+"""The command line: `brain-tumor run | cross-validate | compile | submit | predict | …`.
+
+Importing it costs little, so that help and completion answer at once: what a command alone needs
+(KFP, TensorFlow, the Kubernetes client) that command imports.
+"""
 
 import functools
 import inspect
 import json
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,19 +23,12 @@ from components.errors import UserError
 from components.files import write_atomically
 from components.parameters import Parameter
 from components.text import printable
-from pipelines import compile as compiling
 from pipelines import models, settings
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.deploy import deploy
 from pipelines.output import Format, console, errors, open_to_every_terminal, print_json
 from serving.cli import serve
-
-try:
-    Path.cwd()
-except FileNotFoundError:  # KFP fails with a traceback when the pipelines are defined below
-    print("error: the working directory was deleted; change to one that is there", file=sys.stderr)
-    sys.exit(2)
 
 app = typer.Typer(
     help="From brain-MRI images to a served classifier: a Kubeflow pipeline, here or on a cluster.",
@@ -48,9 +46,31 @@ Runs = Annotated[Path, typer.Option(help="Folder for results, cache and registry
 Which = Annotated[Pipeline, typer.Option(help="Which pipeline.")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"brain-tumor {version('brain-tumor')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Takes what is given before a command."""
+
+
 def main() -> None:
     """Entry point: what the user can mend becomes one line on standard error, exit status 2."""
     open_to_every_terminal()
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # KFP would fail with a traceback
+        _refuse("the working directory was deleted; change to one that is there")
     try:
         app(prog_name="brain-tumor")  # also for `python -m pipelines.cli`
     except UserError as error:
@@ -222,6 +242,8 @@ def compile(
     ] = None,
 ) -> None:
     """Compile a pipeline to YAML for a cluster."""
+    from pipelines import compile as compiling
+
     output = output or pipeline.committed
     if kubernetes_manifest:
         text = compiling.manifest(pipeline, cluster, kubernetes_manifest)

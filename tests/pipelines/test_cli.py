@@ -16,6 +16,12 @@ from tests.registry.versions import publish
 
 Invoke = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
+HEAVY = {
+    *("kfp", "kfp_server_api", "kubernetes", "tensorflow", "keras", "keras_tuner", "kserve"),
+    *("numpy", "scipy", "sklearn", "matplotlib", "PIL", "pydicom", "nibabel", "jinja2"),
+    *("boto3", "google", "grpc", "requests", "urllib3", "fastapi", "uvicorn", "cryptography"),
+    *("pytest", "hypothesis", "mypy", "playwright", "schemathesis"),
+}
 COMMANDS = ("run", "cross-validate", "compile", "submit", "predict", "models", "sample", "demo")
 
 
@@ -44,6 +50,39 @@ def test_a_command_whose_packages_are_missing_names_the_first(
         cli.main()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: this command needs the package kserve, ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["predict", "--help"], ["run", "--help"], ["submit", "--tok"]],
+    ids=" ".join,
+)
+def test_what_needs_no_command_imports_none_of_their_packages(words: list[str]) -> None:
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        "from pipelines.cli import main\n"
+        "main()"
+    )
+    arguments = words
+    environment = dict(os.environ)
+    if words[-1] == "--tok":  # as the shell asks what may follow
+        told = {"COMP_WORDS": " ".join(["brain-tumor", *words]), "COMP_CWORD": str(len(words))}
+        environment |= {"_BRAIN_TUMOR_COMPLETE": "complete_bash", **told}
+        arguments = []
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("brain-tumor 0." if words == ["--version"] else ("\n", " ", "--"))
+    modules = done.stderr.split()
+    assert "pipelines.cli" in modules
+    assert not {module.partition(".")[0] for module in modules} & HEAVY
+    assert len(modules) < 500
 
 
 def test_help_names_every_command(invoke: Invoke) -> None:
