@@ -112,8 +112,8 @@ def takes_parameters(*pipelines: Pipeline) -> Callable[[Callable[..., None]], Ca
             config = arguments.pop("config")
             given = settings.read_config(config) if config else {}
             given |= {name: value for name, value in from_options.items() if value is not None}
-            for name in ("gpu_node_selector", "gpu_tolerations"):
-                if isinstance(given.get(name), str):
+            for name, parameter in known.items():
+                if parameter.type in (dict, list) and isinstance(given.get(name), str):
                     given[name] = _from_json(name, given[name])
             pipeline = arguments.get("pipeline", pipelines[0])
             command(given=settings.check_run(pipeline, given), **arguments)
@@ -136,38 +136,22 @@ def takes_cluster(command: Callable[..., None]) -> Callable[..., None]:
         command(cluster=checked(Cluster, set_here), **arguments)
 
     own = [p for name, p in inspect.signature(command).parameters.items() if name != "cluster"]
-    options = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                (field.annotation or str) | None,
-                _described(field.description or "", field.default, "Compiled in"),
-            ],
-        )
-        for name, field in Cluster.model_fields.items()
-    ]
+    options = [_option(parameter) for parameter in Cluster.parameters()]
     with_cluster.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
     return with_cluster
 
 
-def _described(description: str, default: Any, panel: str, metavar: str | None = None) -> Any:
-    """Returns an option that says what it is for and what it is when unset."""
-    shown = "empty" if default == "" else json.dumps(default).strip('"')
-    return typer.Option(
-        help=f"{description} [dim]\\[default: {escape(shown)}][/]",
-        metavar=metavar,
-        show_default=False,
-        rich_help_panel=panel,
-    )
-
-
 def _option(parameter: Parameter) -> inspect.Parameter:
-    """Returns a command-line option for a pipeline parameter; unset it is None."""
+    """Returns an option that says what it is for and what it is when unset; unset it is None."""
     kind = str if parameter.type in (dict, list) else parameter.type
     metavar = "|".join(parameter.choices) or ("JSON" if kind is not parameter.type else None)
-    option = _described(parameter.description, parameter.default, parameter.panel, metavar)
+    shown = "empty" if parameter.default == "" else json.dumps(parameter.default).strip('"')
+    option = typer.Option(
+        help=f"{parameter.description} [dim]\\[default: {escape(shown)}][/]",
+        metavar=metavar,
+        show_default=False,
+        rich_help_panel=parameter.panel,
+    )
     return inspect.Parameter(
         parameter.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -2,9 +2,10 @@
 
 import re
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from components.errors import UserError
+from components.parameters import Group
 
 VOLUME = "/mnt/brain-tumor"
 # Keys of the store's secret, which are the environment variables that they become.
@@ -28,7 +29,7 @@ SIGNING_FOLDER, SIGNING_KEY = "/var/run/secrets/signing", "signing-key.pem"
 TRUST_FOLDER, PUBLIC_KEY = "/etc/brain-tumor-signer", "public-key.pem"
 
 
-class Cluster(BaseModel):
+class Cluster(Group):
     """Settings that are compiled into the pipeline.
 
     KFP takes the size of /dev/shm, volumes of which there may be none, and caching only
@@ -37,7 +38,7 @@ class Cluster(BaseModel):
     What else it can take with a run is a parameter of the pipeline.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    panel = "Compiled in"
 
     image: str = Field(
         "brain-tumor-train:0.1.0",
