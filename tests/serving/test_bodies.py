@@ -1,5 +1,6 @@
 """What ordinary clients send to v1: forms, files without a type, JSON under other names."""
 
+import gzip
 import io
 import json
 import re
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import nibabel as nib
+import numpy as np
 import pytest
 import requests
 from hypothesis import given, settings
@@ -173,6 +176,8 @@ def test_every_command_of_the_docs(predictor: Any, tmp_path: Path) -> None:
     commands = re.findall(r"\| `(curl .*)` \|", section)
     (tmp_path / "scan.jpg").write_bytes(picture(204, "JPEG"))
     (tmp_path / "other.png").write_bytes(LIGHT)
+    light = nib.Nifti1Image(np.full((8, 8, 4), 204, np.uint8), np.eye(4))
+    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(light.to_bytes()))
     script = "\n".join(["set -e", *before, *(c + " -sS --max-time 30; echo" for c in commands)])
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, check=True)
     *answers, address = done.stdout.decode().strip().split("\n")
