@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from components.errors import UserError
 from components.hyperparameters import Architecture, Hyperparameters
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -32,6 +33,17 @@ def _scheme(*known: str) -> AfterValidator:
         return address
 
     return AfterValidator(check)
+
+
+def _class_names(given: str) -> str:
+    """Checks what other folders and labels mean."""
+    from components.ingest.classes import ClassNames  # compiling needs none of what this imports
+
+    try:
+        ClassNames(given)
+    except UserError as error:
+        raise ValueError(str(error).removeprefix("class_folders: ")) from error
+    return given
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,16 @@ class Data(Group):
         "",
         description="Version of the Kaggle dataset; empty for the newest. A change renews the "
         "cache.",
+    )
+    labels: str = Field(
+        "",
+        description="CSV with the columns path, label and, where known, patient, site and "
+        "sequence: a path in the source, an absolute path, s3:// or gs://.",
+    )
+    class_folders: Annotated[str, AfterValidator(_class_names)] = Field(
+        "",
+        description="What folders and labels of other names mean, as in yes=Brain "
+        "Tumor,no=Healthy,pred=none.",
     )
     max_bad_share: Bound = Field(
         0.05,

@@ -26,6 +26,8 @@ def make_dataset(
         ingest_task = ingest(
             source=run.source,
             source_version=run.source_version,
+            labels=run.labels,
+            class_folders=run.class_folders,
             state_root=run.state_root,
             worker=worker,
             workers=run.ingest_workers,

@@ -25,6 +25,7 @@ from components.code import code_digest
 from components.collect.results import CROSS_VALIDATION, PREDICTIONS, CrossValidation
 from components.errors import UserError
 from components.evaluate.results import EVALUATION, Evaluation
+from components.ingest.labels_file import pinned
 from components.ingest.sources import source_fingerprint
 from components.metrics import MEASURES, Scores
 from components.model_folder.signing import Trust
@@ -112,8 +113,13 @@ def run_local(
     cluster = Cluster(parallel_folds=1)  # one fold takes all CPUs
     check_deploy(parameters, cluster)
     Trust.from_environment()  # a key that cannot be used is told now, not after hours
+    parameters["labels"] = pinned(parameters.get("labels", ""))
     if not parameters.get("source_version"):
-        parameters["source_version"] = source_fingerprint(parameters.get("source", "kaggle://"))
+        parameters["source_version"] = source_fingerprint(
+            parameters.get("source", "kaggle://"),
+            labels=parameters["labels"],
+            class_folders=parameters.get("class_folders", ""),
+        )
 
     with on_disk(root):
         defined = pipeline.define(cluster, _run_id(pipeline, parameters))

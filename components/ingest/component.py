@@ -12,6 +12,8 @@ def ingest(
     part: Output[Dataset],
     source: str,
     source_version: str,
+    labels: str,
+    class_folders: str,
     state_root: str,
     worker: int,
     workers: int,
@@ -22,6 +24,8 @@ def ingest(
         part: Pixels, thumbnails and what is known of the files.
         source: kaggle://owner/dataset, sample://, or a folder or zip, also in s3:// or gs://.
         source_version: Version of the dataset, for Kaggle; elsewhere it only renews the cache.
+        labels: CSV of labels and patients: a path in the source, an absolute path, s3://, gs://.
+        class_folders: What other folders and labels mean.
         state_root: Folder that outlives a killed step; empty for none.
         worker: Which, from 1.
         workers: How many share the files.
@@ -32,7 +36,7 @@ def ingest(
         from components.ingest.ingest import ingest_part
         from components.ingest.sources import open_source
 
-        with open_source(source, source_version) as opened:
+        with open_source(source, source_version, labels, class_folders) as opened:
             ingest_part(opened, part.path, state_folder(state_root, "ingest"), worker, workers)
 
 

@@ -53,3 +53,11 @@ def test_what_would_fail_only_in_a_later_step(name: str, value: Any, allowed: st
 @pytest.mark.parametrize("address", ["", "/mnt/models", "runs/registry", "S3://b/x", "gs://b"])
 def test_registries_that_are_allowed(address: str) -> None:
     check_parameters(_values(registry=address))
+
+
+def test_names_of_classes_are_checked_before_anything_runs() -> None:
+    check_parameters(_values(class_folders="yes=Brain Tumor,no=Healthy,pred=none"))
+    with pytest.raises(
+        UserError, match=r"^class_folders: 'yes' is not allowed; .* yes=Brain Tumor"
+    ):
+        check_parameters(_values(class_folders="yes"))

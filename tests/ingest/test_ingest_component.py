@@ -21,7 +21,8 @@ def ingested(tmp_path: Path) -> Step:
     """Runs the first step as its pod does; returns the artifact."""
 
     def run(**change: Any) -> dsl.Dataset:
-        values = {"worker": 1, "workers": 1, "source": SOURCE, "source_version": ""} | change
+        data = {"source": SOURCE, "source_version": "", "labels": "", "class_folders": ""}
+        values = {"worker": 1, "workers": 1} | data | change
         part = dsl.Dataset(uri=str(tmp_path / f"part-{values['worker']}"), metadata={})
         ingest.python_func(part=part, state_root=str(tmp_path / "state"), **values)
         return part
@@ -78,6 +79,37 @@ def test_a_bad_source_is_one_line(ingested: Step, change: dict[str, Any], messag
     assert "\n" not in str(caught.value)
 
 
+def test_all_workers_know_the_labels(
+    tmp_path: Path,
+    ingested: Step,
+    written: dict[str, Any],
+    image_files: dict[str, bytes],
+    as_folder: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("components.ingest.decode.FILES_IN_A_CHUNK", 8)
+    files = {f"{n % 2}/{n:02}.png": content for n, content in enumerate(image_files.values())}
+    source = as_folder(tmp_path / "scans", files)
+    rows = (f"{n % 2}/{n:02}.png,PLANTED {n // 4},Ulm\n" for n in range(22))
+    (source / "labels.csv").write_text(f"path,patient,site\n{''.join(rows)}")
+    told = {
+        "source": str(source),
+        "labels": "labels.csv",
+        "class_folders": "0=Healthy,1=Brain Tumor",
+    }
+    parts = [ingested(**told, worker=worker, workers=2) for worker in (1, 2)]
+    assemble.python_func(parts=parts, **written)
+    dataset = ImageDataset(written["dataset"].path)
+    known = {r.path: (r.label, r.patient, r.site) for r in dataset.manifest.images}
+    assert known["1/23.png"] == (0, None, None)
+    assert {known[f"{n % 2}/{n:02}.png"][1] for n in (4, 5, 6, 7)} == {known["0/04.png"][1]}
+    assert {site for _, _, site in known.values()} == {"Ulm", None}
+    assert len({patient for _, patient, _ in known.values()}) == 7
+    assert len(set(dataset.groups.tolist())) == 8  # six patients, and two images of none
+    files = [path for part in parts for path in Path(part.path).iterdir()]
+    assert not any(b"PLANTED" in path.read_bytes() for path in files)
+
+
 def test_too_many_bad_files_are_one_line(ingested: Step, written: dict[str, Any]) -> None:
     with pytest.raises(SystemExit) as caught:
         assemble.python_func(parts=[ingested()], **written | {"max_bad_share": 0.01})
@@ -106,7 +138,13 @@ def test_ingest_and_split_through_the_local_runner(
     def pipeline(state: str) -> Outputs:
         with dsl.ParallelFor([1, 2]) as worker:
             ingested = ingest(
-                source=SOURCE, source_version="", state_root=state, worker=worker, workers=2
+                source=SOURCE,
+                source_version="",
+                labels="",
+                class_folders="",
+                state_root=state,
+                worker=worker,
+                workers=2,
             )
         assembled = assemble(
             parts=dsl.Collected(ingested.outputs["part"]), max_bad_share=0.1, seed=0

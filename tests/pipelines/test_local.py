@@ -1,6 +1,7 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -102,3 +103,25 @@ def test_a_runs_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> Non
 def test_two_runs_of_one_second_have_a_log_each(tmp_path: Path) -> None:
     with local._new_log(tmp_path) as one, local._new_log(tmp_path) as other:
         assert one.name != other.name
+
+
+def test_a_run_is_another_when_its_labels_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    (scans / "a.png").touch()
+    monkeypatch.chdir(tmp_path)
+    started: list[dict[str, Any]] = []
+    monkeypatch.setattr(local, "_run", lambda _, parameters, *__: started.append(parameters))
+    given = {"source": "scans", "labels": "labels.csv", "class_folders": "x=Brain Tumor"}
+    for label in ("x", "Healthy"):
+        Path("labels.csv").write_text(f"path,label\na.png,{label}\n")
+        run_local(Pipeline.cross_validation, given, tmp_path / "runs", Console())
+    first, second = started
+    assert first["labels"].startswith(f"{tmp_path}/labels.csv#sha256=")
+    assert first["labels"] != second["labels"]
+    assert first["source_version"] != second["source_version"]
+    Path("labels.csv").write_text("path,label\na.png,y\n")
+    with pytest.raises(UserError, match=r"labels .*/labels.csv, row 2: the label 'y' is not known"):
+        run_local(Pipeline.cross_validation, given, tmp_path / "runs", Console())
