@@ -32,15 +32,18 @@ from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.predictor import predict_rows
 from components.evaluate.threshold import choose_threshold
 from components.files import write_atomically
-from components.hyperparameters import REFERENCE, Hyperparameters, Training
+from components.hyperparameters import Hyperparameters, Training
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import Predictor, bootstrap, column, point_estimate
-from components.model import ARCHITECTURES, compact_cnn
+from components.networks import compact, efficientnet, reference
+from components.networks.compact import compact_cnn
+from components.networks.network import Network
+from components.networks.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
+from components.networks.reference import REFERENCE
 from components.split.splitter import make_folds
 from components.train.augment import StrongAugmentation
 from components.train.fit import fit
-from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
 
 SAMPLES = 1000
 SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
@@ -50,17 +53,21 @@ class Variant(NamedTuple):
     """A network and how it is trained."""
 
     values: Hyperparameters
-    recipe: Recipe
+    network: Network
+
+
+def _trained(recipe: Recipe, **values: Any) -> Variant:
+    """Trains the compact network in another way, or with other values."""
+    return Variant(Hyperparameters(**values), replace(compact.NETWORK, recipe=recipe))
 
 
 def _with(**changed: Any) -> Variant:
-    return Variant(Hyperparameters(), replace(FOR_UNSEEN, **changed))
+    return _trained(replace(FOR_UNSEEN, **changed))
 
 
-def _network(name: str, build_network: Callable[[Hyperparameters], keras.Model]) -> Variant:
-    """Puts another network beside those of the project."""
-    ARCHITECTURES[name] = build_network
-    return Variant(Hyperparameters(name), FOR_UNSEEN)
+def _network(name: str, build: Callable[[Hyperparameters], keras.Model]) -> Variant:
+    """Trains another network than those of the project, as the compact one is trained."""
+    return Variant(Hyperparameters(name), Network(build, FOR_UNSEEN))
 
 
 def _random(values: Hyperparameters) -> keras.Model:
@@ -109,14 +116,13 @@ class _Blurred(StrongAugmentation):
 
 VARIANTS: dict[str, Callable[[], Variant]] = {
     "the default": _with,
-    "no augmentation": lambda: Variant(Hyperparameters(augmentation=False), FOR_UNSEEN),
+    "no augmentation": lambda: _trained(FOR_UNSEEN, augmentation=False),
     "the reference's augmentation": lambda: _with(augmentation=AS_PUBLISHED.augmentation),
     "no look at the mirror image": lambda: _network("one-sided", _one_sided),
     "best epoch, no average": lambda: _with(averaged_epochs=0.0),
-    "twice the rate": lambda: Variant(Hyperparameters(learning_rate=0.0005), FOR_UNSEEN),
-    "falling from twice the rate, a quarter averaged": lambda: Variant(
-        Hyperparameters(learning_rate=0.0005),
-        replace(FOR_UNSEEN, warm_up=1, averaged_epochs=0.25),
+    "twice the rate": lambda: _trained(FOR_UNSEEN, learning_rate=0.0005),
+    "falling from twice the rate, a quarter averaged": lambda: _trained(
+        replace(FOR_UNSEEN, warm_up=1, averaged_epochs=0.25), learning_rate=0.0005
     ),
     "no label smoothing": lambda: _with(label_smoothing=0.0),
     "all eleven blocks": lambda: _network(
@@ -129,9 +135,10 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     "random weights": lambda: _network("random", _random),
     "blur too": lambda: _with(augmentation=_Blurred),
     "reference network": lambda: Variant(
-        replace(REFERENCE, learning_rate=0.001, augmentation=True), FOR_UNSEEN
+        replace(REFERENCE, learning_rate=0.001, augmentation=True),
+        replace(reference.NETWORK, recipe=FOR_UNSEEN),
     ),
-    "reference network and recipe": lambda: Variant(REFERENCE, AS_PUBLISHED),
+    "reference network and recipe": lambda: Variant(REFERENCE, reference.NETWORK),
     "no weight decay": lambda: _with(weight_decay=0.0),
     "first blocks frozen": lambda: _network("frozen", _frozen),
     "rotation by any angle": lambda: _with(
@@ -139,8 +146,8 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     ),
     "groups count alike": lambda: _with(group_power=1.0),
     "no clipping": lambda: _with(clip_norm=0.0),
-    "no dropout": lambda: Variant(Hyperparameters(dropout=0.0), FOR_UNSEEN),
-    "efficientnet": lambda: Variant(Hyperparameters("efficientnet"), FOR_UNSEEN),
+    "no dropout": lambda: _trained(FOR_UNSEEN, dropout=0.0),
+    "efficientnet": lambda: Variant(Hyperparameters("efficientnet"), efficientnet.NETWORK),
 }
 
 
@@ -160,7 +167,7 @@ def course(
     if not record.exists():
         started = time.perf_counter()
         training = Training(network=variant.values, epochs=epochs, seed=seed)
-        fitted = fit(dataset, split, training, recipe=variant.recipe)
+        fitted = fit(dataset, split, training, network=variant.network)
         seconds = time.perf_counter() - started
         scores = predict_rows(fitted.model, dataset, wanted)
         write_atomically(record, json.dumps({"scores": scores.tolist(), "seconds": seconds}))

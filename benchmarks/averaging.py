@@ -31,6 +31,7 @@ from components.images import SHAPE
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import column
+from components.networks.network import Network
 from components.split.splitter import make_folds
 from components.train.fit import fit, forget
 
@@ -38,7 +39,13 @@ BATCHES = (1, 8)
 
 
 def trained(
-    dataset: ImageDataset, split: Split, epochs: int, seed: int, networks: int, state: Path
+    dataset: ImageDataset,
+    split: Split,
+    epochs: int,
+    seed: int,
+    networks: int,
+    state: Path,
+    network: Network | None = None,
 ) -> list[keras.Model]:
     """Trains networks, or reads those that are on disk."""
     state.mkdir(parents=True, exist_ok=True)
@@ -52,7 +59,7 @@ def trained(
             unfinished = state / f"unfinished-{name}"
             how = Training(network=Hyperparameters(), epochs=epochs, seed=seed + number)
             beside = state / f"unfinished-{name}.keras"
-            fit(dataset, split, how, state=unfinished).model.save(beside)
+            fit(dataset, split, how, state=unfinished, network=network).model.save(beside)
             beside.replace(file)
             forget(unfinished)
         models.append(keras.models.load_model(file))

@@ -16,7 +16,7 @@ import numpy as np
 
 from components.evaluate.predictor import BATCH, predict_tumor
 from components.images import SHAPE
-from components.model import reference_cnn
+from components.networks.reference import reference_cnn
 
 
 def one_by_one(model: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -20,9 +20,10 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from components.hyperparameters import REFERENCE, Hyperparameters
+from components.hyperparameters import Hyperparameters
 from components.images import SHAPE
-from components.model import build
+from components.networks.reference import REFERENCE
+from components.networks.table import network
 from serving.classifier import use_cpus
 
 Answer = Callable[[tf.Tensor], tf.Tensor]
@@ -31,7 +32,7 @@ Answer = Callable[[tf.Tensor], tf.Tensor]
 def compiled(values: Hyperparameters) -> tuple[keras.Model, Answer]:
     """Returns a network and the function that answers with it."""
     keras.utils.set_random_seed(0)
-    model = build(values)
+    model = network(values.architecture).build(values)
     signature = [tf.TensorSpec((None, *SHAPE), tf.uint8)]
     answer = tf.function(lambda images: model(images, training=False), input_signature=signature)
     return model, answer

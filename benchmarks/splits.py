@@ -18,10 +18,11 @@ from rich.table import Table
 from components.dataset import ImageDataset, Split, Strategy, twins_in_training
 from components.evaluate.predictor import predict_tumor
 from components.floors import metadata_scores, nearest_neighbour_scores
-from components.hyperparameters import REFERENCE, Training
+from components.hyperparameters import Training
 from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import Predictor, bootstrap, point_estimate, with_intervals
+from components.networks.reference import REFERENCE
 from components.split.splitter import make_split
 from components.train.fit import fit
 

@@ -28,9 +28,10 @@ from keras import layers
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from components.dataset import CLASSES, ImageDataset
-from components.hyperparameters import REFERENCE, Hyperparameters, Training
+from components.hyperparameters import Hyperparameters, Training
 from components.ingest.ingest import ingest
 from components.ingest.sources import Source, open_source
+from components.networks.reference import REFERENCE
 from components.split.splitter import make_split
 from components.train.fit import fit
 from components.train.hardware import precision

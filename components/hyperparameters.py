@@ -2,11 +2,9 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from components.errors import UserError, require_at_least
-
-Architecture = Literal["compact", "efficientnet", "reference", "xception"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +12,7 @@ class Hyperparameters:
     """A network and how it is trained.
 
     Attributes:
-        architecture: Name of the network, see `components.model`.
+        architecture: Name of the network, see `components.networks.table`.
         learning_rate: Of the optimizer; where its recipe has a schedule, the greatest.
         dropout: Share of units dropped, 0..1.
         dense: Units of the first dense layer, where a network has some.
@@ -77,7 +75,3 @@ class Training:
         """All values by name, the network's among them."""
         own = asdict(self)
         return own.pop("network") | own
-
-
-# The values the reference implementation found for its own network.
-REFERENCE = Hyperparameters("reference", 0.0001, 0.2, 128, augmentation=False)

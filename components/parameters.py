@@ -13,13 +13,14 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from components.errors import UserError
-from components.hyperparameters import Architecture, Hyperparameters
+from components.hyperparameters import Hyperparameters
+from components.networks.table import ARCHITECTURES, Architecture
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
-_ARCHITECTURES = "|".join(get_args(Architecture))
+_ARCHITECTURES = "|".join(ARCHITECTURES)
 _DEFAULT: Any = Hyperparameters()  # Any: its architecture is any text
 
 

@@ -12,7 +12,8 @@ from components.average import averaged, first_member
 from components.evaluate.predictor import apply_temperature, open_model, predict_tumor
 from components.gradcam import gradcam
 from components.images import SHAPE
-from components.model import compact_cnn, reference_cnn
+from components.networks.compact import compact_cnn
+from components.networks.reference import reference_cnn
 
 IMAGES = np.random.default_rng(4).integers(0, 256, (5, *SHAPE), dtype=np.uint8)
 BOTH = pytest.mark.parametrize(

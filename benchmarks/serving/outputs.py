@@ -46,7 +46,7 @@ def _expected(model: Path, files: list[bytes]) -> tuple[list[float], list[float]
     import tensorflow as tf
     from keras.utils import load_img, set_random_seed
 
-    from components.model import reference_cnn
+    from components.networks.reference import reference_cnn
 
     loaded = tf.saved_model.load(str(model))
     signature = loaded.signatures[SERVING]

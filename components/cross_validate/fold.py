@@ -1,6 +1,7 @@
 """One fold: train, calibrate, choose the threshold, predict what is held out."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.files import write_atomically
 from components.hyperparameters import Training
 from components.metrics import require_both_classes
+from components.networks.network import Network
+from components.predictors import MODEL
 from components.train.trainer import train
 
 
@@ -27,6 +30,7 @@ def cross_validate(
     report: str | Path,
     output: str | Path,
     state: str | Path,
+    network: Network | None = None,
 ) -> FoldResult:
     """Trains a network and two floors on a fold and predicts its held-out part with each.
 
@@ -44,6 +48,7 @@ def cross_validate(
         report: HTML file with the curves.
         output: Folder for the result.
         state: Folder that a killed run is resumed from.
+        network: How to build and train it; None for that which the table names.
 
     Returns:
         What was written.
@@ -55,7 +60,15 @@ def cross_validate(
     for name in PARTS:
         require_both_classes(dataset.labels[split.part(name)], name)
     print(f"fold {fold}: {len(split.train):,} images to train on", flush=True)
-    fitted = train(dataset, split, training, output=model_folder, report=report, state=state)
+    fitted = train(
+        dataset,
+        split,
+        training,
+        output=model_folder,
+        report=report,
+        state=state,
+        network=network,
+    )
     train_part, validation = split.part("train"), split.part("validation")
     wanted = np.concatenate([validation, split.part("held_out")])
     validates = np.arange(len(wanted)) < len(validation)
@@ -69,6 +82,9 @@ def cross_validate(
             scores=tuple(scores[~validates].tolist()),
         )
 
+    said: dict[str, Any] = {MODEL: answers(calibrate(uncalibrated, temperature))}
+    for name, scores_of in floors.ANSWERS.items():
+        said[name] = answers(scores_of(dataset, train_part, wanted, training.seed))
     result = FoldResult(
         fold=fold,
         dataset_digest=dataset.digest,
@@ -78,11 +94,7 @@ def cross_validate(
         temperature=temperature,
         best_epoch=fitted.best.epoch,
         held_out=split.held_out,
-        model=answers(calibrate(uncalibrated, temperature)),
-        metadata_floor=answers(floors.metadata_scores(dataset, train_part, wanted, training.seed)),
-        nearest_neighbour_floor=answers(
-            floors.nearest_neighbour_scores(dataset, train_part, wanted)
-        ),
+        **said,
     )
     write_atomically(Path(output) / FOLD, result.model_dump_json(indent=1))
     return result

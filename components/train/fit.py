@@ -16,11 +16,11 @@ import tensorflow as tf
 from components.dataset import ImageDataset, Split
 from components.groups import group_weights
 from components.hyperparameters import Training
-from components.model import build
+from components.networks import table
+from components.networks.network import Network
 from components.train.augment import with_augmentation
 from components.train.batches import BATCH_SIZE, training_batches, validation_batches
 from components.train.hardware import precision
-from components.train.recipe import Recipe, recipe_of
 
 _CHECKPOINT = "checkpoint.npz"
 
@@ -84,7 +84,7 @@ def fit(
     training: Training,
     *,
     state: Path | None = None,
-    recipe: Recipe | None = None,
+    network: Network | None = None,
 ) -> Fit:
     """Trains a network and keeps its best epoch by validation, or the mean of its last ones.
 
@@ -97,7 +97,7 @@ def fit(
         training: What is trained and how; the seed is that of initial weights, order, dropout and
             augmentation. One network is trained, whatever the ensemble.
         state: Folder to resume from and to keep every epoch in; None keeps nothing.
-        recipe: How to train; None for the architecture's own way.
+        network: How to build and train it; None for that which the table names.
 
     Returns:
         The fitted network.
@@ -107,7 +107,8 @@ def fit(
         UserError: The architecture is unknown, or its pretrained weights cannot be had.
     """
     values, epochs, seed = training.network, training.epochs, training.seed
-    recipe = recipe or recipe_of(values.architecture)
+    network = network or table.network(values.architecture)
+    recipe = network.recipe
     train, validation = split.part("train"), split.part("validation")
     weights = group_weights(dataset.groups[train], recipe.group_power)
     weights = (weights / weights.mean()).astype(np.float32)
@@ -116,7 +117,7 @@ def fit(
     if not tf.config.list_physical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()
     with _policy(policy):
-        model = build(values)
+        model = network.build(values)
         augmented = values.augmentation
         trained = with_augmentation(model, recipe.augmentation(seed)) if augmented else model
         trained.compile(
@@ -162,14 +163,14 @@ def fit(
         found = trained.evaluate(checked, verbose=0, return_dict=True)
         best = replace(best, val_loss=found["loss"], val_accuracy=found["accuracy"])
     with _policy("float32"):
-        final = build(values)
+        final = network.build(values)
     final.set_weights(progress.kept)
     averaged = max(0, best.epoch - plain_epochs)
     return Fit(final, tuple(progress.history), best, policy, averaged)
 
 
 def validate(
-    model: keras.Model, dataset: ImageDataset, rows: np.ndarray, architecture: str
+    model: keras.Model, dataset: ImageDataset, rows: np.ndarray, label_smoothing: float
 ) -> tuple[float, float]:
     """Measures a model that was not trained as one, as `Epoch` measures.
 
@@ -177,14 +178,13 @@ def validate(
         model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1].
         dataset: The images.
         rows: Which of them.
-        architecture: Of its networks, for the loss they were trained on.
+        label_smoothing: Of the loss that its networks were trained on.
 
     Returns:
         Loss and accuracy.
     """
     measured = keras.Model(model.inputs, model.outputs)  # so that the model stays uncompiled
-    smoothing = recipe_of(architecture).label_smoothing
-    loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
+    loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
     measured.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
     batches = validation_batches(dataset, rows)
     found = measured.evaluate(batches, verbose=0, return_dict=True)

@@ -19,6 +19,8 @@ from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.files import write_atomically
 from components.hyperparameters import Training
+from components.networks import table
+from components.networks.network import Network
 from components.report import plot, write_report
 from components.train.fit import DivergedError, Epoch, Fit, fit, forget, validate
 from components.train.hardware import device_name
@@ -65,6 +67,7 @@ def train(
     output: str | Path,
     report: str | Path,
     state: str | Path,
+    network: Network | None = None,
 ) -> Fit:
     """Trains the final model and writes it.
 
@@ -76,6 +79,7 @@ def train(
         output: Folder for model, history, record and TensorBoard logs.
         report: HTML file with the curves.
         state: Folder that a killed run is resumed from.
+        network: How to build and train it; None for that which the table names.
 
     Returns:
         The fitted network; of an ensemble its first one's history, with the model of all and that
@@ -85,6 +89,7 @@ def train(
         UserError: The loss stopped being a number, or the architecture cannot be built.
     """
     ensemble = training.ensemble
+    network = network or table.network(training.network.architecture)
     with work_folder(Path(state) / _fingerprint(dataset, split, training)) as work:
         try:
             fits = []
@@ -92,14 +97,14 @@ def train(
                 if ensemble > 1:
                     print(f"network {number + 1} of {ensemble}", flush=True)
                 one = replace(training, seed=training.seed + number)
-                fits.append(fit(dataset, split, one, state=work / f"{number}"))
+                fits.append(fit(dataset, split, one, state=work / f"{number}", network=network))
         except DivergedError as error:
             raise UserError(f"{error}; give a smaller learning rate") from error
         fitted = fits[0]
         if ensemble > 1 or training.mirror:
             model = averaged([each.model for each in fits], training.mirror)
-            architecture = training.network.architecture
-            loss, accuracy = validate(model, dataset, split.part("validation"), architecture)
+            smoothing = network.recipe.label_smoothing
+            loss, accuracy = validate(model, dataset, split.part("validation"), smoothing)
             best = replace(fitted.best, val_loss=loss, val_accuracy=accuracy)
             fitted = replace(fitted, model=model, best=best)
         output = Path(output)

@@ -20,9 +20,8 @@ from components.dataset import ImageDataset, Split
 from components.errors import UserError, require_at_least
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters, Training
-from components.model import ARCHITECTURES
+from components.networks.table import ARCHITECTURES, network
 from components.train.fit import DivergedError, Epoch, fit
-from components.train.recipe import recipe_of
 
 Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
 OBJECTIVE = "val_accuracy"
@@ -66,7 +65,7 @@ def search_space(architectures: Sequence[str]) -> keras_tuner.HyperParameters:
     space.Choice("architecture", list(architectures))
     for architecture in architectures:
         with space.conditional_scope("architecture", [architecture]):
-            for name, choices in recipe_of(architecture).space.items():
+            for name, choices in network(architecture).recipe.space.items():
                 space.Choice(f"{architecture}/{name}", choices)
     return space
 
@@ -79,7 +78,9 @@ def proposed_values(proposal: dict[str, Any], fixed: Hyperparameters) -> Hyperpa
         fixed: What is not searched.
     """
     architecture = proposal["architecture"]
-    searched = {name: proposal[f"{architecture}/{name}"] for name in recipe_of(architecture).space}
+    searched = {
+        name: proposal[f"{architecture}/{name}"] for name in network(architecture).recipe.space
+    }
     return replace(fixed, architecture=architecture, **searched)
 
 
@@ -231,7 +232,9 @@ class _Search(base_tuner.BaseTuner):
         values = proposed_values(proposed, self.fixed)
         epochs = int(proposed.get("tuner/epochs", self.epochs))
         record = self.state / f"trial-{self._key(values, epochs)}.json"
-        searched = {name: getattr(values, name) for name in recipe_of(values.architecture).space}
+        searched = {
+            name: getattr(values, name) for name in network(values.architecture).recipe.space
+        }
         settings = "  ".join(f"{name} {value:g}" for name, value in searched.items())
         print(f"trial {len(self.finished) + 1}: {values.architecture}  {settings}", flush=True)
         done = _recall(record)

@@ -12,6 +12,8 @@ from benchmarks import ablation, averaging
 from components.dataset import ImageDataset, Split
 from components.hyperparameters import Hyperparameters
 from components.images import SHAPE
+from components.networks.network import Network
+from components.networks.recipe import FOR_UNSEEN
 
 
 def _small(_: Hyperparameters) -> keras.Model:
@@ -24,13 +26,12 @@ def test_another_split_or_seed_is_trained_anew(
     dataset: ImageDataset,
     split: Split,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr("components.train.fit.build", _small)
+    network = Network(_small, FOR_UNSEEN)
 
     def train(split: Split, seed: int) -> np.ndarray:
-        (model,) = averaging.trained(dataset, split, 1, seed, 1, tmp_path)
+        (model,) = averaging.trained(dataset, split, 1, seed, 1, tmp_path, network)
         return np.concatenate([weights.ravel() for weights in model.get_weights()])
 
     first = train(split, 0)

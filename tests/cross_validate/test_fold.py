@@ -18,17 +18,16 @@ from components.evaluate.calibration import calibrate, fit_temperature
 from components.evaluate.predictor import open_model, predict_tumor
 from components.evaluate.threshold import choose_threshold
 from components.hyperparameters import Hyperparameters, Training
+from components.networks.network import Network
 from components.split.splitter import make_folds
 from components.train.trainer import TrainingRecord
 
 VALUES = Hyperparameters("reference", 0.01, 0.2, 64, augmentation=False)
 Run = Callable[..., FoldResult]
 
-pytestmark = pytest.mark.usefixtures("tiny")
-
 
 @pytest.fixture
-def run(dataset: ImageDataset, tmp_path: Path) -> Run:
+def run(dataset: ImageDataset, tmp_path: Path, tiny: Network) -> Run:
     def run_fold(epochs: int = 3, **changed: Any) -> FoldResult:
         arguments: dict[str, Any] = {
             "split": make_folds(dataset, 3)[1],
@@ -39,6 +38,7 @@ def run(dataset: ImageDataset, tmp_path: Path) -> Run:
             "report": tmp_path / "report.html",
             "output": tmp_path / "fold",
             "state": tmp_path / "state",
+            "network": tiny,
         }
         return cross_validate(dataset, **arguments | changed)
 

@@ -17,7 +17,7 @@ from components.evaluate.predictor import apply_temperature, open_model, predict
 from components.evaluate.results import Evaluation
 from components.evaluate.training import read_history, read_record
 from components.gradcam import gradcam
-from components.model import reference_cnn
+from components.networks.reference import reference_cnn
 from components.overlay import overlay
 from components.report import MAX_BYTES
 

@@ -26,7 +26,7 @@ def network() -> Any:
     """The reference CNN with weights of chance, which makes its answers differ most."""
     import keras
 
-    from components.model import reference_cnn
+    from components.networks.reference import reference_cnn
 
     keras.utils.set_random_seed(3)
     return reference_cnn(0.3, 128)

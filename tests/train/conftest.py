@@ -6,6 +6,8 @@ from keras import layers
 
 from components.hyperparameters import Hyperparameters
 from components.images import SHAPE
+from components.networks.network import Network
+from components.networks.table import network
 
 
 def tiny_cnn(dropout: float = 0.3, dense: int = 128) -> keras.Model:
@@ -31,6 +33,11 @@ def build_tiny(values: Hyperparameters) -> keras.Model:
     return tiny_cnn(values.dropout, values.dense)
 
 
+def tiny_network(architecture: str) -> Network:
+    """Is trained as the network of a name is trained."""
+    return Network(build_tiny, network(architecture).recipe)
+
+
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.train.fit.build", build_tiny)
+def tiny() -> Network:
+    return tiny_network("reference")

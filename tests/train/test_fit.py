@@ -11,11 +11,10 @@ import pytest
 
 from components.dataset import ImageDataset, Split
 from components.hyperparameters import Hyperparameters, Training
+from components.networks.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
 from components.train import fit as fitting
 from components.train.fit import DivergedError, Epoch, Fit, fit
-from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
-
-pytestmark = pytest.mark.usefixtures("tiny")
+from tests.train.conftest import tiny_network
 
 ALL_ON = Hyperparameters("reference", 0.01, 0.4, 128, augmentation=True)
 PLAIN = Hyperparameters("reference", 0.01, 0.2, augmentation=False)
@@ -30,7 +29,7 @@ import os, runpy, signal, sys
 from pathlib import Path
 from components.dataset import ImageDataset, Split
 from components.hyperparameters import Hyperparameters, Training
-from components.train import fit as fitting
+from components.train.fit import fit
 
 class Dying(ImageDataset):
     reads = 0
@@ -42,11 +41,11 @@ class Dying(ImageDataset):
         return super().read(*arguments)
 
 data, split, state, conftest, architecture = sys.argv[1:]
-fitting.build = runpy.run_path(conftest)["build_tiny"]
+network = runpy.run_path(conftest)["tiny_network"](architecture)
 dataset = Dying(data)
 values = Hyperparameters(architecture, 0.01, 0.4)
 training = Training(network=values, epochs=5, seed=1)
-fitting.fit(dataset, Split.open(split, dataset), training, state=Path(state))
+fit(dataset, Split.open(split, dataset), training, state=Path(state), network=network)
 """
 
 
@@ -60,7 +59,9 @@ def _fit(
     **told: int,
 ) -> Fit:
     training = Training(network=network, epochs=epochs, **told)
-    return fit(dataset, split, training, state=state, recipe=recipe)
+    tiny = tiny_network(network.architecture)
+    tiny = replace(tiny, recipe=recipe or tiny.recipe)
+    return fit(dataset, split, training, state=state, network=tiny)
 
 
 def _same(one: Fit, other: Fit) -> bool:

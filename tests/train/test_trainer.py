@@ -15,8 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
-from components.hyperparameters import REFERENCE, Hyperparameters, Training
-from components.model import REFERENCE_PARAMETERS
+from components.hyperparameters import Hyperparameters, Training
+from components.networks.network import Network
+from components.networks.reference import PARAMETERS, REFERENCE
 from components.train.component import train as train_component
 from components.train.fit import Epoch, Fit
 from components.train.trainer import TrainingRecord, draw_curves, history_csv, train
@@ -26,8 +27,8 @@ Train = Callable[..., Any]
 
 
 @pytest.fixture
-def run(dataset: ImageDataset, split: Split, tmp_path: Path) -> Train:
-    def train_with(**changed: Any) -> Any:
+def run(dataset: ImageDataset, split: Split, tmp_path: Path, tiny: Network) -> Train:
+    def train_with(built: Network | None = tiny, **changed: Any) -> Any:
         return train(
             dataset,
             split,
@@ -35,12 +36,12 @@ def run(dataset: ImageDataset, split: Split, tmp_path: Path) -> Train:
             output=tmp_path / "model",
             report=tmp_path / "report.html",
             state=tmp_path / "state",
+            network=built,
         )
 
     return train_with
 
 
-@pytest.mark.usefixtures("tiny")
 def test_what_is_written(dataset: ImageDataset, split: Split, tmp_path: Path, run: Train) -> None:
     fitted = run()
     output = tmp_path / "model"
@@ -89,7 +90,6 @@ def test_what_is_written(dataset: ImageDataset, split: Split, tmp_path: Path, ru
     assert not list((tmp_path / "state").iterdir())  # a finished run leaves nothing to resume
 
 
-@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("how", [{"ensemble": 2}, {"mirror": True}], ids=str)
 def test_an_average_is_measured_as_one(
     dataset: ImageDataset, split: Split, tmp_path: Path, run: Train, how: dict[str, Any]
@@ -138,7 +138,6 @@ def test_values_that_train_nothing(changed: dict[str, float]) -> None:
         replace(VALUES, **changed)
 
 
-@pytest.mark.usefixtures("tiny")
 def test_divergence_is_told_in_a_line(tmp_path: Path, run: Train) -> None:
     with pytest.raises(UserError, match="give a smaller learning rate") as error:
         run(network=replace(VALUES, learning_rate=1e30))
@@ -146,7 +145,6 @@ def test_divergence_is_told_in_a_line(tmp_path: Path, run: Train) -> None:
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("changed", [{"epochs": 2}, {"seed": 9}, {"patience": 1}], ids=str)
 def test_other_work_is_not_resumed(
     tmp_path: Path,
@@ -167,7 +165,7 @@ def test_other_work_is_not_resumed(
 @pytest.mark.parametrize(
     ("values", "fewest", "most"),
     [
-        (REFERENCE, REFERENCE_PARAMETERS, REFERENCE_PARAMETERS),
+        (REFERENCE, PARAMETERS, PARAMETERS),
         (Hyperparameters(), 100_000, 1_000_000),
     ],
     ids=["reference", "compact"],
@@ -175,17 +173,22 @@ def test_other_work_is_not_resumed(
 def test_the_network_that_the_values_name_is_trained(
     tmp_path: Path, run: Train, values: Hyperparameters, fewest: int, most: int
 ) -> None:
-    fitted = run(network=values, epochs=1)
+    fitted = run(built=None, network=values, epochs=1)
     assert fitted.model.name == values.architecture
     record = json.loads((tmp_path / "model" / "training.json").read_text())
     assert fewest <= record["parameters"] == fitted.model.count_params() <= most
     assert record["architecture"] == values.architecture
 
 
-@pytest.mark.usefixtures("tiny")
 def test_the_component(
-    dataset: ImageDataset, split: Split, tmp_path: Path, capsys: pytest.CaptureFixture
+    dataset: ImageDataset,
+    split: Split,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny: Network,
 ) -> None:
+    monkeypatch.setattr("components.networks.reference.NETWORK", tiny)  # no door hands one in
     model = dsl.Model(uri=str(tmp_path / "model"), metadata={})
     metrics = dsl.Metrics(uri=str(tmp_path / "metrics"), metadata={})
     best_epoch, accuracy = train_component.python_func(

