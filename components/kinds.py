@@ -7,7 +7,7 @@ from PIL import TiffImagePlugin
 from components import jpeg, tiff
 
 _JPEG = b"\xff\xd8"
-_READ = "send a JPEG, PNG or TIFF"
+_READ = "send a JPEG, PNG, TIFF, DICOM or NIfTI"
 _OTHERS = {
     rb"GIF8": "a GIF",
     rb"BM.{4}\0{4}": "a BMP",
@@ -16,7 +16,6 @@ _OTHERS = {
     rb".{4}ftypavi[fs]": "an AVIF",
     rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "a JPEG 2000",
     rb"\0\0\0\x0cJXL |\xff\x0a": "a JPEG XL",
-    rb"(\x5c\x01\0\0|\0\0\x01\x5c).{340}(n\+1|ni1)\0|.{4}n[+i]2\0": "a NIfTI",
     rb"\x1f\x8b": "a gzip file",
     rb"PK\x03\x04": "a zip",
     rb"%PDF-": "a PDF",
@@ -91,12 +90,12 @@ def described(data: bytes) -> str:
         return "a PNG that is broken or cut off"
     if data.startswith(tiff.MAGIC):
         return unread(data) or layout(data) or "a TIFF that is broken or cut off"
-    if is_dicom(data):
-        return f"a DICOM; {_READ}"
     for pattern, name in _PATTERNS:
         if pattern.match(data[:_HEAD]):
             return f"{name}; {_READ}"
-    return f"not a JPEG, PNG, TIFF image{', but text' if _TEXT.match(data[:_HEAD]) else ''}"
+    return (
+        f"not a JPEG, PNG, TIFF, DICOM or NIfTI{', but text' if _TEXT.match(data[:_HEAD]) else ''}"
+    )
 
 
 def unread(data: bytes) -> str | None:

@@ -404,7 +404,7 @@ def test_a_text_file_is_refused_in_the_servers_words(page: Page) -> None:
 
     problem = page.locator("#problem")
     expect(problem).to_contain_text("This file cannot be used")
-    expect(problem).to_contain_text("not a JPEG, PNG, TIFF image")
+    expect(problem).to_contain_text("not a JPEG, PNG, TIFF, DICOM or NIfTI")
     expect(problem.get_by_role("button")).to_be_hidden()  # asking again would change nothing
     expect(page.get_by_role("status")).to_contain_text("notes.txt: This file cannot be used")
     expect(page.locator("#answer")).to_be_hidden()
@@ -413,7 +413,7 @@ def test_a_text_file_is_refused_in_the_servers_words(page: Page) -> None:
 def test_a_json_file_is_no_request(page: Page) -> None:
     _choose(page, _file("a.json", b'{"instances": [{"b64": "AAAA"}]}', "application/json"))
 
-    expect(page.locator("#problem")).to_contain_text("JSON; send a JPEG, PNG or TIFF")
+    expect(page.locator("#problem")).to_contain_text("JSON; send a JPEG, PNG, TIFF, DICOM or NIfTI")
 
 
 def test_a_form_of_a_script_is_answered(page: Page) -> None:

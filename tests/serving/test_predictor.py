@@ -277,7 +277,7 @@ def test_the_card_is_told(predictor: Any) -> None:
 def test_one_bad_instance_fails_the_call_and_is_named(predictor: Any) -> None:
     instances = [{"b64": text(LIGHT)}, {"b64": text(b"no image")}, {"b64": text(LIGHT)}]
     response = httpx.post(predictor.url + PREDICT, json={"instances": instances})
-    refused(response, 400, "instance 1: format: not a JPEG, PNG, TIFF image")
+    refused(response, 400, "instance 1: format: not a JPEG, PNG, TIFF, DICOM or NIfTI")
 
 
 @pytest.mark.parametrize(
