@@ -156,8 +156,8 @@ class HoldOut(Group):
 
     split_strategy: Literal["grouped", "by-name"] = Field(
         "grouped",
-        description="grouped keeps near-duplicates in one part. by-name is the reference's leaky "
-        "split, for comparison.",
+        description="grouped keeps near-duplicates, and images of one patient, in one part. "
+        "by-name is the reference's leaky split, for comparison.",
     )
     held_out_share: Share = Field(
         0.2, description="Share of the images, 0 to 1, on which nothing is ever chosen."
@@ -173,8 +173,8 @@ class Folds(Group):
         5,
         ge=2,
         le=100,
-        description="Parts that are held out in turn, near-duplicates kept together. Each trains a "
-        "network of its own.",
+        description="Parts that are held out in turn, near-duplicates and patients kept together. "
+        "Each trains a network of its own.",
     )
 
 

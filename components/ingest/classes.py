@@ -74,9 +74,10 @@ class ClassNames:
         self._class_of |= self.given
         self._used: set[tuple[str, ...]] = set()
         self._longest = max(map(len, self._class_of))
+        self.of_label = lru_cache(1024)(self._of_label)
         self._in_folder = lru_cache(1024)(self._assign)  # files of a folder come together
 
-    def of_label(self, label: str) -> Assigned | None:
+    def _of_label(self, label: str) -> Assigned | None:
         """Returns what a label in a table means, or None where nobody has said so."""
         key = _key(label)
         if key not in self._class_of:

@@ -21,6 +21,8 @@ from components.text import printable
 
 MAX_BYTES = 256 * 2**20  # two million rows of usual length
 MAX_ROWS = 2_000_000
+MAX_ROW = 2**16  # characters
+MAX_DEPTH = 32  # folders of a path, and its name
 
 COLUMNS = ("path", "label", "patient", "site", "sequence")
 _MOST_CHARACTERS = {"path": 4096, "label": 256, "patient": 256} | dict.fromkeys(
@@ -68,10 +70,13 @@ class Labels:
         self._rows: dict[str, Row] = {}
         self._file_of: dict[str, str] = {}  # by a row's path: the file that it names
         records = _records(name, content)
-        columns = _header(name, records)
-        self.says_labels = "label" in columns
+        header = _Header(name, next(records, (1, []))[1])
+        self.says_labels = "label" in header.places
         for number, cells in records:
-            self._add(number, _cells(self._row(number), columns, cells), classes)
+            try:
+                self._add(number, header.named(cells), classes)
+            except ValueError as error:
+                raise UserError(f"labels {name}, row {number:,}: {error}") from error
         if not self._rows:
             raise UserError(f"labels {name}: names no image; give a row for each")
 
@@ -92,18 +97,18 @@ class Labels:
             UserError: The row names another file too.
         """
         file = _plain(path)
-        wanted = file
-        while wanted:
-            row = self._rows.get(wanted)
+        parts = file.split("/")[-MAX_DEPTH:]
+        for start in range(len(parts)):
+            row = self._rows.get("/".join(parts[start:]))
             if row is None:
-                wanted = wanted.partition("/")[2]
                 continue
-            same = row.path if wanted == file else file  # memory for each path once
+            same = row.path if row.path == file else file  # memory for each path once
             other = self._file_of.setdefault(row.path, same)
             if other != file:
                 raise UserError(
-                    f"{self._row(row.number)}: '{printable(wanted)}' fits two files, "
-                    f"{printable(other)} and {printable(path)}; give each a row with its whole path"
+                    f"labels {self.name}, row {row.number:,}: '{printable(row.path)}' fits two "
+                    f"files, {printable(other)} and {printable(path)}; give each a row with its "
+                    "whole path"
                 )
             return row
         return None
@@ -127,21 +132,15 @@ class Labels:
         return len(moved)
 
     def _add(self, number: int, cells: Mapping[str, str], classes: ClassNames) -> None:
-        where = self._row(number)
-        path = _table_path(where, cells["path"])
+        path = _table_path(cells["path"])
         if path in self._rows:
-            raise UserError(
-                f"{where}: '{printable(path)}' stands in row {self._rows[path].number} too; "
-                "remove one of them"
+            raise ValueError(
+                f"'{printable(path)}' stands in row {self._rows[path].number:,} too; remove one of "
+                "them"
             )
-        if len(self._rows) == MAX_ROWS:
-            raise UserError(f"{where}: at most {MAX_ROWS:,} images are allowed")
-        assigned = _assigned(where, cells["label"], classes) if self.says_labels else None
+        assigned = _assigned(cells["label"], classes) if self.says_labels else None
         shared = [sys.intern(cells[name]) if cells.get(name) else None for name in COLUMNS[2:]]
         self._rows[path] = Row(number, path, assigned, *shared)
-
-    def _row(self, number: int) -> str:
-        return f"labels {self.name}, row {number:,}"
 
 
 def _records(name: str, content: bytes) -> Iterator[tuple[int, list[str]]]:
@@ -149,15 +148,41 @@ def _records(name: str, content: bytes) -> Iterator[tuple[int, list[str]]]:
     _check_encoding(name, content)
     number = 0
     try:
-        reader = csv.reader(_text(content), delimiter=_separator(content), strict=True)
+        lines = _Lines(content)
+        reader = csv.reader(lines, delimiter=_separator(content), strict=True)
         for number, cells in enumerate(reader, start=1):
+            if number > MAX_ROWS:
+                raise UserError(f"labels {name}: has more than {MAX_ROWS:,} rows")
             if any(cell.strip() for cell in cells):
                 yield number, [cell.strip() for cell in cells]
+            lines.left = MAX_ROW
     except csv.Error as error:
         raise UserError(
             f"labels {name}, row {number + 1:,}: {one_line(error)}; put text that holds the "
             'separator, a line break or " between double quotes, and write "" for "'
         ) from error
+
+
+class _Lines(Iterator[str]):
+    """The lines of a table, as long as its rows stay short.
+
+    Attributes:
+        left: Characters that the present row may still have.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
+        self.left = MAX_ROW
+
+    def __next__(self) -> str:
+        """Returns the next line; raises csv.Error where the row is too long."""
+        line = self._text.readline(self.left + 1)
+        self.left -= len(line)
+        if self.left < 0:
+            raise csv.Error(f"it has more than {MAX_ROW:,} characters")
+        if not line:
+            raise StopIteration
+        return line
 
 
 def _check_encoding(name: str, content: bytes) -> None:
@@ -176,68 +201,77 @@ def _check_encoding(name: str, content: bytes) -> None:
 def _separator(content: bytes) -> str:
     """Returns what stands between the cells: that with which the first row has the column path."""
     for separator in _SEPARATORS:
-        first = next(csv.reader(_text(content), delimiter=separator), [])
+        first = next(csv.reader(_Lines(content), delimiter=separator), [])
         if "path" in (cell.strip().lower() for cell in first):
             return separator
     return _SEPARATORS[0]
 
 
-def _text(content: bytes) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
+class _Header:
+    """The first row.
 
+    Attributes:
+        places: Where each column that is known stands.
+    """
 
-def _header(name: str, records: Iterator[tuple[int, list[str]]]) -> list[str]:
-    """Returns the columns in small letters, once it is sure that they say enough."""
-    _, cells = next(records, (1, []))
-    columns = [cell.lower() for cell in cells]
-    known = [column for column in columns if column in COLUMNS]
-    if "path" not in known or len(known) < 2:
-        shown = ", ".join(printable(cell)[:40] for cell in cells[:10]) or "nothing"
-        raise UserError(
-            f"labels {name}: the first row has to name the columns: path and label, or one of "
-            f"patient, site, sequence; it has {shown}"
-        )
-    if len(set(known)) < len(known):
-        raise UserError(f"labels {name}: the first row names a column twice; remove one of them")
-    unread = [printable(cell)[:40] for cell in cells if cell.lower() not in COLUMNS and cell]
-    if unread:
-        print(f"labels {name}: columns that are not read: {', '.join(unread[:10])}", flush=True)
-    return columns
-
-
-def _cells(where: str, columns: list[str], cells: list[str]) -> dict[str, str]:
-    """Returns a record's cells by column, bounded."""
-    if any(cells[len(columns) :]):
-        raise UserError(
-            f"{where}: has {len(cells)} cells, the first row has {len(columns)}; put text that "
-            "holds the separator between double quotes"
-        )
-    named = dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))
-    for column in ("site", "sequence"):
-        if column in named:
-            named[column] = printable(" ".join(named[column].split()))
-    for column, most in _MOST_CHARACTERS.items():
-        if len(named.get(column, "")) > most:
+    def __init__(self, name: str, cells: list[str]) -> None:
+        """Reads it; raises UserError where it says too little."""
+        columns = [cell.lower() for cell in cells]
+        known = [column for column in columns if column in COLUMNS]
+        if "path" not in known or len(known) < 2:
+            shown = ", ".join(printable(cell)[:40] for cell in cells[:10]) or "nothing"
             raise UserError(
-                f"{where}: the {column} has {len(named[column]):,} characters, at most {most:,} "
-                "are allowed"
+                f"labels {name}: the first row has to name the columns: path and label, or one of "
+                f"patient, site, sequence; it has {shown}"
             )
-    return named
+        if len(set(known)) < len(known):
+            raise UserError(
+                f"labels {name}: the first row names a column twice; remove one of them"
+            )
+        self.places = {column: columns.index(column) for column in known}
+        self._count = len(cells)
+        unread = [printable(c)[:40] for c in cells if c and c.lower() not in COLUMNS]
+        if unread:
+            print(f"labels {name}: columns that are not read: {', '.join(unread[:10])}", flush=True)
+
+    def named(self, cells: list[str]) -> dict[str, str]:
+        """Returns a row's cells by column, bounded; raises ValueError where it does not fit."""
+        if any(cells[self._count :]):
+            raise ValueError(
+                f"has {len(cells)} cells, the first row has {self._count}; put text that holds the "
+                "separator between double quotes"
+            )
+        named = {
+            column: cells[place] if place < len(cells) else ""
+            for column, place in self.places.items()
+        }
+        for column in ("site", "sequence"):
+            if column in named:
+                named[column] = printable(" ".join(named[column].split()))
+        for column, text in named.items():
+            if len(text) > (most := _MOST_CHARACTERS[column]):
+                raise ValueError(
+                    f"the {column} has {len(text):,} characters, at most {most:,} are allowed"
+                )
+        return named
 
 
-def _table_path(where: str, path: str) -> str:
-    """Returns a table's path in the form of `_plain`, if it can lie inside a source."""
+def _table_path(path: str) -> str:
+    """Returns a table's path in the form of `_plain`; ValueError: it cannot lie in a source."""
+    plain = _plain(path)
     if re.match(r"[/\\]|[A-Za-z]:|[A-Za-z0-9+.-]+://", path):
         fault = "is absolute"
     elif ".." in path_parts(path):
         fault = "holds '..'"
-    elif not _plain(path):
+    elif not plain:
         fault = "is empty"
+    elif plain.count("/") >= MAX_DEPTH:
+        fault = f"has more than {MAX_DEPTH - 1} folders"
     else:
-        return _plain(path)
-    raise UserError(
-        f"{where}: the path '{printable(path)[:200]}' {fault}; give it from the top of the source, "
-        "such as scans/a.png"
+        return plain
+    raise ValueError(
+        f"the path '{printable(path)[:200]}' {fault}; give it from the top of the source, such as "
+        "scans/a.png"
     )
 
 
@@ -247,14 +281,14 @@ def _plain(path: str) -> str:
     return unicodedata.normalize("NFC", "/".join(parts))
 
 
-def _assigned(where: str, label: str, classes: ClassNames) -> Assigned:
+def _assigned(label: str, classes: ClassNames) -> Assigned:
+    """Returns what a label means; raises ValueError where nobody has said so."""
     found = classes.of_label(label)
     if found is None:
         said = f"the label '{printable(label)[:60]}' is not known" if label else "has no label"
         example = printable(label)[:60] if label and not re.search("[,=]", label) else "glioma"
-        raise UserError(
-            f"{where}: {said}; labels are {' and '.join(CLASSES)}, and what --class-folders "
-            f'says of others, such as "{example}={CLASSES[0]}", or "{example}=none" to leave '
-            "these images out"
+        raise ValueError(
+            f"{said}; labels are {' and '.join(CLASSES)}, and what --class-folders says of others, "
+            f'such as "{example}={CLASSES[0]}", or "{example}=none" to leave these images out'
         )
     return found

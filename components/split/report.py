@@ -20,7 +20,8 @@ def write_split_report(path: str | Path, dataset: ImageDataset, split: Split) ->
         split: How.
     """
     rows = [_row(TITLES[part], dataset, split, part) for part in PARTS]
-    write_report(path, "split/report.html.j2", split=split, rows=rows, classes=CLASSES)
+    known = _known(dataset)
+    write_report(path, "split/report.html.j2", split=split, rows=rows, classes=CLASSES, **known)
 
 
 def write_folds_report(path: str | Path, dataset: ImageDataset, splits: list[Split]) -> None:
@@ -35,7 +36,13 @@ def write_folds_report(path: str | Path, dataset: ImageDataset, splits: list[Spl
         _row(f"fold {fold}", dataset, split, "held_out")
         for fold, split in enumerate(splits, start=1)
     ]
-    write_report(path, "split/folds.html.j2", split=splits[0], rows=rows, classes=CLASSES)
+    known = _known(dataset)
+    write_report(path, "split/folds.html.j2", split=splits[0], rows=rows, classes=CLASSES, **known)
+
+
+def _known(dataset: ImageDataset) -> dict[str, int | None]:
+    """Returns how many patients are known, for the words of both reports."""
+    return {"patients": dataset.count_patients(np.arange(len(dataset)))}
 
 
 def _row(name: str, dataset: ImageDataset, split: Split, part: str) -> dict[str, Any]:

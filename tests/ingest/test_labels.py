@@ -121,7 +121,7 @@ def test_whatever_a_writer_of_csv_quotes_comes_back(
         ("path,label\n\na,b.png,Healthy\n", "row 3: has 3 cells, the first row has 2"),
         ('path,label\n"a.png,Healthy\n', "row 2: unexpected end of data; put text"),
         ('path,label\n"a"b.png,Healthy\n', "row 2: ',' expected after '\"'"),
-        (f"path,label\n{'a' * 200_000},Healthy\n", "row 2: field larger than field limit"),
+        (f"path,label\n{'a' * 200_000},Healthy\n", "row 2: it has more than 65,536 characters"),
         (f"path,label\n{'a' * 5000},Healthy\n", "the path has 5,000 characters, at most 4,096"),
         (f"path,site\na.png,{'s' * 65}\n", "the site has 65 characters, at most 64"),
         (f"path,sequence\na.png,{chr(27) * 40}\n", "the sequence has 160 characters"),
@@ -142,11 +142,56 @@ def test_rows_are_counted_as_spreadsheets_do() -> None:
     assert "row 5: 'b.png' stands in row 4 too" in refused(content)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,label\n" + "," * 300_000,
+        "path,label" + ",x" * 300_000,
+        'path,label\na.png,Healthy,"' + '\n","' * 300_000,
+        'path,label\n"' + "x\n" * 300_000,
+        "a" * 300_000,
+    ],
+)
+def test_a_row_is_bounded_before_it_is_read(content: str) -> None:
+    assert "it has more than 65,536 characters" in refused(content)
+
+
+def test_a_path_is_not_deep() -> None:
+    assert "has more than 31 folders" in refused(f"path,label\n{'a/' * 32}b.png,Healthy\n")
+    labels = read(f"path,label\n{'a/' * 31}b.png,Healthy\n")
+    assert labels.find("a/" * 5000 + "b.png")
+    assert labels.find("a/" * 30 + "b.png") is None
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *'\\/.,;\t"\r\n=a\0\x1b\u2028ä',
+                *("path", "label", "patient", "site", "Healthy", "../", "\ufeff"),
+                *("path,label\n", "path;site\n", "a.png,Healthy\n"),
+            ]
+        ),
+        max_size=25,
+    ),
+    st.binary(max_size=3),
+)
+def test_whatever_it_holds_it_is_read_or_refused_in_one_line(text: list[str], end: bytes) -> None:
+    said = ""
+    try:
+        assert len(read("".join(text).encode() + end))
+    except UserError as error:
+        said = str(error)
+    assert said.isprintable()
+    assert said.startswith("labels labels.csv") or not said
+
+
 def test_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_ROWS", 2)
+    monkeypatch.setattr(module, "MAX_ROWS", 3)
     rows = [f"{number}.png,Healthy\n" for number in range(3)]
     assert len(read("path,label\n" + "".join(rows[:2]))) == 2
-    assert "row 4: at most 2 images" in refused("path,label\n" + "".join(rows))
+    assert "has more than 3 rows" in refused("path,label\n" + "".join(rows))
 
 
 def test_class_folders_map_labels_and_leave_some_out() -> None:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from components.dataset import ImageDataset, Split
-from components.split.report import write_split_report
+from components.split.report import write_folds_report, write_split_report
 
 
 def rows(path: Path) -> dict[str, list[str]]:
@@ -38,3 +38,17 @@ def test_by_name_says_what_it_is(dataset: ImageDataset, by_name: Split, tmp_path
 def test_self_contained(dataset: ImageDataset, split: Split, tmp_path: Path) -> None:
     write_split_report(tmp_path / "report.html", dataset, split)
     assert not re.search(r"(src|href)=|https?://|<script", (tmp_path / "report.html").read_text())
+
+
+def test_patients_are_told_where_they_are_known(
+    dataset: ImageDataset, split: Split, tmp_path: Path
+) -> None:
+    known = ImageDataset(dataset.folder)
+    images = [r.model_copy(update={"patient": r.group % 7}) for r in dataset.manifest.images]
+    known.manifest = dataset.manifest.model_copy(update={"images": tuple(images)})
+    write_split_report(tmp_path / "report.html", known, split)
+    write_folds_report(tmp_path / "folds.html", known, [split])
+    assert "7 patients are known" in (tmp_path / "report.html").read_text()
+    assert "all images of its patient" in (tmp_path / "folds.html").read_text()
+    write_folds_report(tmp_path / "folds.html", dataset, [split])
+    assert "patient" not in (tmp_path / "folds.html").read_text()
