@@ -12,7 +12,6 @@ import pytest
 from components.dataset import ImageDataset, Manifest
 from components.ingest.decode import decode_part
 from components.ingest.ingest import ingest
-from components.ingest.report import write_data_report
 from components.ingest.sources import open_source
 from components.slices import choose, read
 from components.split.splitter import make_folds, make_split
@@ -21,7 +20,7 @@ from tests.dicoms import JPEG_LOSSLESS, dicom
 PROJECT = Path(__file__).parents[2]
 NAME, NUMBER, BORN, STUDY = "Mustermann^Erika", "PID-4711-XYZ", "19640812", "1.2.3.47110815"
 PATIENT = {"PatientName": NAME, "PatientID": NUMBER, "PatientBirthDate": BORN}
-SECRETS = re.compile(rb"mustermann|erika|4711|19640812", re.IGNORECASE)
+SECRETS = re.compile(rb"mustermann|erika|pid-4711|47110815|19640812", re.IGNORECASE)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +51,8 @@ def source(tmp_path_factory: pytest.TempPathFactory, files: dict, as_folder: Cal
     return as_folder(tmp_path_factory.mktemp("volumes"), files)
 
 
-def ingested(source: Path, folder: Path) -> tuple[Manifest, ImageDataset]:
-    with open_source(str(source)) as opened:
+def ingested(source: Path, folder: Path, **options: str) -> tuple[Manifest, ImageDataset]:
+    with open_source(str(source), **options) as opened:
         manifest = ingest(opened, folder / "out", folder / "state", 0.5)
     return manifest, ImageDataset(folder / "out")
 
@@ -86,12 +85,34 @@ def test_every_slice_is_an_image_and_no_split_parts_a_patient(
         assert not parts[0] & parts[1]
 
 
+def test_a_table_of_labels_knows_a_patient_better_than_the_file(
+    tmp_path: Path, as_folder: Callable, drawn: Callable
+) -> None:
+    files = {
+        f"{name}/{number}.dcm": dicom(np.asarray(drawn(10 * number + label)), PatientID="P-1")
+        for label, name in enumerate(("Brain Tumor", "Healthy"))
+        for number in range(2)
+    }
+    source = as_folder(tmp_path / "source", files)
+    table = tmp_path / "labels.csv"
+    rows = [f"{path},{path.split('/')[0]},{path[-5]}" for path in files]
+    table.write_text("\n".join(["path,label,patient", *rows]))
+
+    _, by_tags = ingested(source, tmp_path / "tags")
+    _, by_table = ingested(source, tmp_path / "table", labels=str(table))
+
+    assert by_tags.patients.tolist() == [0, 0, 0, 0]
+    assert by_table.patients.tolist() == [0, 1, 0, 1]
+
+
 def test_nothing_that_is_written_or_said_names_the_patient(tmp_path: Path, source: Path) -> None:
+    from components.ingest.report import write_data_report  # slow to import
+
     code = (
         "import sys, logging\n"
         "logging.basicConfig(level=0)\n"
-        "from tests.ingest.test_volumes import ingest_and_report\n"
-        "ingest_and_report(*sys.argv[1:])\n"
+        "from tests.ingest.test_volumes import ingest_and_leave\n"
+        "ingest_and_leave(*sys.argv[1:])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(source), str(tmp_path)],
@@ -102,16 +123,16 @@ def test_nothing_that_is_written_or_said_names_the_patient(tmp_path: Path, sourc
 
     assert b"unusable" in done.stdout
     assert not SECRETS.search(done.stdout + done.stderr)
+    write_data_report(str(tmp_path / "report.html"), ImageDataset(tmp_path / "out"), 0)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.name for path in written} >= {"manifest.json", "report.html", "chunk-00000.json"}
     for path in written:
         assert not SECRETS.search(path.read_bytes()), path
 
 
-def ingest_and_report(source: str, folder: str) -> None:
+def ingest_and_leave(source: str, folder: str) -> None:
     """Ingests, and leaves the state that a killed run would."""
-    _, dataset = ingested(Path(source), Path(folder))
-    write_data_report(f"{folder}/report.html", dataset, 0)
+    ingested(Path(source), Path(folder))
     with open_source(source) as opened:
         (Path(folder) / "left").mkdir()
         decode_part(opened, Path(folder) / "left")
