@@ -136,6 +136,11 @@ class Data(Group):
         description="What folders and labels of other names mean, as in yes=Brain "
         "Tumor,no=Healthy,pred=none.",
     )
+    slices: Count = Field(
+        16,
+        description="Slices, at most, that are taken of a file that holds several: a DICOM of many "
+        "frames or a NIfTI. They are spread over its middle half.",
+    )
     max_bad_share: Bound = Field(
         0.05,
         description="Greatest share of unusable files, 0 to 1. Above it the run fails.",

@@ -28,6 +28,7 @@ def make_dataset(
             source_version=run.source_version,
             labels=run.labels,
             class_folders=run.class_folders,
+            slices=run.slices,
             state_root=run.state_root,
             worker=worker,
             workers=run.ingest_workers,

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from components.images import decode
-from components.slices import choose, read
+from components.parameters import Data
+from components.slices import MOST_SLICES, choose, read
 
 
 def test_an_image_file_is_one_slice() -> None:
@@ -43,3 +44,7 @@ def test_slices_are_different_and_within_the_volume() -> None:
             assert len(numbers) == min(of, most) == len(set(numbers))
             assert sorted(numbers) == list(numbers)
             assert 1 <= numbers[0] <= numbers[-1] <= of
+
+
+def test_a_run_takes_as_many_slices_as_everything_else() -> None:
+    assert Data.model_fields["slices"].default == MOST_SLICES

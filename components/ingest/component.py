@@ -14,6 +14,7 @@ def ingest(
     source_version: str,
     labels: str,
     class_folders: str,
+    slices: int,
     state_root: str,
     worker: int,
     workers: int,
@@ -26,6 +27,7 @@ def ingest(
         source_version: Version of the dataset, for Kaggle; elsewhere it only renews the cache.
         labels: CSV of labels and patients: a path in the source, an absolute path, s3://, gs://.
         class_folders: What other folders and labels mean.
+        slices: To take, at most, of a file that holds several.
         state_root: Folder that outlives a killed step; empty for none.
         worker: Which, from 1.
         workers: How many share the files.
@@ -37,7 +39,8 @@ def ingest(
         from components.ingest.sources import open_source
 
         with open_source(source, source_version, labels, class_folders) as opened:
-            ingest_part(opened, part.path, state_folder(state_root, "ingest"), worker, workers)
+            state = state_folder(state_root, "ingest")
+            ingest_part(opened, part.path, state, worker, workers, slices)
 
 
 @component

@@ -54,7 +54,7 @@ def decode_part(
     folder: Path,
     worker: int = 1,
     workers: int = 1,
-    most_slices: int = MOST_SLICES,
+    slices: int = MOST_SLICES,
 ) -> None:
     """Decodes one worker's share of a source's files.
 
@@ -66,7 +66,7 @@ def decode_part(
         folder: Where the part is written, and an earlier, killed worker may have left chunks.
         worker: Which, from 1.
         workers: How many share the files.
-        most_slices: To read of a file that holds several.
+        slices: To take, at most, of a file that holds several.
 
     Raises:
         UserError: A class is missing.
@@ -85,7 +85,7 @@ def decode_part(
         else:
             start = number * FILES_IN_A_CHUNK
             run = source.files[start : start + FILES_IN_A_CHUNK]
-            _decode_chunk(run, folder, number, source.readers, salt, most_slices)
+            _decode_chunk(run, folder, number, source.readers, salt, slices)
     part = Part(
         source=source.uri,
         source_version=source.version,

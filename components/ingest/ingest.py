@@ -8,11 +8,17 @@ from components.ingest.assemble import assemble
 from components.ingest.decode import decode_part
 from components.ingest.parts import hand_over
 from components.ingest.sources import Source
+from components.slices import MOST_SLICES
 from components.work import work_folder
 
 
 def ingest_part(
-    source: Source, output: str | Path, state: str | Path, worker: int, workers: int
+    source: Source,
+    output: str | Path,
+    state: str | Path,
+    worker: int,
+    workers: int,
+    slices: int = MOST_SLICES,
 ) -> None:
     """Writes what one worker decodes of a source.
 
@@ -22,13 +28,14 @@ def ingest_part(
         state: Folder for unfinished work; outlives a killed run if it is to be resumed.
         worker: Which, from 1.
         workers: How many share the files.
+        slices: To take, at most, of a file that holds several.
 
     Raises:
         UserError: A class is missing.
     """
-    name = f"{source.fingerprint()[:16]}-{worker}-of-{workers}"
+    name = f"{source.fingerprint()[:16]}-{slices}-{worker}-of-{workers}"
     with work_folder(Path(state) / name) as work:
-        decode_part(source, work, worker, workers)
+        decode_part(source, work, worker, workers, slices)
         hand_over(work, Path(output))
         shutil.rmtree(work)
 

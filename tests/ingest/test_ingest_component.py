@@ -22,7 +22,7 @@ def ingested(tmp_path: Path) -> Step:
 
     def run(**change: Any) -> dsl.Dataset:
         data = {"source": SOURCE, "source_version": "", "labels": "", "class_folders": ""}
-        values = {"worker": 1, "workers": 1} | data | change
+        values = {"worker": 1, "workers": 1, "slices": 16} | data | change
         part = dsl.Dataset(uri=str(tmp_path / f"part-{values['worker']}"), metadata={})
         ingest.python_func(part=part, state_root=str(tmp_path / "state"), **values)
         return part
@@ -142,6 +142,7 @@ def test_ingest_and_split_through_the_local_runner(
                 source_version="",
                 labels="",
                 class_folders="",
+                slices=16,
                 state_root=state,
                 worker=worker,
                 workers=2,

@@ -11,7 +11,8 @@ import pytest
 
 from components.dataset import ImageDataset, Manifest
 from components.ingest.decode import decode_part
-from components.ingest.ingest import ingest
+from components.ingest.ingest import ingest, ingest_part
+from components.ingest.parts import read_chunk
 from components.ingest.sources import open_source
 from components.slices import choose, read
 from components.split.splitter import make_folds, make_split
@@ -83,6 +84,17 @@ def test_every_slice_is_an_image_and_no_split_parts_a_patient(
     for split in [make_split(dataset, seed=1), *make_folds(dataset, 3)]:
         parts = [{whose[i] for i in split.part(name)} for name in ("train", "held_out")]
         assert not parts[0] & parts[1]
+
+
+def test_a_run_says_how_many_slices(tmp_path: Path, source: Path) -> None:
+    numbers = []
+    for slices in (3, 5):
+        with open_source(str(source)) as opened:
+            ingest_part(opened, tmp_path / f"{slices}", tmp_path / "state", 1, 1, slices)
+        chunk = read_chunk(tmp_path / f"{slices}", 0)
+        numbers.append([image.path.split("#")[1] for image in chunk.images if "#" in image.path])
+
+    assert numbers == [[str(number) for number in choose(20, slices)] for slices in (3, 5)]
 
 
 def test_a_table_of_labels_knows_a_patient_better_than_the_file(
