@@ -46,6 +46,7 @@ from components.train.augment import StrongAugmentation
 from components.train.fit import fit
 
 SAMPLES = 1000
+CODE = code_digest(fit.__module__, predict_rows.__module__)
 SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
 
 
@@ -241,7 +242,7 @@ def main() -> None:
         for name in names:
             variant = VARIANTS[name]()
             print(f"\n{name}: {asdict(variant.values)}", flush=True)
-            stem = f"{name.replace(' ', '-')}-{options.epochs}-{options.seed}-{code_digest()}"
+            stem = f"{name.replace(' ', '-')}-{options.epochs}-{options.seed}-{CODE}"
             courses.append(
                 [
                     course(

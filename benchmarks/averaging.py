@@ -51,7 +51,7 @@ def trained(
     state.mkdir(parents=True, exist_ok=True)
     models = []
     for number in range(networks):
-        facts = (split.digest()[:12], epochs, seed + number, code_digest())
+        facts = (split.digest()[:12], epochs, seed + number, code_digest(fit.__module__))
         name = "-".join(map(str, facts))
         file = state / f"{name}.keras"
         if not file.exists():

@@ -1,22 +1,64 @@
 """Which code a result is of: what is kept to go on with must not outlive a change of it."""
 
+import ast
 import functools
 import hashlib
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 COMPONENTS = Path(__file__).parent
+_TEMPLATE = re.compile(rb'"([\w/.]+\.j2)"')
+
+
+def code_digest(*modules: str, folder: Path = COMPONENTS) -> str:
+    """Returns a digest of some modules' code and of the Python that runs it.
+
+    What the modules import of `components`, wherever in their code, and the templates that they
+    name belong to it. So a word mended in one step's report changes no other step's digest.
+
+    Args:
+        *modules: Their names, such as `components.train.fit`.
+        folder: Where the code of `components` is.
+    """
+    digest = hashlib.sha256(sys.version.encode())
+    found: set[Path] = set()
+    wanted = [file for name in modules for file in _files(name, folder)]
+    while wanted:
+        file = wanted.pop()
+        if file not in found:
+            found.add(file)
+            wanted.extend(_needed(file, folder))
+    for file in sorted(found):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def imported(source: str) -> Iterator[str]:
+    """Yields what a Python source imports of `components`, by name."""
+    for node in ast.walk(ast.parse(source)):
+        names = [alias.name for alias in getattr(node, "names", ()) if isinstance(alias, ast.alias)]
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name}" for name in names]
+        yield from (name for name in names if name.split(".")[0] == COMPONENTS.name)
 
 
 @functools.cache
-def code_digest(folder: Path = COMPONENTS) -> str:
-    """Returns a digest of the steps' code and of the Python that runs it.
+def _needed(file: Path, folder: Path) -> list[Path]:
+    """Returns the files that a module imports and a module or template names."""
+    content = file.read_bytes()
+    needed = [folder / name.decode() for name in _TEMPLATE.findall(content)]
+    if file.suffix == ".py":
+        needed += [path for name in imported(content.decode()) for path in _files(name, folder)]
+    return needed
 
-    Args:
-        folder: Where the code is.
-    """
-    digest = hashlib.sha256(sys.version.encode())
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".j2"):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+
+def _files(name: str, folder: Path) -> Iterator[Path]:
+    """Yields a module's file and its packages'; a name in a module yields the module's."""
+    path = folder
+    for part in ["", *name.split(".")[1:]]:
+        path /= part
+        yield from (
+            file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()
+        )

@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from components.code import code_digest
 from components.collect.results import CROSS_VALIDATION, PREDICTIONS, CrossValidation
 from components.errors import UserError
 from components.evaluate.results import EVALUATION, Evaluation
@@ -36,6 +35,7 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.processes import steps_as_processes
 from pipelines.settings import check_deploy
+from pipelines.step_cache import cached_by_code
 from pipelines.version import git_revision
 
 PROJECT = Path(__file__).parent.parent
@@ -133,7 +133,7 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
         local.SubprocessRunner(use_venv=False),
         pipeline_root=str(root),
         enable_caching=True,
-        cache_root=str(root / ".cache" / code_digest()),
+        cache_root=str(root / ".cache"),
     )
     console.file = sys.stdout  # the real one, whatever stands in for it below
     with _new_log(root) as file, _environment(), warnings.catch_warnings():
@@ -141,7 +141,12 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
         transcript, log = _Transcript(console, file), Path(file.name)
         try:
             # Within a task KFP logs to standard output; of cached ones it tells outside.
-            with redirect_stdout(transcript), local_logger_context(), steps_as_processes():
+            with (
+                redirect_stdout(transcript),
+                local_logger_context(),
+                steps_as_processes(),
+                cached_by_code(),
+            ):
                 task = defined(**parameters)
         except RuntimeError as error:
             raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error

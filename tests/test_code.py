@@ -1,16 +1,80 @@
+"""A digest changes with the code that a module needs, and with no other."""
+
+import subprocess
+import sys
 from pathlib import Path
 
-from components.code import code_digest
+import pytest
+
+from components import code
+from components.code import code_digest, imported
+
+ROOT = Path(__file__).parents[1]
+FILES = {
+    "train/fit.py": "def fit():\n    from components.train import batches\n",
+    "train/batches.py": "import components.images as images\n",
+    "train/__init__.py": "",
+    "train/report.py": 'render("train/report.j2")\n',
+    "train/report.j2": '{% extends "base.j2" %}',
+    "base.j2": "a look",
+    "images.py": "a = 1\n",
+    "notes.txt": "no code",
+}
 
 
-def test_a_change_of_the_code_is_another_digest(tmp_path: Path) -> None:
-    module = tmp_path / "train" / "fit.py"
-    module.parent.mkdir()
-    module.write_text("a = 1\n")
-    first = code_digest(tmp_path)
-    (tmp_path / "notes.txt").write_text("no code")
-    code_digest.cache_clear()
-    assert code_digest(tmp_path) == first
-    module.write_text("a = 2\n")
-    code_digest.cache_clear()
-    assert code_digest(tmp_path) != first
+def _digest(folder: Path, *modules: str) -> str:
+    code._needed.cache_clear()
+    return code_digest(*modules, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("module", "needed"),
+    [
+        ("fit", {"train/fit.py", "train/batches.py", "train/__init__.py", "images.py"}),
+        ("report.render", {"train/report.py", "train/__init__.py", "train/report.j2", "base.j2"}),
+    ],
+)
+def test_a_change_of_the_code_is_another_digest(
+    tmp_path: Path, module: str, needed: set[str]
+) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    first = _digest(tmp_path, f"components.train.{module}")
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text + "\n")
+        assert (_digest(tmp_path, f"components.train.{module}") != first) is (name in needed), name
+        (tmp_path / name).write_text(text)
+    assert _digest(tmp_path, f"components.train.{module}") == first
+
+
+@pytest.mark.parametrize("module", ["components.ingest.sources", "components.split.splitter"])
+def test_whatever_python_imports_belongs_to_it(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: set[Path] = set()
+    needed = code._needed
+
+    def noted(file: Path, folder: Path) -> list[Path]:
+        read.add(file)
+        return needed(file, folder)
+
+    monkeypatch.setattr(code, "_needed", noted)
+    code_digest(module)
+    script = (
+        f"import sys, {module}\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('components')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert {Path(file) for file in done.stdout.split()} <= read
+
+
+def test_what_a_source_imports_of_the_project() -> None:
+    source = "import numpy\nfrom os import path\ndef f():\n    from components.a import b, c\n"
+    assert set(imported(source + "import components.d as e\n")) == {
+        "components.d",
+        "components.a.b",
+        "components.a.c",
+    }

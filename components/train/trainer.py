@@ -211,5 +211,5 @@ def _fingerprint(
     training: Training,
 ) -> str:
     """Returns a name for the work in progress that any other work does not have."""
-    told = hashlib.sha256(f"{training} {code_digest()}".encode()).hexdigest()[:12]
+    told = hashlib.sha256(f"{training} {code_digest(fit.__module__)}".encode()).hexdigest()[:12]
     return "-".join([dataset.digest[:12], split.digest()[:12], training.network.architecture, told])

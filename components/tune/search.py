@@ -286,7 +286,7 @@ class _Search(base_tuner.BaseTuner):
     def _key(self, values: Hyperparameters, epochs: int) -> str:
         """Names everything that a result depends on."""
         facts = [
-            code_digest(),
+            code_digest(__name__),
             self.dataset.digest,
             self.split.digest(),
             json.dumps(asdict(values)),
