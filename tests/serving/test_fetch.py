@@ -27,6 +27,7 @@ from PIL import Image
 from serving.errors import PredictorError
 from serving.fetch import Address, Fetcher, _CheckedNetwork
 from serving.settings import Settings
+from tests.serving.test_volumes import VOLUME
 
 IMAGE = b"\x89PNG and the rest of it"
 LOCAL = {"image_url_hosts": "*", "image_url_http": True, "image_url_networks": "127.0.0.0/8"}
@@ -432,10 +433,14 @@ def _png() -> bytes:
 def test_the_predictor_answers_the_clients_of_the_reference(fetching: Any) -> None:
     async def ask() -> None:
         async def give(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(_ok(_png()))
+            wants_volume = b"scan.nii" in writer.request  # type: ignore[attr-defined]
+            writer.write(_ok(VOLUME if wants_volume else _png()))
             await writer.drain()
 
         async with _host(give) as port, httpx.AsyncClient(base_url=fetching.url) as client:
+            volume = {"image_url": f"http://127.0.0.1:{port}/scan.nii.gz"}
+            response = await client.post(PREDICT, json={"instances": [volume]})
+            assert len(response.json()["predictions"][0]["slices"]) == 16
             url = f"http://127.0.0.1:{port}/scan.png"
             response = await client.post("/predict", json={"image_url": url})
             assert response.json() == {"prediction": "Brain Tumor"}

@@ -1,5 +1,6 @@
 """Volumes through the predictor's real process: a slice's brightness is P(Healthy) for it."""
 
+import asyncio
 import base64
 import gzip
 import json
@@ -18,6 +19,8 @@ from typer.testing import CliRunner
 from components.slices import choose
 from pipelines.cli import app
 from serving.classifier import Classifier
+from serving.decoding import Decoders
+from serving.settings import Settings
 from tests.dicoms import dicom
 
 V1, INFER = "/v1/models/brain-tumor", "/v2/models/brain-tumor/infer"
@@ -146,6 +149,16 @@ def test_slices_count_as_images(predictor: Any) -> None:
         response = httpx.post(f"{predictor.url}{V1}:predict", json={"instances": instances})
         assert response.status_code == status
     assert response.json() == {"error": "34 images, at most 32 are allowed in a call"}
+
+
+def test_the_number_of_slices_is_a_setting() -> None:
+    decoders = Decoders(Settings(max_slices=2))
+    try:
+        slices = asyncio.run(decoders.decode(VOLUME))
+    finally:
+        decoders.stop()
+    assert slices.numbers == (16, 26)
+    assert slices.pixels[:, 75, 75, 0].tolist() == [250 - 4 * 16, 250 - 4 * 26]
 
 
 def test_no_name_of_a_patient_is_written(predictor: Any) -> None:
