@@ -37,13 +37,22 @@ def components(images: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray
         int64 [count], numbered by first appearance; an image in no group is one by itself.
     """
     nodes = count + int(groups.max(initial=-1)) + 1  # an image is a node, and so is each group
-    ends = (images, groups + count)
-    links = coo_array((np.ones(len(images), dtype=bool), ends), shape=(nodes, nodes))
-    _, component = connected_components(links, directed=False)
-    return _numbered_by_appearance(component[:count])
+    return join_links(nodes, np.stack([images, groups + count], axis=1))[:count]
 
 
-def _numbered_by_appearance(component: np.ndarray) -> np.ndarray:
+def join_links(count: int, links: np.ndarray) -> np.ndarray:
+    """Returns the connected components of items that links join.
+
+    Args:
+        count: How many items there are.
+        links: Pairs of items, int64 [p, 2].
+
+    Returns:
+        int64 [count], numbered by first appearance; an item in no link is one by itself.
+    """
+    ends = (links[:, 0], links[:, 1])
+    graph = coo_array((np.ones(len(links), dtype=bool), ends), shape=(count, count))
+    _, component = connected_components(graph, directed=False)
     _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))

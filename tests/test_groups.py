@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.groups import group_weights, join_groups
+from components.groups import group_weights, join_groups, join_links
 
 
 def test_near_duplicates_share_a_weight() -> None:
@@ -38,3 +38,10 @@ def test_one_grouping_stays_as_it_is() -> None:
     groups = np.array([0, 1, 0, 2, 1])
     unknown = np.full(5, -1)
     assert join_groups(groups, unknown).tolist() == groups.tolist()
+
+
+def test_links_are_joined_and_numbered_by_first_appearance() -> None:
+    links = np.array([[4, 1], [5, 3], [1, 2], [2, 1]])
+    assert join_links(7, links).tolist() == [0, 1, 1, 2, 1, 2, 3]
+    assert join_links(2, links[:0]).tolist() == [0, 1]
+    assert join_links(0, links[:0]).tolist() == []

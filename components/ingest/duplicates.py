@@ -3,34 +3,40 @@
 Two images are twins when their grey 32x32 thumbnails correlate above 0.98 in one of the eight
 flips and quarter turns. Groups are the connected components of twins.
 
-To compare every image with every other would be quadratic. Instead each thumbnail gets a feature
-vector that is the same for all its eight orientations and never moves apart faster than the
-thumbnails do: a flip only changes signs of cosine-transform coefficients and a quarter turn only
-transposes them, so sums, differences and absolute values of transposed pairs stay. Correlation r
-means a distance of sqrt(2 - 2r) between normalised thumbnails, so no twin lies further away than
-that in feature space, nor in any projection of it: a k-d tree over the few directions of the
-greatest variance finds all candidates without missing one, the other directions sift them, and
-only what is left is correlated.
+Which pairs to look at, a descriptor tells that is the same for all eight orientations and whose
+product with another is never less than the correlation. A flip only changes signs of
+cosine-transform coefficients and a quarter turn only transposes them, so sums, differences and
+absolute values of transposed pairs stay, and never lie further apart than the thumbnails. The
+descriptor is a projection of them on a few directions that tell thumbnails apart, and the length
+of the rest.
 """
 
+import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.fft import dctn
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from sklearn.utils.extmath import randomized_svd
+from threadpoolctl import threadpool_limits
+
+from components.groups import join_links
+from components.ingest.linkage import single_linkage
+from components.progress import Meter
 
 CORRELATION = 0.98
-_FREQUENCIES = 12
 _FLAT = 1.0  # standard deviation in grey levels below which there is no picture to compare
-_TREE_DIMENSIONS = 6  # with more, a k-d tree looks at nearly everything
-_IMAGES_AT_ONCE = 512
-_PAIRS_AT_ONCE = 8192
+_DESCRIPTOR = 64  # numbers
+_SAMPLE = 4096  # thumbnails that the directions are taken from
+_AT_ONCE = 4096
+_ROUNDING = 1e-4  # more than float32 errs in a correlation
 
 
 def group_duplicates(thumbnails: np.ndarray) -> np.ndarray:
     """Groups near-duplicates.
+
+    The same thumbnails give the same groups, whatever the number of threads. Beside
+    `thumbnails`, which may be mapped from disk, this takes 0.7 KB of memory a thumbnail.
 
     Args:
         thumbnails: uint8 [n, 32, 32], grey.
@@ -39,20 +45,15 @@ def group_duplicates(thumbnails: np.ndarray) -> np.ndarray:
         int64 [n]: the group of each image, numbered by first appearance. All images without
         any contrast form one group.
     """
-    count = len(thumbnails)
-    if count == 0:
-        return np.empty(0, dtype=np.int64)
-    distinct: dict[bytes, int] = {}
-    copy_of = np.array([distinct.setdefault(t.tobytes(), len(distinct)) for t in thumbnails])
-    unit, flat = _normalised(np.frombuffer(b"".join(distinct), np.uint8).reshape(len(distinct), -1))
-    pairs = _twins(unit, np.flatnonzero(~flat))
-    chain = np.flatnonzero(flat)
-    pairs = np.concatenate([pairs, np.stack([chain[:-1], chain[1:]], axis=1)])
-    links = coo_array(
-        (np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(len(unit), len(unit))
-    )
-    _, component = connected_components(links, directed=False)
-    return _numbered_by_appearance(component[copy_of])
+    images = np.arange(len(thumbnails))
+    first, mean, length = _distinct(thumbnails)
+    flat = length < _FLAT * thumbnails.shape[1]
+    flats, distinct = images[(first == images) & flat], images[(first == images) & ~flat]
+    pictures = _Pictures(thumbnails, distinct, mean[distinct], length[distinct])
+    twins = single_linkage(_descriptors(pictures), CORRELATION, pictures.are_twins, "thumbnails")
+    copies = np.stack([first, images], axis=1)
+    chain = np.stack([flats[:-1], flats[1:]], axis=1)
+    return join_links(len(images), np.concatenate([copies, chain, distinct[twins]]))
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -62,67 +63,64 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
         one: uint8 [32, 32].
         other: uint8 [32, 32].
     """
-    unit, _ = _normalised(np.stack([one.ravel(), other.ravel()]))
-    return float(_best_correlations(unit[:1], unit[1:])[0])
+    # Sums of whole numbers are exact in float64, so the result has no order of summation.
+    values = one.ravel().astype(np.float64)
+    others = _orientations(other.reshape(1, -1).astype(np.float64))[0]
+    products = len(values) * (others @ values) - values.sum() * others[0].sum()
+    spread, other_spread = (len(v) * (v @ v) - v.sum() ** 2 for v in (values, others[0]))
+    return float(products.max() / max(1.0, np.sqrt(spread) * np.sqrt(other_spread)))
 
 
-def _normalised(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns rows of zero mean and unit length, float32 [n, 1024], and which were flat."""
-    values = rows.astype(np.float32)
-    values -= values.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(values, axis=1, keepdims=True)
-    flat = length[:, 0] < _FLAT * np.sqrt(rows.shape[1])
-    values /= np.maximum(length, 1e-6)
-    return values, flat
+def _distinct(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads all thumbnails once.
+
+    Returns:
+        The first image that equals each, int64 [n], the mean of its grey levels, float32 [n], and
+        their length without the mean, float32 [n].
+    """
+    digests = np.empty(len(thumbnails), dtype="V32")
+    mean, length = np.empty((2, len(thumbnails)), dtype=np.float32)
+    for part in _parts(len(thumbnails)):
+        rows = thumbnails[part].reshape(part.stop - part.start, -1)
+        digests[part] = [hashlib.sha256(row.tobytes()).digest() for row in rows]
+        mean[part] = rows.mean(axis=1)
+        length[part] = rows.std(axis=1) * np.sqrt(rows.shape[1])
+    _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
+    return first[inverse], mean, length
 
 
-def _twins(unit: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Returns all pairs of rows that are twins, int64 [p, 2]."""
-    found = [np.empty((0, 2), dtype=np.int64)]
-    if len(candidates) > 1:
-        for near in _near_pairs(_by_variance(_orientation_free_features(unit[candidates]))):
-            pairs = candidates[near]
-            best = _best_correlations(unit[pairs[:, 0]], unit[pairs[:, 1]])
-            found.append(pairs[best > CORRELATION])
-    return np.concatenate(found)
+def _parts(count: int) -> Iterator[slice]:
+    for start in range(0, count, _AT_ONCE):
+        yield slice(start, min(start + _AT_ONCE, count))
 
 
-def _near_pairs(points: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the pairs of points as near as twins must be, int64 [p, 2], a few at a time."""
-    radius = np.sqrt(2 - 2 * CORRELATION) + 1e-5  # room for float32 rounding
-    # In the tree's own order, points that follow each other lie together.
-    order = cKDTree(points[:, :_TREE_DIMENSIONS]).indices
-    points = points[order]
-    tree = cKDTree(points[:, :_TREE_DIMENSIONS])
-    for start in range(0, len(points), _IMAGES_AT_ONCE):
-        block = cKDTree(points[start : start + _IMAGES_AT_ONCE, :_TREE_DIMENSIONS])
-        near = block.sparse_distance_matrix(tree, radius, output_type="ndarray")
-        left, right = near["i"] + start, near["j"]
-        once = left < right
-        left, right = left[once], right[once]
-        for i in range(0, len(left), _PAIRS_AT_ONCE):
-            one, other = left[i : i + _PAIRS_AT_ONCE], right[i : i + _PAIRS_AT_ONCE]
-            apart = points[one] - points[other]
-            close = np.einsum("ij,ij->i", apart, apart) <= radius**2
-            if close.any():
-                yield np.stack([order[one[close]], order[other[close]]], axis=1)
-
-
-def _by_variance(features: np.ndarray) -> np.ndarray:
-    """Returns features turned so that the first directions hold most of the variance."""
-    centred = features - features.mean(axis=0)
-    _, directions = np.linalg.eigh(centred.T @ centred)
-    return centred @ directions[:, ::-1]
+def _descriptors(pictures: "_Pictures") -> np.ndarray:
+    """Returns the descriptor of each picture, float32 [p, 64]."""
+    if len(pictures) == 0:
+        return np.empty((0, _DESCRIPTOR), dtype=np.float32)
+    sample = np.arange(0, len(pictures), -(-len(pictures) // _SAMPLE))
+    features = _orientation_free_features(pictures.unit(sample))
+    with threadpool_limits(1, "blas"):  # on small matrices threads only wait for each other
+        _, _, directions = randomized_svd(features, _DESCRIPTOR - 1, random_state=0)
+    descriptors = np.empty((len(pictures), len(directions) + 1), dtype=np.float32)
+    meter = Meter(len(pictures), "thumbnails described")
+    for part in _parts(len(pictures)):
+        projected = _orientation_free_features(pictures.unit(part)) @ directions.T
+        # Of two rests the product is at most that of their lengths. Never too short for rounding.
+        rest = 1 + 1e-6 - np.einsum("ij,ij->i", projected, projected)
+        descriptors[part, :-1] = projected
+        descriptors[part, -1] = np.sqrt(np.maximum(rest, 1e-6))
+        meter.add(len(projected))
+    return descriptors
 
 
 def _orientation_free_features(unit: np.ndarray) -> np.ndarray:
-    """Returns features float32 [n, 144], equal for all eight orientations of a thumbnail."""
+    """Returns unit vectors, float32 [n, 1024], equal for all eight orientations of a thumbnail."""
     side = int(np.sqrt(unit.shape[1]))
     spectrum = dctn(unit.reshape(-1, side, side), axes=(1, 2), norm="ortho")
-    low = spectrum[:, :_FREQUENCIES, :_FREQUENCIES]
-    diagonal = low[:, range(_FREQUENCIES), range(_FREQUENCIES)]
-    rows, columns = np.triu_indices(_FREQUENCIES, 1)
-    upper, lower = low[:, rows, columns], low[:, columns, rows]
+    diagonal = spectrum[:, range(side), range(side)]
+    rows, columns = np.triu_indices(side, 1)
+    upper, lower = spectrum[:, rows, columns], spectrum[:, columns, rows]
     # Flips leave coefficients of even rows and columns as they are, turn the signs of a pair of
     # odd ones together, and of the rest each by itself.
     both = (rows + columns) % 2 == 0
@@ -144,23 +142,55 @@ def _orientation_free_features(unit: np.ndarray) -> np.ndarray:
     )
 
 
-def _orientations(unit: np.ndarray) -> Iterator[np.ndarray]:
-    side = int(np.sqrt(unit.shape[1]))
-    images = unit.reshape(-1, side, side)
-    for turns in range(4):
-        turned = np.rot90(images, turns, axes=(1, 2))
-        yield turned.reshape(len(unit), -1)
-        yield turned[:, :, ::-1].reshape(len(unit), -1)
+@dataclass(frozen=True)
+class _Pictures:
+    """Thumbnails that differ and are not flat."""
+
+    thumbnails: np.ndarray  # uint8 [n, 32, 32], of all images
+    images: np.ndarray  # int64 [p]: the image of each picture
+    mean: np.ndarray  # float32 [p], of its grey levels
+    length: np.ndarray  # float32 [p], of its grey levels less their mean
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def centred(self, which: np.ndarray | slice) -> np.ndarray:
+        """Returns rows of zero mean, float32 [., 1024]."""
+        rows = self.thumbnails[self.images[which]].reshape(-1, self.thumbnails[0].size)
+        return np.subtract(rows, self.mean[which, np.newaxis], dtype=np.float32)
+
+    def unit(self, which: np.ndarray | slice) -> np.ndarray:
+        """Returns rows of zero mean and unit length, float32 [., 1024]."""
+        rows = self.centred(which)
+        rows /= self.length[which, np.newaxis]
+        return rows
+
+    def are_twins(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Tells which pairs, int64 [p] and int64 [p], are twins, bool [p]."""
+        twins = np.empty(len(left), dtype=bool)
+        by_left = np.argsort(left, kind="stable")
+        for part in _parts(len(left)):
+            pairs = by_left[part]
+            one, other = left[pairs], right[pairs]
+            ones, starts = np.unique(one, return_index=True)
+            oriented, others = _orientations(self.unit(ones)), self.centred(other)
+            products = np.empty((len(pairs), oriented.shape[1]), dtype=np.float32)
+            for turned, start, end in zip(oriented, starts, [*starts[1:], len(pairs)], strict=True):
+                np.matmul(others[start:end], turned.T, out=products[start:end])
+            best = products.max(axis=1) / self.length[other]
+            twins[pairs] = best > CORRELATION
+            for i in np.flatnonzero(np.abs(best - CORRELATION) < _ROUNDING):
+                exact = correlation(*self.thumbnails[self.images[[one[i], other[i]]]])
+                twins[pairs[i]] = exact > CORRELATION
+        return twins
 
 
-def _best_correlations(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Returns float32 [p]: row by row, the best correlation over the right's orientations."""
-    scores = [np.einsum("ij,ij->i", left, turned) for turned in _orientations(right)]
-    return np.max(scores, axis=0)
-
-
-def _numbered_by_appearance(component: np.ndarray) -> np.ndarray:
-    _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[inverse]
+def _orientations(images: np.ndarray) -> np.ndarray:
+    """Returns the eight flips and quarter turns of [n, 1024], as [n, 8, 1024]."""
+    side = int(np.sqrt(images.shape[1]))
+    stack = images.reshape(-1, side, side)
+    turned = [np.rot90(stack, turns, axes=(1, 2)) for turns in range(4)]
+    oriented = np.empty((len(stack), 8, side, side), dtype=images.dtype)
+    for i, one in enumerate(turned):
+        oriented[:, 2 * i], oriented[:, 2 * i + 1] = one, one[:, :, ::-1]
+    return oriented.reshape(len(stack), 8, -1)

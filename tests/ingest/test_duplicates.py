@@ -16,7 +16,14 @@ from scipy.sparse.csgraph import connected_components
 
 from components.images import decode, thumbnail
 from components.ingest.assemble import mixed_groups
-from components.ingest.duplicates import CORRELATION, correlation, group_duplicates
+from components.ingest.duplicates import (
+    CORRELATION,
+    _descriptors,
+    _distinct,
+    _Pictures,
+    correlation,
+    group_duplicates,
+)
 from components.ingest.sources import open_source
 
 DATASET = os.environ.get("BRAIN_TUMOR_DATASET")
@@ -152,6 +159,27 @@ def test_flat_images_are_one_group(drawn: Callable) -> None:
     nearly = flat[0].copy()
     nearly[0, 0] = 9  # one bright pixel is noise, not a picture
     assert group_duplicates(np.stack([flat[0], nearly])).tolist() == [0, 0]
+
+
+@settings(deadline=None, derandomize=True, max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), roughness=st.sampled_from([0.0, 1.5, 6.0]))
+def test_no_descriptor_tells_less_than_the_correlation(seed: int, roughness: float) -> None:
+    thumbnails = smooth_images(np.random.default_rng(seed), 30, roughness)
+    _, mean, length = _distinct(thumbnails)
+    descriptors = _descriptors(_Pictures(thumbnails, np.arange(30), mean, length))
+    np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, atol=2e-6)
+    measured = [[correlation(one, other) for other in thumbnails] for one in thumbnails]
+    assert (descriptors @ descriptors.T > np.array(measured) - 1e-5).all()
+
+
+def test_faint_pictures_and_an_array_mapped_from_disk(tmp_path: Path) -> None:
+    """A contrast of a few grey levels, on black and on white: much of it is rounding."""
+    rng = np.random.default_rng(4)
+    thumbnails = smooth_images(rng, 300, 2)
+    thumbnails = np.where(np.arange(300)[:, None, None] % 2, 251, 0) + thumbnails // 50
+    np.save(tmp_path / "thumbnails.npy", thumbnails.astype(np.uint8))
+    mapped = np.load(tmp_path / "thumbnails.npy", mmap_mode="r")
+    assert partition(group_duplicates(mapped)) == partition(every_pair(mapped))
 
 
 @pytest.mark.parametrize("count", [0, 1])
