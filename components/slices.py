@@ -18,6 +18,7 @@ from components.images import (
 )
 
 MOST_SLICES = 16
+_NEEDS = ", which needs the extra clinic; `make install` installs it"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def read(
     except nifti.NiftiError as error:
         raise ImageError("unreadable", str(error)) from error
     except ModuleNotFoundError as error:
-        raise ImageError("format", "a NIfTI, which needs nibabel: install [clinic]") from error
+        raise ImageError("format", f"a NIfTI{_NEEDS}") from error
     except Exception as error:  # hostile headers raise nearly anything
         raise ImageError("unreadable", "the NIfTI is broken") from error
 
@@ -103,7 +104,7 @@ def _of_dicom(data: bytes, max_bytes: int, max_pixels: int, most: int) -> Slices
     try:
         from components import dicom  # needs [clinic], and time to import
     except ModuleNotFoundError as error:
-        raise ImageError("format", "a DICOM, which needs pydicom: install [clinic]") from error
+        raise ImageError("format", f"a DICOM{_NEEDS}") from error
     frames = dicom.read(data, max_bytes, max_pixels, lambda of: choose(of, most))
     images = tuple(
         Decoded(squeezed(image), *frames.size, frames.mode, "DICOM") for image in frames.images

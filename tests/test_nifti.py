@@ -1,6 +1,7 @@
 """What nibabel writes is the truth here, turned upright by nibabel and NumPy."""
 
 import gzip
+import sys
 import tracemalloc
 from itertools import permutations, product
 
@@ -241,3 +242,9 @@ def test_images_are_no_nifti() -> None:
     assert not is_nifti(gzip.compress(b"\x89PNG" * 500))
     assert not is_nifti(b"\x1f\x8b")
     assert not is_nifti(b"")
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(ImageError, match="^format: a NIfTI, which needs the extra clinic; `make i"):
+        read(SMALL)
