@@ -21,6 +21,7 @@ from components.dataset import TUMOR, ImageDataset
 from components.errors import UserError, require_at_least
 from components.evaluate.calibration import calibrate
 from components.evaluate.comparison import leads
+from components.evaluate.subgroups import by_site_and_sequence
 from components.files import write_atomically
 from components.metrics import (
     MEASURES,
@@ -96,8 +97,13 @@ def collect(
     folds = sorted((FoldResult.open(folder) for folder in folders), key=lambda fold: fold.fold)
     _check(dataset, folds)
     pooled = _pool(len(dataset), folds)
-    print(f"drawing {bootstrap_samples:,} resamples of the duplicate groups", flush=True)
+    print(f"drawing {bootstrap_samples:,} resamples of the groups", flush=True)
     figures, mean, samples = _by_fold(dataset, folds, bootstrap_samples, seed)
+    # A score of 0 or 1 stands for the answer, whatever threshold gave it.
+    answers = Predictor(pooled.called[MODEL], 0.5)
+    subgroups = by_site_and_sequence(
+        dataset, np.arange(len(dataset)), answers, bootstrap_samples, seed
+    )
     suspicions = suspicious_labels(dataset, pooled.scores[MODEL])
     before = point_estimate(dataset.labels, Predictor(pooled.uncalibrated, 0.5))
     tumor = int(np.sum(dataset.labels == TUMOR))
@@ -110,11 +116,14 @@ def collect(
         bootstrap_samples=bootstrap_samples,
         images=len(dataset),
         groups=len(np.unique(dataset.groups)),
+        patients=dataset.count_patients(np.arange(len(dataset))),
         tumor=tumor,
         healthy=len(dataset) - tumor,
         confusion=confusion(dataset.labels, pooled.called[MODEL], 0.5),
         mean=mean,
         pooled=_at_once(dataset, pooled, bootstrap_samples, seed),
+        by_site=subgroups["by_site"],
+        by_sequence=subgroups["by_sequence"],
         uncalibrated_ece=float(before[column("ece")]),
         suspicious_labels=len(suspicions),
         suspicious_images=sum(len(suspicion.positions) for suspicion in suspicions),

@@ -12,7 +12,7 @@ from components.collect.results import CrossValidation, Figures
 from components.dataset import CLASSES, TUMOR, ImageDataset
 from components.evaluate.comparison import Lead, sentences
 from components.evaluate.figures import calibration_plot
-from components.metrics import MEASURES
+from components.metrics import FEW_GROUPS, MEASURES
 from components.predictors import PREDICTORS
 from components.report import picture, plot, write_report
 
@@ -71,6 +71,10 @@ def write_cross_validation_report(
             )
             for name, measure in MEASURES.items()
         ],
+        subgroup_tables=[("By site", result.by_site), ("By sequence", result.by_sequence)],
+        subgroups_of="All images, each as the network answered that had not seen it.",
+        subgroup_sentences=[],
+        few_groups=FEW_GROUPS,
         predictors=PREDICTORS,
         measures=[MEASURES[name].title for name in _OF_FOLDS],
         folds=[

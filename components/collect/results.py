@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
+from components.evaluate.results import Subgroup
 from components.files import read_json
 from components.metrics import MEASURES, Scores
 from components.predictors import MODEL, PREDICTORS, Compared
@@ -41,7 +42,8 @@ class CrossValidation(Strict):
     seed: int
     bootstrap_samples: int = Field(gt=0)
     images: int = Field(gt=0)
-    groups: int = Field(gt=0)
+    groups: int = Field(gt=0, description="of near-duplicates and images of one patient")
+    patients: int | None = Field(default=None, description="null where none is known")
     tumor: int = Field(gt=0)
     healthy: int = Field(gt=0)
     confusion: tuple[tuple[int, int], tuple[int, int]] = Field(
@@ -50,6 +52,12 @@ class CrossValidation(Strict):
     mean: Figures = Field(description="the mean of the folds")
     pooled: Figures = Field(
         description="all images measured at once, each at its own fold's threshold"
+    )
+    by_site: tuple[Subgroup, ...] = Field(
+        default=(), description="the network; empty where no site is known"
+    )
+    by_sequence: tuple[Subgroup, ...] = Field(
+        default=(), description="the network; empty where no sequence is known"
     )
     uncalibrated_ece: float = Field(
         ge=0, description="the pooled calibration error at temperature 1"

@@ -23,7 +23,7 @@ from components.evaluate.results import (
 )
 from components.evaluate.shortcuts import measure_shortcuts
 from components.evaluate.stability import draw_sample, measure_stability
-from components.evaluate.subgroups import measure_subgroups
+from components.evaluate.subgroups import by_site_and_sequence
 from components.evaluate.threshold import choose_threshold, threshold_rule
 from components.evaluate.training import read_history, read_record
 from components.files import write_atomically
@@ -121,11 +121,7 @@ def evaluate(
         bootstrap_samples,
         seed,
     )
-    records = dataset.manifest.images
-    by_site, by_sequence = (
-        measure_subgroups(dataset, names, held_out, model_answers, bootstrap_samples, seed)
-        for names in ([r.site for r in records], [r.sequence for r in records])
-    )
+    subgroups = by_site_and_sequence(dataset, held_out, model_answers, bootstrap_samples, seed)
     asked_again = draw_sample(dataset, held_out, seed)
     stability = measure_stability(
         dataset,
@@ -146,8 +142,8 @@ def evaluate(
         bootstrap_samples=bootstrap_samples,
         held_out=on_held_out,
         full_dataset=on_everything,
-        by_site=by_site,
-        by_sequence=by_sequence,
+        by_site=subgroups["by_site"],
+        by_sequence=subgroups["by_sequence"],
         shortcuts=shortcuts,
         stability=stability,
     )

@@ -140,6 +140,7 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
         ),
         galleries=_galleries(findings, held_out),
         subgroup_tables=[("By site", evaluation.by_site), ("By sequence", evaluation.by_sequence)],
+        subgroups_of="On the held-out part.",
         subgroup_sentences=subgroup_sentences(evaluation),
         shortcuts=findings.shortcuts,
         shortcut_sentences=shortcut_sentences(findings.shortcuts),

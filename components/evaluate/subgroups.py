@@ -13,6 +13,24 @@ MOST_SHOWN = 20  # of the largest; the others are taken together
 UNKNOWN, OTHERS = "unknown", "all others"
 
 
+def by_site_and_sequence(
+    dataset: ImageDataset, rows: np.ndarray, model: Predictor, samples: int, seed: int
+) -> dict[str, tuple[Subgroup, ...]]:
+    """Measures a model on each site and on each sequence, as `measure_subgroups` does.
+
+    Returns:
+        The subgroups under the names that results have: `by_site` and `by_sequence`.
+    """
+    names = {
+        "by_site": [record.site for record in dataset.manifest.images],
+        "by_sequence": [record.sequence for record in dataset.manifest.images],
+    }
+    return {
+        kind: measure_subgroups(dataset, of_image, rows, model, samples, seed)
+        for kind, of_image in names.items()
+    }
+
+
 def measure_subgroups(
     dataset: ImageDataset,
     names: Sequence[str | None],

@@ -38,6 +38,34 @@ def run(dataset: ImageDataset, tmp_path: Path, write_folds: WriteFolds) -> Colle
     return collected
 
 
+def test_sites_are_measured_at_each_folds_own_threshold(
+    dataset: ImageDataset, results: list[FoldResult], write_folds: WriteFolds, tmp_path: Path
+) -> None:
+    known = ImageDataset(dataset.folder)
+    images = [
+        record.model_copy(update={"site": "Ulm" if record.group % 3 else None})
+        for record in dataset.manifest.images
+    ]
+    known.manifest = dataset.manifest.model_copy(update={"images": tuple(images)})
+    report = tmp_path / "report.html"
+    found = collect(
+        known, write_folds(results), tmp_path / "out", report, tmp_path / "g.html", 0, 100
+    )
+    right = {"Ulm": [], "unknown": []}  # type: ignore[var-annotated]
+    for result in results:
+        for row, score in zip(result.held_out, result.model.scores, strict=True):
+            called = score >= result.model.threshold
+            tumor = dataset.labels[row] == TUMOR
+            right["Ulm" if images[row].site else "unknown"].append(called == tumor)
+    assert [(one.name, one.images) for one in found.by_site] == [("Ulm", 40), ("unknown", 20)]
+    for subgroup in found.by_site:
+        assert subgroup.accuracy.value == pytest.approx(np.mean(right[subgroup.name]))
+    assert found.by_sequence == ()
+    assert "By site" in report.read_text()
+    collect(dataset, write_folds(results), tmp_path / "out", report, tmp_path / "g.html", 0, 100)
+    assert "By site" not in report.read_text()
+
+
 def test_the_mean_is_that_of_the_folds(
     dataset: ImageDataset, results: list[FoldResult], run: Collect
 ) -> None:
