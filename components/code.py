@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 COMPONENTS = Path(__file__).parent
+_MODULE = r"components(\.\w+)+\.?"
 _TEMPLATE = re.compile(rb'"([\w/.]+\.j2)"')
 
 
@@ -36,11 +37,17 @@ def code_digest(*modules: str, folder: Path = COMPONENTS) -> str:
 
 
 def imported(source: str) -> Iterator[str]:
-    """Yields what a Python source imports of `components`, by name."""
+    """Yields what a Python source imports of `components`, by name.
+
+    A name that `import_module` gets counts too; of one that is put together, such as
+    `f"components.networks.{name}"`, comes what is constant, `components.networks.`.
+    """
     for node in ast.walk(ast.parse(source)):
         names = [alias.name for alias in getattr(node, "names", ()) if isinstance(alias, ast.alias)]
         if isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{name}" for name in names]
+        elif isinstance(node, ast.Constant) and re.fullmatch(_MODULE, str(node.value)):
+            names = [str(node.value)]
         yield from (name for name in names if name.split(".")[0] == COMPONENTS.name)
 
 
@@ -55,10 +62,14 @@ def _needed(file: Path, folder: Path) -> list[Path]:
 
 
 def _files(name: str, folder: Path) -> Iterator[Path]:
-    """Yields a module's file and its packages'; a name in a module yields the module's."""
+    """Yields a module's file and its packages'; a name in a module yields the module's.
+
+    A name that ends with a dot stands for all modules of a package.
+    """
     path = folder
-    for part in ["", *name.split(".")[1:]]:
+    for part in ["", *name.rstrip(".").split(".")[1:]]:
         path /= part
-        yield from (
-            file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()
-        )
+        either = (path.with_suffix(".py"), path / "__init__.py")
+        yield from (file for file in either if file.exists())
+    if name.endswith("."):
+        yield from path.glob("*.py")

@@ -17,7 +17,8 @@ FILES = {
     "train/report.py": 'render("train/report.j2")\n',
     "train/report.j2": '{% extends "base.j2" %}',
     "base.j2": "a look",
-    "images.py": "a = 1\n",
+    "images.py": "import_module(f'components.networks.{name}')\n",
+    "networks/compact.py": "a = 1\n",
     "notes.txt": "no code",
 }
 
@@ -30,7 +31,13 @@ def _digest(folder: Path, *modules: str) -> str:
 @pytest.mark.parametrize(
     ("module", "needed"),
     [
-        ("fit", {"train/fit.py", "train/batches.py", "train/__init__.py", "images.py"}),
+        (
+            "fit",
+            {
+                *("train/fit.py", "train/batches.py", "train/__init__.py", "images.py"),
+                "networks/compact.py",
+            },
+        ),
         ("report.render", {"train/report.py", "train/__init__.py", "train/report.j2", "base.j2"}),
     ],
 )
@@ -46,6 +53,22 @@ def test_a_change_of_the_code_is_another_digest(
         assert (_digest(tmp_path, f"components.train.{module}") != first) is (name in needed), name
         (tmp_path / name).write_text(text)
     assert _digest(tmp_path, f"components.train.{module}") == first
+
+
+def test_an_unfinished_training_belongs_to_the_networks_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code._needed.cache_clear()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: _read(path, path.name == "compact.py"))
+    changed = code_digest("components.train.fit")
+    monkeypatch.undo()
+    code._needed.cache_clear()
+    assert changed != code_digest("components.train.fit")
+
+
+def _read(path: Path, changed: bool) -> bytes:
+    with path.open("rb") as file:
+        return file.read() + b"\n" * changed
 
 
 @pytest.mark.parametrize("module", ["components.ingest.sources", "components.split.splitter"])
@@ -73,8 +96,12 @@ def test_whatever_python_imports_belongs_to_it(
 
 def test_what_a_source_imports_of_the_project() -> None:
     source = "import numpy\nfrom os import path\ndef f():\n    from components.a import b, c\n"
-    assert set(imported(source + "import components.d as e\n")) == {
+    source += "import components.d as e\nimport_module('components.f')\n"
+    source += "import_module(f'components.g.{h}').NETWORK\n"
+    assert set(imported(source)) == {
         "components.d",
+        "components.f",
+        "components.g.",
         "components.a.b",
         "components.a.c",
     }
