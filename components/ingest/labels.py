@@ -219,10 +219,11 @@ class _Header:
         columns = [cell.lower() for cell in cells]
         known = [column for column in columns if column in COLUMNS]
         if "path" not in known or len(known) < 2:
-            shown = ", ".join(printable(cell)[:40] for cell in cells[:10]) or "nothing"
+            # Nothing of the row is shown: where it is no header, it may name a patient.
             raise UserError(
                 f"labels {name}: the first row has to name the columns: path and label, or one of "
-                f"patient, site, sequence; it has {shown}"
+                f"patient, site, sequence; of its {len(cells)} cells these are known: "
+                f"{', '.join(known) or 'none'}"
             )
         if len(set(known)) < len(known):
             raise UserError(

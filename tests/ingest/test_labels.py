@@ -103,9 +103,9 @@ def test_whatever_a_writer_of_csv_quotes_comes_back(
     ("content", "said"),
     [
         ("", "the first row has to name the columns"),
-        ("\n\n", "it has nothing"),
-        ("image,class\na.png,tumor\n", "it has image, class"),
-        ("path\na.png\n", "it has path"),
+        ("\n\n", "of its 0 cells these are known: none"),
+        ("image,class\na.png,tumor\n", "of its 2 cells these are known: none"),
+        ("path\na.png\n", "of its 1 cells these are known: path"),
         ("path,label,Label\na.png,Healthy,Healthy\n", "names a column twice"),
         ("path,label\n", "names no image"),
         ("path,label\na.png,Healthy\nb.png,\n", "row 3: has no label"),
@@ -135,6 +135,10 @@ def test_whatever_a_writer_of_csv_quotes_comes_back(
 )
 def test_what_cannot_be_used_is_one_line_with_the_row(content: str | bytes, said: str) -> None:
     assert said in refused(content)
+
+
+def test_a_first_row_that_is_no_header_is_not_shown() -> None:
+    assert "Jane" not in refused("scans/a.png,Healthy,Jane Doe\nscans/b.png,Healthy,Jane Doe\n")
 
 
 def test_rows_are_counted_as_spreadsheets_do() -> None:
