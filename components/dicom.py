@@ -25,6 +25,7 @@ _WANTED = [
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
     *("PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleSlope", "RescaleIntercept"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("ModalityLUTSequence", "VOILUTSequence", _SHARED, _EACH, *_PIXELS),
     *(f"{palette}{part}" for palette in _PALETTES for part in ("Descriptor", "Data")),
 ]
@@ -36,6 +37,7 @@ _NO_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
     "1.2.840.10008.5.1.4.1.1.481.2": "a radiation dose",
 }
+_ALLOCATED = (1, 8, 16, 32, 64)
 _MOST_FRAGMENTS = 65_536  # of compressed pixels
 _FRAGMENT = b"\xfe\xff\x00\xe0"
 _WHITE_IS_ZERO, _PALETTE = "MONOCHROME1", "PALETTE COLOR"
@@ -151,6 +153,8 @@ def _check_size(elements: Elements, frames: int, max_pixels: int) -> None:
             "are allowed",
         )
     samples, allocated = elements.number("SamplesPerPixel", 1), elements.number("BitsAllocated")
+    if allocated not in _ALLOCATED:
+        raise ImageError("format", f"a DICOM of {allocated} bits a sample, which is not read")
     deep.check(rows * columns * frames * samples * allocated // 8, MOST_SAMPLES * max_pixels)
     dataset = elements.dataset
     dataset.SamplesPerPixel = samples
@@ -219,7 +223,17 @@ def _greys(
             for each, frame in zip(displays, stored, strict=True)
         ]
     values = [each.values(frame) for each, frame in zip(displays, stored, strict=True)]
-    return _stretched(values, inverted)
+    return _stretched(values, inverted, _padding(elements, stored))
+
+
+def _padding(elements: Elements, stored: list[np.ndarray]) -> list[np.ndarray] | None:
+    """Returns what fills each frame around its image, bool [height, width], if the file says it."""
+    ends = [
+        end
+        for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")
+        for end in elements.numbers(keyword)[:1]
+    ]
+    return [(frame >= min(ends)) & (frame <= max(ends)) for frame in stored] if ends else None
 
 
 def _few_bits(frame: np.ndarray, bits: int, inverted: bool) -> np.ndarray:
@@ -234,11 +248,14 @@ def _eight_bits(values: np.ndarray, greatest: int) -> np.ndarray:
     return np.rint(np.clip(values, 0, greatest) * (255 / greatest)).astype(np.uint8)
 
 
-def _stretched(frames: list[np.ndarray], inverted: bool = False) -> list[Image.Image]:
-    """Returns images of 8 bits, all frames stretched alike if they are deeper."""
+def _stretched(
+    frames: list[np.ndarray], inverted: bool = False, padding: list[np.ndarray] | None = None
+) -> list[Image.Image]:
+    """Returns images of 8 bits, all frames stretched alike if they are deeper; padding is black."""
     height, width = frames[0].shape[:2]
     rows = np.concatenate(frames).reshape(height * len(frames), width, -1)
-    image = deep.image(deep.Samples(rows, white_is_zero=inverted))
+    alpha = None if padding is None else np.where(np.concatenate(padding), 0, 255).astype(np.uint8)
+    image = deep.image(deep.Samples(rows, alpha, inverted))
     return [
         image.crop((0, start, width, start + height)) for start in range(0, image.height, height)
     ]

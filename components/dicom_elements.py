@@ -36,6 +36,7 @@ class Elements:
         """Args: dataset: As pydicom has read it; reads: how often the file may still be read."""
         self.dataset = dataset
         self._reads = reads
+        self._items: dict[str, list[Elements]] = {}
 
     def __contains__(self, keyword: str) -> bool:
         """Tells whether there is such an element."""
@@ -102,6 +103,11 @@ class Elements:
         Raises:
             Exception: It is broken, or holds very much.
         """
+        if keyword not in self._items:
+            self._items[keyword] = self._parsed(keyword)
+        return self._items[keyword]
+
+    def _parsed(self, keyword: str) -> "list[Elements]":
         if keyword not in self.dataset:
             return []
         element = self._raw(keyword)

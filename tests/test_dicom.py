@@ -303,6 +303,23 @@ def test_frames_without_a_window_are_stretched_alike() -> None:
     assert np.abs(found - in_grey(stored)).max() <= 1
 
 
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_what_fills_an_image_up_is_black_and_does_not_count(photometric: str, syntax: str) -> None:
+    values = ramp("i2", 12)
+    filled = (X < 4) | (Y < 3)
+    stored = np.where(filled, -32000 + X % 2, values).astype("i2")
+    elements = {"PixelPaddingValue": -32000, "PixelPaddingRangeLimit": -31999}
+    data = dicom(stored, syntax, PhotometricInterpretation=photometric, **elements)
+
+    (image,) = slices.read(data).images
+    (plain,) = shown(dicom(values[3:, 4:], syntax, PhotometricInterpretation=photometric))
+
+    expected = np.zeros(stored.shape, np.uint8)
+    expected[3:, 4:] = plain
+    assert np.abs(image.pixels.astype(int) - squeezed(Image.fromarray(expected))).max() <= 2
+
+
 def test_slices_of_many_frames_are_chosen_by_the_rule() -> None:
     stored = (np.arange(40)[:, None, None] + np.zeros((40, 12, 16))).astype("u1")
     data = dicom(stored)
@@ -415,6 +432,22 @@ def test_files_that_lack_their_beginning(syntax: str, has_meta: bool) -> None:
     assert np.array_equal(shown(cut)[0], shown(data)[0])
 
 
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN])
+def test_private_elements_do_not_matter(syntax: str) -> None:
+    stored = ramp("u2", 12)
+    dataset = pydicom.dcmread(io.BytesIO(dicom(stored, syntax)))
+    for group in (0x0009, 0x0029, 0x7FE1):
+        block = dataset.private_block(group, "A MAKER", create=True)
+        block.add_new(0x10, "LO", "Mustermann")
+        block.add_new(0x11, "SQ", [item(PatientName="Mustermann", Rows=7, PixelData=b"1234")])
+        block.add_new(0x12, "UN", bytes(range(256)))
+        dataset[group, 0x1011].is_undefined_length = True
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+
+    assert np.array_equal(shown(buffer.getvalue())[0], shown(dicom(stored))[0])
+
+
 NAME, NUMBER, BORN = "Mustermann^Erika", "PID-4711-XYZ", "19640812"
 PATIENT = {
     "PatientName": NAME,
@@ -497,6 +530,7 @@ def many_parts(count: int) -> bytes:
         (hostile(SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4"), "format: a DICOM of a segmentation"),
         (hostile(PhotometricInterpretation="CMYK"), "format: a DICOM of other colours"),
         (hostile(PhotometricInterpretation="PALETTE COLOR"), "format: a DICOM with a segmented"),
+        (hostile(BitsAllocated=12), "format: a DICOM of 12 bits a sample"),
         (hostile(Columns=17), "unreadable: the DICOM is broken or cut off"),
         (hostile(NumberOfFrames=2**31 - 1), "unreadable: the DICOM is broken or cut off"),
         (hostile(NumberOfFrames=0), "unreadable: the DICOM says that it has no frames"),
