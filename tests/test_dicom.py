@@ -439,7 +439,7 @@ def test_private_elements_do_not_matter(syntax: str) -> None:
     for group in (0x0009, 0x0029, 0x7FE1):
         block = dataset.private_block(group, "A MAKER", create=True)
         block.add_new(0x10, "LO", "Mustermann")
-        block.add_new(0x11, "SQ", [item(PatientName="Mustermann", Rows=7, PixelData=b"1234")])
+        block.add_new(0x11, "SQ", [item(PatientName="Mustermann", Rows=7)])
         block.add_new(0x12, "UN", bytes(range(256)))
         dataset[group, 0x1011].is_undefined_length = True
     buffer = io.BytesIO()
