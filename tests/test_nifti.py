@@ -29,8 +29,8 @@ def written(
     orientation: str = "RAS",
     version: int = 1,
     order: str = "<",
-    scale: tuple[float, float] | None = None,
     tilt: float = 0.0,
+    extended: bool = False,
     **fields: object,
 ) -> bytes:
     """Returns a file whose axes lead where `orientation` says, in voxels of 1 x 2 x 3 mm."""
@@ -41,8 +41,8 @@ def written(
     header = HEADERS[version](endianness=order)
     header.set_data_dtype(numbers.dtype)
     image = IMAGES[version](numbers, tilted @ affine, header)
-    if scale:
-        image.header.set_slope_inter(*scale)
+    if extended:
+        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Roe^Jane" * 9))
     for name, value in fields.items():
         image.header[name] = value
     return image.to_bytes()
@@ -66,6 +66,7 @@ def upright(data: bytes, version: int) -> np.ndarray:
     tilt=st.floats(-0.7, 0.7),
     shape=st.lists(st.integers(2, 6), min_size=3, max_size=5),
     packed=st.booleans(),
+    extended=st.booleans(),
     seed=st.integers(0, 999),
 )
 def test_a_volume_is_what_nibabel_turns_upright(
@@ -77,6 +78,7 @@ def test_a_volume_is_what_nibabel_turns_upright(
     tilt: float,
     shape: list[int],
     packed: bool,
+    extended: bool,
     seed: int,
 ) -> None:
     dtype, size = np.dtype(kind), int(np.prod(shape))
@@ -84,7 +86,7 @@ def test_a_volume_is_what_nibabel_turns_upright(
     numbers = np.frombuffer(raw, dtype).reshape(shape)
     if dtype.kind == "f":
         numbers = np.where(np.abs(numbers) < 1e30, numbers, np.nan).astype(dtype)
-    data = written(numbers, orientation, version, order, None, tilt)
+    data = written(numbers, orientation, version, order, tilt, extended)
     if scale:  # written behind nibabel's back, which would divide the numbers by it
         data = with_fields(data, version, order, scl_slope=scale[0], scl_inter=scale[1])
 

@@ -33,6 +33,7 @@ from components.errors import UserError
 from serving import tracing
 from serving.request_ids import given_in, ids_of
 from tests.serving.test_page import _slice
+from tests.serving.test_volumes import FRAMES, NAME, VOLUME
 
 ROOT = Path(__file__).parents[2]
 PREDICT = "/v1/models/brain-tumor:predict"
@@ -272,6 +273,16 @@ def test_what_is_not_sampled_is_not_sent(observed: Any, receiver: Receiver) -> N
     receiver.of(off, 0)
     spans = [s for s in receiver.spans if s.trace_id.hex() == on]
     assert not [s for s in spans if s.events or "image" in s.status.message]
+
+
+def test_no_name_of_a_patient_is_in_a_log_or_trace(observed: Any, receiver: Receiver) -> None:
+    for number, (file, spans) in enumerate([(FRAMES, 34), (VOLUME, 34), (FRAMES[:-1], 2)]):
+        trace = f"{number:02x}{TRACE[2:]}"
+        headers = {"Traceparent": f"00-{trace}-{SPAN}-01", "Content-Type": "application/dicom"}
+        httpx.post(observed.url + PREDICT, content=file, headers=headers)
+        receiver.of(trace, spans)  # two of them for each of 16 slices
+        assert _lines(observed, trace_id=trace)
+    assert NAME.split("^")[0] not in observed.log.read_text() + str(receiver.spans)
 
 
 def test_collectors_over_grpc_are_served(receiver: Receiver) -> None:
