@@ -5,9 +5,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components.dataset import ImageDataset
+from components.ingest import report
 from components.ingest.ingest import ingest
 from components.ingest.report import metadata_accuracy, write_data_report
 from components.ingest.sources import open_source
@@ -140,3 +142,22 @@ def test_a_picture_is_small(dataset: ImageDataset) -> None:
     uri = picture(dataset.read([0])[0])
     assert uri.startswith("data:image/jpeg;base64,")
     assert len(uri) < 8_000
+
+
+def test_of_many_images_a_sample_is_guessed(
+    sample: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+
+    def scores(dataset: ImageDataset, train: np.ndarray, test: np.ndarray, _: int) -> np.ndarray:
+        assert not set(train) & set(test)
+        looked_at.extend(test)
+        return dataset.labels[test] == 0
+
+    monkeypatch.setattr(report, "metadata_scores", scores)
+    monkeypatch.setattr(report, "_IMAGES_GUESSED", 40)
+    accuracy = metadata_accuracy(sample, seed=1)
+    assert accuracy is not None
+    assert accuracy.random_folds.value == accuracy.grouped_folds.value == 1
+    assert len(looked_at) == 2 * 40
+    assert len(set(looked_at)) == 40
