@@ -21,7 +21,8 @@ from pydicom.tag import Tag
 from components.images import ImageError
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-logging.getLogger("pydicom").disabled = True
+logging.getLogger("pydicom").addHandler(logging.NullHandler())
+logging.getLogger("pydicom").propagate = False  # nor do the loggers below it
 warnings.filterwarnings("ignore", module=r"pydicom\b")
 
 _PREAMBLE, _MAGIC = 128, b"DICM"

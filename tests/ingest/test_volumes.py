@@ -42,6 +42,7 @@ def files(drawn: Callable) -> dict[str, bytes]:
     found["Healthy/volume.dcm"] = dicom(volume, **PATIENT)
     # Pixels, tags and a transfer syntax that hold the name, in a file that cannot be read.
     broken = dicom(volume[0], JPEG_LOSSLESS, [NAME.encode()], **PATIENT, StudyInstanceUID=STUDY)
+    found["Healthy/frame.dcm"] = broken
     found["Healthy/broken.dcm"] = broken.replace(b"MONOCHROME2 ", b"Mustermann^E")
     found["Healthy/cut.dcm"] = scan(2000, **PATIENT)[:-300]
     return found
@@ -69,6 +70,7 @@ def test_every_slice_is_an_image_and_no_split_parts_a_patient(
     assert "Healthy/IM3-1" in paths
     assert {file.path for file in manifest.quarantined} == {
         "Healthy/broken.dcm",
+        "Healthy/frame.dcm",
         "Healthy/cut.dcm",
     }
     assert {record.format for record in manifest.images} == {"DICOM"}
@@ -135,6 +137,7 @@ def test_nothing_that_is_written_or_said_names_the_patient(tmp_path: Path, sourc
 
     assert b"unusable" in done.stdout
     assert not SECRETS.search(done.stdout + done.stderr)
+    assert b"pydicom" not in done.stderr  # whose logs and warnings quote files
     write_data_report(str(tmp_path / "report.html"), ImageDataset(tmp_path / "out"), 0)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.name for path in written} >= {"manifest.json", "report.html", "chunk-00000.json"}
