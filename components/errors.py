@@ -33,8 +33,18 @@ def one_line(message: object, limit: int = 300) -> str:
     """Returns what a server or a library said, fit for the middle of an error message.
 
     Args:
-        message: What it said.
+        message: What it said; the name of its type stands for an error without a word.
         limit: Characters to show at most.
     """
     text = " ".join(str(message).split())
-    return "".join(char for char in text if char.isprintable())[:limit]
+    line = "".join(char for char in text if char.isprintable())[:limit]
+    return line or (type(message).__name__ if isinstance(message, BaseException) else "")
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what a library said, whose further lines are for programmers.
+
+    Args:
+        error: What it raised.
+    """
+    return one_line(str(error).strip().partition("\n")[0]) or type(error).__name__

@@ -24,16 +24,15 @@ _ARCHITECTURES = "|".join(ARCHITECTURES)
 _DEFAULT: Any = Hyperparameters()  # Any: its architecture is any text
 
 
-def _scheme(*known: str) -> AfterValidator:
+def _of_a_store(address: str) -> str:
     """Checks what an address begins with, where it is no path."""
+    from components.storage.location import STORES  # help and completion need none of it
 
-    def check(address: str) -> str:
-        scheme, found, _ = address.partition("://")
-        if found and scheme.lower() not in known:
-            raise ValueError(f"it should be a folder or begin with {'://, '.join(known)}://")
-        return address
-
-    return AfterValidator(check)
+    known = (*STORES, "file")
+    scheme, found, _ = address.partition("://")
+    if found and scheme.lower() not in known:
+        raise ValueError(f"it should be a folder or begin with {'://, '.join(known)}://")
+    return address
 
 
 def _class_names(given: str) -> str:
@@ -311,7 +310,7 @@ class Register(Group):
     champion_margin: Bound = Field(
         0.02, description="By how much a new model may be worse than the champion, 0 to 1."
     )
-    registry: Annotated[str, _scheme("s3", "gs", "file")] = Field(
+    registry: Annotated[str, AfterValidator(_of_a_store)] = Field(
         "",
         description="Folder of registered models, s3:// or gs://. Empty keeps the model as an "
         "artifact of the run only.",

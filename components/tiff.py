@@ -6,6 +6,7 @@ of bytes, and what the bytes mean is read from the tags.
 """
 
 import io
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -247,9 +248,9 @@ class _Blocks:
             wide, high = width, min(tags.get(_ROWS, height), height)
         if not wide or not high:
             raise ValueError("the TIFF is broken: its strips or tiles have no size")
-        across, down = -(-width // wide), -(-height // high)
+        across, down = math.ceil(width / wide), math.ceil(height / high)
         together = 1 if tiff._is_planar else tiff.samples
-        row = -(-wide * together * tiff.bits // 8)
+        row = math.ceil(wide * together * tiff.bits / 8)
         return cls(wide, high, across, across * down, row, height, are_tiles)
 
     @property

@@ -1,6 +1,7 @@
 """Micro-batches: what arrives while the model is busy goes through it together."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -155,7 +156,7 @@ class Batcher(Generic[T]):
     async def _next_batch(self) -> list[_Waiting[T]]:
         batch = [await self._queue.get()]
         deadline = asyncio.get_running_loop().time() + self._wait
-        while len(batch) < min(self._largest, -(-self._together // self._threads)):
+        while len(batch) < min(self._largest, math.ceil(self._together / self._threads)):
             if not self._queue.empty():
                 batch.append(self._queue.get_nowait())
                 continue

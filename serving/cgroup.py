@@ -1,5 +1,6 @@
 """What the container may use, as its cgroup says."""
 
+import math
 import os
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def available_cpus(root: Path = ROOT) -> int:
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota, period = _quota(root)
-    limit = -(-quota // period) if quota > 0 and period > 0 else bound or 1
+    limit = math.ceil(quota / period) if quota > 0 and period > 0 else bound or 1
     return max(1, min(bound or 1, limit))
 
 

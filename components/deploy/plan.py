@@ -4,12 +4,14 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from components.errors import UserError, first_fault
+from components.storage.location import STORES
+from components.strict import Strict
 
 _VERSION = re.compile(r"/([1-9]\d{0,8})/?$")
-_BY_PREFIX = ("s3", "gs")  # KServe lists these by the start of the name: /1 would bring /10 as well
+_BY_PREFIX = tuple(STORES)  # KServe lists by the start of the name: /1 would bring /10 as well
 _READABLE = (*_BY_PREFIX, "pvc")
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
@@ -17,10 +19,8 @@ Namespace = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
-class Plan(BaseModel):
+class Plan(Strict):
     """A rollout of one version onto one InferenceService."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     inference_service: Name = Field(
         description="name of the InferenceService, which is the served model's as well"

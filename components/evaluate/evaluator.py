@@ -1,5 +1,6 @@
 """The evaluate step: one model, two floors, the held-out part and the full dataset."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -89,7 +90,9 @@ def evaluate(
     everything = np.arange(images)
     batches = dataset.batches(everything, BATCH)
     uncalibrated = predict_tumor(
-        model, track(batches, -(-images // BATCH), f"batches of {BATCH} images predicted"), images
+        model,
+        track(batches, math.ceil(images / BATCH), f"batches of {BATCH} images predicted"),
+        images,
     )
     train, validation = split.part("train"), split.part("validation")
     labels, groups = dataset.labels[validation], dataset.groups[validation]

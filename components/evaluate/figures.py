@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
 from components import palette
@@ -15,40 +14,6 @@ from components.evaluate.stability import BORDER_ALONE, STEADY, UNSTEADY
 from components.metrics import BINS, Predictor
 from components.predictors import MODEL, PREDICTORS
 from components.report import plot
-
-
-def training_curves(history: dict[str, np.ndarray], best_epoch: int, averaged_epochs: int) -> str:
-    """Draws loss and accuracy by epoch; the one kept, or those averaged, are marked."""
-    figure, axes = _figure(2, width=9.4, height=3.3)
-    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
-        marker = "o" if len(history["epoch"]) < 15 else None
-        axis.plot(
-            history["epoch"],
-            history[name],
-            color=palette.ACCENT_LIGHT,
-            marker=marker,
-            ms=3,
-            label="training",
-        )
-        axis.plot(
-            history["epoch"],
-            history[f"val_{name}"],
-            color=palette.ACCENT,
-            marker=marker,
-            ms=3,
-            label="validation",
-        )
-        if averaged_epochs:
-            first = best_epoch - averaged_epochs + 1
-            axis.axvspan(
-                first - 0.5, best_epoch + 0.5, color=palette.SOFT, alpha=0.12, label="averaged"
-            )
-        else:
-            axis.axvline(best_epoch, color=palette.SOFT, lw=1, ls=":", label="best epoch")
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.legend(frameon=False)
-    return plot(figure)
 
 
 def roc_plot(labels: np.ndarray, predictors: Mapping[str, Predictor]) -> str:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from scipy.special import expit
 
 from components.dataset import ImageDataset
-from components.errors import UserError
+from components.errors import UserError, first_line
 from components.images import SHAPE
 
 BATCH = 64  # measured: larger ones are no faster on CPU and take more memory
@@ -32,8 +32,9 @@ def open_model(folder: str | Path) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # a damaged archive raises nearly anything
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
-        raise UserError(f"{path}: cannot open the model: {reason}; train it again") from error
+        raise UserError(
+            f"{path}: cannot open the model: {first_line(error)}; train it again"
+        ) from error
     if model.input_shape != (None, *SHAPE) or model.output_shape != (None, 1):
         raise UserError(
             f"{path}: goes from {model.input_shape} to {model.output_shape} where "

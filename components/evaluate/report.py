@@ -24,10 +24,11 @@ from components.evaluate.stability import (
 )
 from components.evaluate.subgroups import subgroup_sentences
 from components.gradcam import gradcam
+from components.learning_curves import draw_learning_curves
 from components.metrics import FEW_GROUPS, MEASURES, Predictor
 from components.overlay import overlay
 from components.predictors import FLOORS, MODEL, PREDICTORS
-from components.report import picture, write_report
+from components.report import picture, plot, write_report
 from components.train.trainer import TrainingRecord
 
 GALLERY = 12  # mistakes shown of each kind
@@ -125,8 +126,10 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
         held_out=_part(findings, evaluation.held_out, held_out),
         full_dataset=_part(findings, evaluation.full_dataset, np.arange(len(findings.dataset))),
         trained_on=len(split.train),
-        training_curves=figures.training_curves(
-            findings.history, findings.record.best_epoch, findings.record.averaged_epochs
+        training_curves=plot(
+            draw_learning_curves(
+                findings.history, findings.record.best_epoch, findings.record.averaged_epochs
+            )
         ),
         settings={
             name.replace("_", " "): _setting(value)

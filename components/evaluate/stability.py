@@ -1,6 +1,7 @@
 """Whether the model keeps its answer when an image is changed and the brain in it is not."""
 
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -204,7 +205,7 @@ def measure_stability(
     images = len(rows) * (1 + len(PERTURBATIONS))
     changed = track(
         _changed_batches(dataset, rows, seed),
-        -(-len(rows) // _AT_ONCE),
+        math.ceil(len(rows) / _AT_ONCE),
         f"batches of {_AT_ONCE} images, each under {len(PERTURBATIONS)} changes, predicted",
     )
     scores = predict(changed, images).reshape(len(rows), -1).T

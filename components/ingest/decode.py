@@ -76,7 +76,7 @@ def decode_part(
     for note in source.notes:
         print(note, flush=True)
     _check_classes(source)
-    chunks = -(-len(source.files) // FILES_IN_A_CHUNK)
+    chunks = math.ceil(len(source.files) / FILES_IN_A_CHUNK)
     salt = source.salt()
     first, stop = (chunks * n // workers for n in (worker - 1, worker))
     for number in range(first, stop):

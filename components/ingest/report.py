@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from components import palette
 from components.dataset import CLASSES, ImageDataset
 from components.floors import metadata_scores
 from components.ingest.duplicates import correlation
@@ -172,7 +173,7 @@ def _shown(dataset: ImageDataset, group: int) -> Group:
 def _draw_sizes(dataset: ImageDataset) -> Figure:
     figure = Figure(figsize=(5.2, 3.6))
     axes = figure.subplots()
-    colors = ("#b3261e", "#1f6f54")
+    colors = (palette.TUMOR, palette.HEALTHY)
     for label, name in enumerate(CLASSES):
         sides = Counter((r.width, r.height) for r in dataset.manifest.images if r.label == label)
         widths, heights = zip(*sides, strict=True)
@@ -197,7 +198,7 @@ def _draw_groups(sizes: np.ndarray) -> Figure:
     edges = [(1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, 49), (50, int(max(sizes.max(), 50)))]
     heights = [int(sizes[(sizes >= low) & (sizes <= high)].sum()) for low, high in edges]
     names = [f"{low}" if low == high else f"{low}–{high}" for low, high in edges]
-    bars = axes.bar(names, heights, color=["#1f6f54"] + ["#24527a"] * (len(edges) - 1))
+    bars = axes.bar(names, heights, color=[palette.HEALTHY] + [palette.ACCENT] * (len(edges) - 1))
     axes.bar_label(bars, fontsize=8, padding=2)
     axes.set(xlabel="images in the group", ylabel="images", title="Near-duplicate groups")
     axes.tick_params(axis="x", labelsize=8)

@@ -24,7 +24,7 @@ from urllib.parse import parse_qs
 
 import tenacity
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.images import MAX_BYTES
 from components.ingest.assignment import Assignment
 from components.ingest.classes import ClassNames, path_parts
@@ -33,7 +33,7 @@ from components.ingest.labels_file import is_inside, plain_name, read_file, read
 from components.ingest.listing import Files, Found, Reader
 from components.ingest.sample import GENERATOR_VERSION, write_sample
 from components.ingest.zips import Entry, ZipArchive
-from components.storage import Location, Store, open_store, read_location
+from components.storage import STORES, Location, Store, open_store, read_location
 from components.text import printable
 
 SUPPORTED = (
@@ -220,7 +220,7 @@ def _location(uri: str) -> Location:
         location = read_location(uri)
     except ValueError as error:
         raise UserError(f"source {uri}: {error}; {_NO_SUCH_PLACE}") from error
-    if location.scheme not in ("file", "s3", "gs", "kaggle", "sample"):
+    if location.scheme not in ("file", *STORES, "kaggle", "sample"):
         raise UserError(f"source {uri}: cannot read {location.scheme}://; give {SUPPORTED}")
     return location
 
@@ -423,10 +423,9 @@ def _download_from_kaggle(uri: str, place: str, version: str) -> tuple[Path, str
     try:
         folder = Path(download(f"{handle}/versions/{version}" if version else handle))
     except Exception as error:  # network, HTTP, credentials, disk: kagglehub shares no base class
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
-            f"source {uri}: the download from Kaggle failed: {reason}; check the name, the network "
-            "and, where the dataset is private, KAGGLE_USERNAME and KAGGLE_KEY"
+            f"source {uri}: the download from Kaggle failed: {one_line(error)}; check the name, "
+            "the network and, where the dataset is private, KAGGLE_USERNAME and KAGGLE_KEY"
         ) from error
     found = re.search(r"/versions/(\d+)", folder.as_posix())
     return folder, found.group(1) if found else version

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from components.errors import UserError
+from components.errors import UserError, first_line
 from components.model_folder.contract import EXPLAIN, HEATMAP, INPUT, PROBABILITY, SERVING
 
 
@@ -56,8 +56,7 @@ def load_saved_model(folder: str | Path) -> tuple[Signature, Signature]:
     try:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        line = str(error).strip().split("\n", 1)[0]
-        raise UserError(f"{folder}: cannot load the SavedModel: {line}") from error
+        raise UserError(f"{folder}: cannot load the SavedModel: {first_line(error)}") from error
     signatures = loaded.signatures
     for name, outputs in ((SERVING, {PROBABILITY}), (EXPLAIN, {PROBABILITY, HEATMAP})):
         if name not in signatures:

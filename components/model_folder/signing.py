@@ -193,7 +193,7 @@ class Signer:
         except UserError:
             raise
         except Exception as error:  # of the network, of Sigstore, of the key
-            reason = one_line(error) or type(error).__name__
+            reason = one_line(error)
             raise UserError(f"{folder}: cannot be signed: {reason}") from error
 
     def _identity_token(self) -> str:

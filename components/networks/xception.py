@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from components.errors import UserError
+from components.errors import UserError, first_line
 from components.images import SHAPE
 from components.networks.network import Network
 from components.networks.parts import images
@@ -33,7 +33,7 @@ def xception(dropout: float, dense: int, pretrained_weights: str) -> keras.Model
         if pretrained_weights:
             backbone.load_weights(pretrained_weights)
     except Exception as error:  # h5py, Keras and the network each have errors of their own
-        reason = (str(error).strip().split("\n", 1)[0] or type(error).__name__).rstrip(".")
+        reason = first_line(error).rstrip(".")
         where = pretrained_weights or "keras.applications"
         raise UserError(
             f"xception: cannot get ImageNet weights from {where}: {reason}; give "

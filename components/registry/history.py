@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AwareDatetime, Field, PositiveInt
 
+from components.strict import Strict
 from components.text import printable
 
 
@@ -32,10 +33,8 @@ class Action(StrEnum):
     deleted = "deleted"
 
 
-class Event(BaseModel):
+class Event(Strict):
     """One thing that happened; events are numbered from 1 and never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = 1
     number: PositiveInt

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Coroutine
 from typing import Any
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.model_folder.metadata import ModelMetadata
 from components.registry.history import author
 
@@ -90,5 +90,4 @@ def _told(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {_SECONDS} s"
     status = getattr(error, "status", None)  # of an answer, which holds headers and body too
-    told = f"answers {status} {getattr(error, 'reason', '')}" if status else str(error)
-    return " ".join(told.split())[:300] or type(error).__name__
+    return one_line(f"answers {status} {getattr(error, 'reason', '')}" if status else error)

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, PositiveInt, ValidationError
 
 from components.errors import UserError, first_fault
 from components.model_folder import checksums
@@ -34,6 +34,7 @@ from components.registry import history
 from components.registry.history import Action, Alias, Event
 from components.storage import NotFound, Store, open_store
 from components.storage.store import disk_error, is_stale, whole_folder
+from components.strict import Strict
 
 LATEST = "latest"
 
@@ -49,20 +50,16 @@ _Record = TypeVar("_Record", bound=BaseModel)
 _Change = tuple[int, dict[Alias, int]]
 
 
-class _Claim(BaseModel):
+class _Claim(Strict):
     """Who took a version's number, and when."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     time: AwareDatetime
     author: str
     token: str = Field(description="random, so that no two claims are alike")
 
 
-class _Decision(BaseModel):
+class _Decision(Strict):
     """Which version a run registered; it holds whatever is needed to finish it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: PositiveInt
     sums: str = Field(description="the version's SHA256SUMS")

@@ -1,13 +1,15 @@
 """Folders of objects, wherever they lie: on this machine, in S3 or in Google Cloud Storage."""
 
 import re
+from importlib import import_module
 
 from components.errors import UserError
 from components.storage.local import LocalStore, local_folder
-from components.storage.location import Location, read_location
+from components.storage.location import STORES, Location, read_location
 from components.storage.store import Entry, NotFound, Store
 
 __all__ = [
+    "STORES",
     "Entry",
     "Location",
     "NotFound",
@@ -44,10 +46,6 @@ def open_store(uri: str, what: str) -> Store:
     bucket, _, prefix = location.place.partition("/")
     if not _BUCKET.fullmatch(bucket):  # not repeated: it may hold a password
         raise UserError(f"{what}: what follows {scheme}:// is no bucket's name; give s3://bucket/x")
-    if scheme == "s3":
-        from components.storage.s3 import S3Store
-
-        return S3Store(bucket, prefix.strip("/"), what)
-    from components.storage.gcs import GCSStore
-
-    return GCSStore(bucket, prefix.strip("/"), what)
+    module, _, name = STORES[scheme].partition(":")
+    store: Store = getattr(import_module(module), name)(bucket, prefix.strip("/"), what)
+    return store

@@ -7,7 +7,12 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):/", re.I)
-_STORES = ("s3", "gs")
+# By the scheme of a store's addresses, where its class is. It is imported late, because the clients
+# of the stores take seconds.
+STORES = {
+    "s3": "components.storage.s3:S3Store",
+    "gs": "components.storage.gcs:GCSStore",
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Location:
     @property
     def in_store(self) -> bool:
         """Whether the place is in a bucket."""
-        return self.scheme in _STORES
+        return self.scheme in STORES
 
     def __str__(self) -> str:
         """Returns the place in the form that every step reads in the same way."""

@@ -1,5 +1,6 @@
 """Dataset on disk -> batches in TensorFlow, in an order that a resumed run repeats."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,7 +41,7 @@ def validation_batches(dataset: ImageDataset, indices: np.ndarray) -> tf.data.Da
 
 
 def _batches(dataset: ImageDataset, indices: np.ndarray, weights: np.ndarray) -> tf.data.Dataset:
-    count = -(-len(indices) // BATCH_SIZE)
+    count = math.ceil(len(indices) / BATCH_SIZE)
 
     def read() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         # Of equal size, or one image less: a last batch of what is left, of one image maybe, would

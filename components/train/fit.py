@@ -121,7 +121,7 @@ def fit(
         augmented = values.augmentation
         trained = with_augmentation(model, recipe.augmentation(seed)) if augmented else model
         trained.compile(
-            recipe.optimizer(values, epochs, steps=-(-len(train) // BATCH_SIZE)),
+            recipe.optimizer(values, epochs, steps=math.ceil(len(train) / BATCH_SIZE)),
             keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing),
             metrics=["accuracy"],
             jit_compile=False,

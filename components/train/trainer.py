@@ -1,17 +1,14 @@
 """The train step: fit, then write the model with all that is known of its making."""
 
-import csv
 import hashlib
-import io
 import math
 import platform
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import tensorflow as tf
 from matplotlib.figure import Figure
-from pydantic import BaseModel, ConfigDict
 
 from components.average import averaged
 from components.code import code_digest
@@ -19,9 +16,12 @@ from components.dataset import ImageDataset, Split
 from components.errors import UserError
 from components.files import write_atomically
 from components.hyperparameters import Training
+from components.learning_curves import draw_learning_curves
 from components.networks import table
 from components.networks.network import Network
 from components.report import plot, write_report
+from components.strict import Strict
+from components.text import csv_text
 from components.train.fit import DivergedError, Epoch, Fit, fit, forget, validate
 from components.train.hardware import device_name
 from components.work import work_folder
@@ -32,10 +32,8 @@ RECORD = "training.json"
 TENSORBOARD = "tensorboard"
 
 
-class TrainingRecord(BaseModel):
+class TrainingRecord(Strict):
     """How a model was made; stands beside it and goes into its card."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: str
     parameters: int
@@ -160,37 +158,19 @@ def training_record(
 
 def history_csv(history: tuple[Epoch, ...]) -> str:
     """Returns the history as CSV with a header."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Epoch.__dataclass_fields__)
-    for epoch in history:
-        writer.writerow(getattr(epoch, name) for name in Epoch.__dataclass_fields__)
-    return text.getvalue()
+    names = [field.name for field in fields(Epoch)]
+    return csv_text(names, ([getattr(epoch, name) for name in names] for epoch in history))
 
 
 def draw_curves(fitted: Fit) -> Figure:
     """Draws loss and accuracy of both parts, and marks what the weights came to."""
-    history, best = fitted.history, fitted.best
-    kept = f"mean of the last {fitted.averaged_epochs}" if fitted.averaged_epochs else "best epoch"
-    figure = Figure(figsize=(9.5, 3.4))
-    epochs = [epoch.epoch for epoch in history]
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [getattr(e, name) for e in history], color="#8a94a0", label="training")
-        axes.plot(
-            epochs,
-            [getattr(e, f"val_{name}") for e in history],
-            color="#24527a",
-            label="validation",
-        )
-        axes.axvline(best.epoch, color="#24527a", linewidth=0.8, linestyle=":")
-        axes.plot(best.epoch, getattr(best, f"val_{name}"), "o", color="#24527a", label=kept)
-        axes.set(xlabel="epoch", title=name)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    highest = max(max(e.loss, e.val_loss) for e in history)
-    figure.axes[0].set_ylim(0, min(3.0, 1.1 * highest) or 1.0)
-    figure.axes[1].legend(frameon=False, loc="lower right")
-    return figure
+    columns = {
+        field.name: [getattr(epoch, field.name) for epoch in fitted.history]
+        for field in fields(Epoch)
+    }
+    best = fitted.best
+    kept = {"loss": best.val_loss, "accuracy": best.val_accuracy}
+    return draw_learning_curves(columns, best.epoch, fitted.averaged_epochs, kept)
 
 
 def _write_tensorboard(folder: Path, history: tuple[Epoch, ...]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from components import palette
 from components.dataset import ImageDataset, Split
 from components.files import write_atomically
 from components.hyperparameters import Hyperparameters
@@ -113,12 +114,17 @@ def draw_trials(trials: list[Trial], best: Trial) -> Figure:
             # A little aside, so that trials of one value do not hide each other.
             x = choices.index(getattr(trial.values, name)) + 0.24 * (number / len(trials) - 0.5)
             if trial.score is None:
-                axes.plot(x, low - margin, "x", color="#b3261e")
+                axes.plot(x, low - margin, "x", color=palette.TUMOR)
             else:
-                axes.plot(x, trial.score, "o", color="#24527a", alpha=0.75, markersize=6)
+                axes.plot(x, trial.score, "o", color=palette.ACCENT, alpha=0.75, markersize=6)
             if trial is best:
                 axes.plot(
-                    x, trial.score, "o", color="none", markeredgecolor="#1f6f54", markersize=12
+                    x,
+                    trial.score,
+                    "o",
+                    color="none",
+                    markeredgecolor=palette.HEALTHY,
+                    markersize=12,
                 )
         axes.set_xticks(range(len(choices)), [f"{choice}" for choice in choices])
         axes.set(xlabel=name.replace("_", " "), xlim=(-0.6, len(choices) - 0.4))
