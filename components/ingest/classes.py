@@ -156,7 +156,7 @@ def telling_folder(path: str) -> str:
     for folder in reversed(folders):
         if _usual(_normal(folder)) is not None or _normal(folder) in _NO_SCANS:
             return folder
-    return folders[-1] if folders else "(top)"
+    return folders[-1] if folders else "the top folder"
 
 
 def path_parts(path: str) -> list[str]:

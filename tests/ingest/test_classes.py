@@ -155,4 +155,4 @@ def test_the_advice_names_the_largest_folders_and_is_bounded() -> None:
 def test_the_folder_that_tells_may_lie_above_a_patients() -> None:
     assert telling_folder("archive/yes/patient 7/a.jpg") == "yes"
     assert telling_folder("archive/patient 7/a.jpg") == "patient 7"
-    assert telling_folder("a.jpg") == "(top)"
+    assert telling_folder("a.jpg") == "the top folder"
