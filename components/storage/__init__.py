@@ -46,6 +46,6 @@ def open_store(uri: str, what: str) -> Store:
     bucket, _, prefix = location.place.partition("/")
     if not _BUCKET.fullmatch(bucket):  # not repeated: it may hold a password
         raise UserError(f"{what}: what follows {scheme}:// is no bucket's name; give s3://bucket/x")
-    module, _, name = STORES[scheme].partition(":")
+    module, name = STORES[scheme]
     store: Store = getattr(import_module(module), name)(bucket, prefix.strip("/"), what)
     return store

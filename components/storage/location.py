@@ -10,8 +10,8 @@ _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):/", re.I)
 # By the scheme of a store's addresses, where its class is. It is imported late, because the clients
 # of the stores take seconds.
 STORES = {
-    "s3": "components.storage.s3:S3Store",
-    "gs": "components.storage.gcs:GCSStore",
+    "s3": ("components.storage.s3", "S3Store"),
+    "gs": ("components.storage.gcs", "GCSStore"),
 }
 
 
