@@ -70,6 +70,7 @@ def collect(
     output: str | Path,
     report: str | Path,
     gallery: str | Path,
+    *,
     seed: int = 0,
     bootstrap_samples: int = 1000,
     git_revision: str = "",

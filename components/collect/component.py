@@ -42,9 +42,9 @@ def collect(
             cross_validation.path,
             cross_validation_report.path,
             suspicious_labels.path,
-            seed,
-            bootstrap_samples,
-            git_revision,
+            seed=seed,
+            bootstrap_samples=bootstrap_samples,
+            git_revision=git_revision,
         )
         for name, number in result.flat().items():
             cross_validation_metrics.log_metric(name, float(number))

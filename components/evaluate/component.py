@@ -73,9 +73,9 @@ def evaluate(
             model.path,
             evaluation.path,
             evaluation_report.path,
-            seed,
-            bootstrap_samples,
-            target_sensitivity,
+            seed=seed,
+            bootstrap_samples=bootstrap_samples,
+            target_sensitivity=target_sensitivity,
         )
         for metrics, numbers in (
             (held_out_metrics, result.held_out_metrics()),

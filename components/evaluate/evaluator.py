@@ -50,6 +50,7 @@ def evaluate(
     model_folder: str | Path,
     output_folder: str | Path,
     report_path: str | Path,
+    *,
     seed: int = 0,
     bootstrap_samples: int = 1000,
     target_sensitivity: float = 0.0,
@@ -112,7 +113,7 @@ def evaluate(
     print(f"drawing {bootstrap_samples:,} resamples of the groups", flush=True)
     held_out = split.part("held_out")
     (on_held_out, samples), (on_everything, _) = (
-        _judge(dataset, split, rows, predictors, uncalibrated, bootstrap_samples, seed)
+        _judge(dataset, split, rows, predictors, uncalibrated, samples=bootstrap_samples, seed=seed)
         for rows in (held_out, everything)
     )
     shortcuts = measure_shortcuts(
@@ -121,8 +122,8 @@ def evaluate(
         train,
         model_answers,
         predictors["metadata_floor"],
-        bootstrap_samples,
-        seed,
+        samples=bootstrap_samples,
+        seed=seed,
     )
     subgroups = by_site_and_sequence(dataset, held_out, model_answers, bootstrap_samples, seed)
     asked_again = draw_sample(dataset, held_out, seed)
@@ -131,8 +132,8 @@ def evaluate(
         asked_again,
         partial(predict_tumor, model),
         model_answers.threshold,
-        bootstrap_samples,
-        seed,
+        samples=bootstrap_samples,
+        seed=seed,
     )
     evaluation = Evaluation(
         temperature=temperature,
@@ -184,6 +185,7 @@ def _judge(
     rows: np.ndarray,
     predictors: Mapping[str, Predictor],
     uncalibrated: np.ndarray,
+    *,
     samples: int,
     seed: int,
 ) -> tuple[PartResult, dict[str, np.ndarray]]:

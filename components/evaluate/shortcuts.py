@@ -42,6 +42,7 @@ def measure_shortcuts(
     train: np.ndarray,
     model: Predictor,
     floor: Predictor,
+    *,
     samples: int,
     seed: int,
 ) -> Shortcuts:

@@ -182,6 +182,7 @@ def measure_stability(
     rows: np.ndarray,
     predict: Predict,
     threshold: float,
+    *,
     samples: int,
     seed: int,
 ) -> Stability:

@@ -26,7 +26,7 @@ def by_site_and_sequence(
         "by_sequence": [record.sequence for record in dataset.manifest.images],
     }
     return {
-        kind: measure_subgroups(dataset, of_image, rows, model, samples, seed)
+        kind: measure_subgroups(dataset, of_image, rows, model, samples=samples, seed=seed)
         for kind, of_image in names.items()
     }
 
@@ -36,6 +36,7 @@ def measure_subgroups(
     names: Sequence[str | None],
     rows: np.ndarray,
     model: Predictor,
+    *,
     samples: int,
     seed: int,
 ) -> tuple[Subgroup, ...]:
@@ -64,13 +65,19 @@ def measure_subgroups(
     kind = np.array([unknown if n is None else position.get(n, others) for n in here])
     titles = [*shown, OTHERS, UNKNOWN]
     return tuple(
-        _subgroup(titles[number], dataset, rows[kind == number], model, samples, seed)
+        _subgroup(titles[number], dataset, rows[kind == number], model, samples=samples, seed=seed)
         for number in np.unique(kind)
     )
 
 
 def _subgroup(
-    name: str, dataset: ImageDataset, rows: np.ndarray, model: Predictor, samples: int, seed: int
+    name: str,
+    dataset: ImageDataset,
+    rows: np.ndarray,
+    model: Predictor,
+    *,
+    samples: int,
+    seed: int,
 ) -> Subgroup:
     tumor = dataset.labels[rows] == TUMOR
     right = (model.scores[rows] >= model.threshold) == tumor

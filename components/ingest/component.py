@@ -40,7 +40,7 @@ def ingest(
 
         with open_source(source, source_version, labels, class_folders) as opened:
             state = state_folder(state_root, "ingest")
-            ingest_part(opened, part.path, state, worker, workers, slices)
+            ingest_part(opened, part.path, state, worker=worker, workers=workers, slices=slices)
 
 
 @component

@@ -16,6 +16,7 @@ def ingest_part(
     source: Source,
     output: str | Path,
     state: str | Path,
+    *,
     worker: int,
     workers: int,
     slices: int = MOST_SLICES,

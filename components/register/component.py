@@ -61,13 +61,18 @@ def register(
         from components.register.registrar import register as register_model
 
         result = register_model(
-            dataset.path,
-            split.path,
-            model.path,
-            evaluation.path,
-            registered_model.path,
-            registry,
-            Gate(min_accuracy, min_sensitivity, min_specificity, champion_margin),
+            dataset_folder=dataset.path,
+            split_folder=split.path,
+            model_folder=model.path,
+            evaluation_folder=evaluation.path,
+            registered_folder=registered_model.path,
+            registry_uri=registry,
+            gate=Gate(
+                min_accuracy=min_accuracy,
+                min_sensitivity=min_sensitivity,
+                min_specificity=min_specificity,
+                champion_margin=champion_margin,
+            ),
             git_revision=git_revision,
             run_id=run_id,
             model_registry=model_registry,

@@ -22,7 +22,7 @@ class Decision:
     reasons: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gate:
     """What a model must pass, each 0..1.
 

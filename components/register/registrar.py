@@ -75,6 +75,7 @@ class _Champion(NamedTuple):
 
 
 def register(
+    *,
     dataset_folder: str | Path,
     split_folder: str | Path,
     model_folder: str | Path,
@@ -127,7 +128,13 @@ def register(
             notes=decision.reasons,
         )
         version = _publish(
-            registry, Path(registered_folder), inputs, record, git_revision, run_id, run
+            registry,
+            Path(registered_folder),
+            inputs,
+            record,
+            git_revision=git_revision,
+            run_id=run_id,
+            run=run,
         )
         uri = registry.address(version) if registry else ""
         if model_registry:
@@ -261,6 +268,7 @@ def _publish(
     folder: Path,
     inputs: _Inputs,
     record: GateRecord,
+    *,
     git_revision: str,
     run_id: str,
     run: str,

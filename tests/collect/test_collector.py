@@ -49,7 +49,13 @@ def test_sites_are_measured_at_each_folds_own_threshold(
     known.manifest = dataset.manifest.model_copy(update={"images": tuple(images)})
     report = tmp_path / "report.html"
     found = collect(
-        known, write_folds(results), tmp_path / "out", report, tmp_path / "g.html", 0, 100
+        known,
+        write_folds(results),
+        tmp_path / "out",
+        report,
+        tmp_path / "g.html",
+        seed=0,
+        bootstrap_samples=100,
     )
     right = {"Ulm": [], "unknown": []}  # type: ignore[var-annotated]
     for result in results:
@@ -62,7 +68,15 @@ def test_sites_are_measured_at_each_folds_own_threshold(
         assert subgroup.accuracy.value == pytest.approx(np.mean(right[subgroup.name]))
     assert found.by_sequence == ()
     assert "By site" in report.read_text()
-    collect(dataset, write_folds(results), tmp_path / "out", report, tmp_path / "g.html", 0, 100)
+    collect(
+        dataset,
+        write_folds(results),
+        tmp_path / "out",
+        report,
+        tmp_path / "g.html",
+        seed=0,
+        bootstrap_samples=100,
+    )
     assert "By site" not in report.read_text()
 
 

@@ -63,7 +63,13 @@ def outcome(dataset, split, model_folder, tmp_path_factory):
     ]
     known.manifest = dataset.manifest.model_copy(update={"images": tuple(records)})
     result = evaluate(
-        known, split, model_folder, folder / "evaluation", folder / "report.html", 0, 100
+        known,
+        split,
+        model_folder,
+        folder / "evaluation",
+        folder / "report.html",
+        seed=0,
+        bootstrap_samples=100,
     )
     return result, folder
 
@@ -160,7 +166,15 @@ def test_the_threshold_comes_from_validation_alone(dataset, split, model_folder,
         )
     flipped = ImageDataset(dataset.folder)
     flipped.manifest = dataset.manifest.model_copy(update={"images": tuple(records)})
-    result = evaluate(flipped, split, model_folder, tmp_path / "e", tmp_path / "r.html", 0, 100)
+    result = evaluate(
+        flipped,
+        split,
+        model_folder,
+        tmp_path / "e",
+        tmp_path / "r.html",
+        seed=0,
+        bootstrap_samples=100,
+    )
     before = outcome[0]
     assert result.threshold == before.threshold
     assert result.held_out.model.accuracy.value == pytest.approx(
@@ -190,7 +204,14 @@ def test_what_is_measured_is_calibrated_on_validation(outcome, dataset, split, m
 
 def test_a_target_sensitivity_is_reached_on_validation(dataset, split, model_folder, tmp_path):
     result = evaluate(
-        dataset, split, model_folder, tmp_path, tmp_path / "r.html", 0, 100, target_sensitivity=1.0
+        dataset,
+        split,
+        model_folder,
+        tmp_path,
+        tmp_path / "r.html",
+        seed=0,
+        bootstrap_samples=100,
+        target_sensitivity=1.0,
     )
     assert "100% of the tumours" in result.threshold_rule
     with (tmp_path / "predictions.csv").open(newline="") as file:
@@ -202,7 +223,14 @@ def test_a_target_sensitivity_is_reached_on_validation(dataset, split, model_fol
     assert min(tumors) >= result.threshold
     with pytest.raises(UserError, match=r"target_sensitivity is 1\.5: give a share"):
         evaluate(
-            dataset, split, model_folder, tmp_path, tmp_path / "r", 0, 100, target_sensitivity=1.5
+            dataset,
+            split,
+            model_folder,
+            tmp_path,
+            tmp_path / "r",
+            seed=0,
+            bootstrap_samples=100,
+            target_sensitivity=1.5,
         )
 
 
@@ -274,7 +302,9 @@ def test_twins_are_counted_apart_from_the_image_itself():
 
 def test_too_few_resamples_are_refused(dataset, split, model_folder, tmp_path):
     with pytest.raises(UserError, match="bootstrap_samples is 3"):
-        evaluate(dataset, split, model_folder, tmp_path, tmp_path / "r.html", 0, 3)
+        evaluate(
+            dataset, split, model_folder, tmp_path, tmp_path / "r.html", seed=0, bootstrap_samples=3
+        )
 
 
 def test_a_part_without_a_class_is_refused(dataset, split, model_folder, tmp_path):

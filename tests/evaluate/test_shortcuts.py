@@ -89,7 +89,7 @@ def test_guessing_is_no_evidence(dataset):
 def test_where_the_floor_is_never_wrong_nothing_can_be_told(dataset):
     tumor = dataset.labels == TUMOR
     found = measure_shortcuts(
-        dataset, np.arange(100), np.arange(100), certain(tumor), certain(tumor), 100, 0
+        dataset, np.arange(100), np.arange(100), certain(tumor), certain(tumor), samples=100, seed=0
     )
     assert found.floor_wrong is None
     assert "no image wrong" in shortcut_sentences(found)[0][0]
@@ -98,7 +98,9 @@ def test_where_the_floor_is_never_wrong_nothing_can_be_told(dataset):
 def test_few_groups_are_called_too_few(dataset):
     tumor = dataset.labels == TUMOR
     floor = certain(tumor ^ (np.arange(200) < 4))
-    found = measure_shortcuts(dataset, np.arange(100), np.arange(100), floor, floor, 100, 0)
+    found = measure_shortcuts(
+        dataset, np.arange(100), np.arange(100), floor, floor, samples=100, seed=0
+    )
     assert "4 groups of near-duplicates, too few" in shortcut_sentences(found)[0][0]
 
 
@@ -124,7 +126,7 @@ def test_a_source_is_judged_by_what_training_has_of_it():
     dataset = dataset_of([*training, *held_out])
     predictor = certain(np.ones(17, bool))
     found = measure_shortcuts(
-        dataset, np.arange(13, 17), np.arange(13), predictor, predictor, 100, 0
+        dataset, np.arange(13, 17), np.arange(13), predictor, predictor, samples=100, seed=0
     )
     assert {s.name for s in found.source} == {
         "in training 90% or more Brain Tumor",
@@ -139,7 +141,7 @@ def test_rare_values_are_taken_together_and_come_last():
     dataset = dataset_of(records)
     predictor = certain(np.ones(100, bool))
     rows = np.arange(100)
-    found = measure_shortcuts(dataset, rows, rows, predictor, predictor, 100, 0)
+    found = measure_shortcuts(dataset, rows, rows, predictor, predictor, samples=100, seed=0)
     assert len(found.size) == len(found.extension) == COMMON + 1
     assert found.size[-1].name == "all others"
     assert found.size[-1].images == sum(n % (COMMON + 3) >= COMMON for n in range(100))

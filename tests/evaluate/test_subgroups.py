@@ -30,7 +30,7 @@ def test_each_site_is_measured_on_its_own_images(listed: ImageDataset) -> None:
     scores = np.where(listed.labels == 0, 0.9, 0.1)
     scores[[0, 20, 22, 24]] = 0.1
     model = Predictor(scores, 0.5)
-    ulm, bonn, unknown = measure_subgroups(listed, names, np.arange(44), model, 200, 0)
+    ulm, bonn, unknown = measure_subgroups(listed, names, np.arange(44), model, samples=200, seed=0)
     assert (ulm.name, ulm.images, ulm.groups, ulm.tumor) == ("Ulm", 20, 20, 10)
     assert (ulm.accuracy.value, ulm.specificity.value) == (19 / 20, 1)
     assert ulm.sensitivity.value == 9 / 10
@@ -46,7 +46,9 @@ def test_intervals_take_patients_whole(listed: ImageDataset) -> None:
     widths = []
     for groups in (np.arange(120), np.arange(120) // 12):  # alone, and twelve of a patient
         listed.groups = groups
-        (found,) = measure_subgroups(listed, ["Ulm"] * 120, np.arange(120), model, 500, 0)
+        (found,) = measure_subgroups(
+            listed, ["Ulm"] * 120, np.arange(120), model, samples=500, seed=0
+        )
         assert found.accuracy.value == 0.8
         assert found.groups == len(set(groups))
         widths.append(found.accuracy.high - found.accuracy.low)
@@ -57,12 +59,12 @@ def test_intervals_take_patients_whole(listed: ImageDataset) -> None:
 def test_many_sites_are_bounded_and_none_gives_nothing(listed: ImageDataset) -> None:
     model = Predictor(np.full(120, 0.9), 0.5)
     many = [f"site {number % 50:02}" for number in range(120)]
-    found = measure_subgroups(listed, many, np.arange(120), model, 100, 0)
+    found = measure_subgroups(listed, many, np.arange(120), model, samples=100, seed=0)
     assert len(found) == MOST_SHOWN + 1
     assert found[-1].name == "all others"
     assert sum(one.images for one in found) == 120
     assert [one.name for one in found[:2]] == ["site 00", "site 01"]
-    assert measure_subgroups(listed, [None] * 120, np.arange(120), model, 100, 0) == ()
+    assert measure_subgroups(listed, [None] * 120, np.arange(120), model, samples=100, seed=0) == ()
 
 
 def test_the_worst_and_the_weak_are_told() -> None:

@@ -32,7 +32,7 @@ def parts_of(folder: Path, where: Path, workers: int) -> list[Path]:
     for worker in range(1, workers + 1):
         with open_source(str(folder)) as source:
             part = where / f"part-{worker}"
-            ingest_part(source, part, where / "state", worker, workers)
+            ingest_part(source, part, where / "state", worker=worker, workers=workers)
         parts.append(part)
     assert list((where / "state").iterdir()) == []
     return parts

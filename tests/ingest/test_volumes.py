@@ -92,7 +92,14 @@ def test_a_run_says_how_many_slices(tmp_path: Path, source: Path) -> None:
     numbers = []
     for slices in (3, 5):
         with open_source(str(source)) as opened:
-            ingest_part(opened, tmp_path / f"{slices}", tmp_path / "state", 1, 1, slices)
+            ingest_part(
+                opened,
+                tmp_path / f"{slices}",
+                tmp_path / "state",
+                worker=1,
+                workers=1,
+                slices=slices,
+            )
         chunk = read_chunk(tmp_path / f"{slices}", 0)
         numbers.append([image.path.split("#")[1] for image in chunk.images if "#" in image.path])
 

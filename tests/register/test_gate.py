@@ -25,13 +25,17 @@ def _scores(accuracy: float, sensitivity: float, specificity: float) -> Scores:
 
 
 def test_a_model_on_the_bounds_passes() -> None:
-    decision = check_bounds(Gate(0.8, 0.85, 0.7), _scores(0.8, 0.85, 0.7))
+    decision = check_bounds(
+        Gate(min_accuracy=0.8, min_sensitivity=0.85, min_specificity=0.7), _scores(0.8, 0.85, 0.7)
+    )
     assert decision.accepted
     assert decision.reasons == ()
 
 
 def test_each_failed_bound_is_named_with_value_interval_and_bound() -> None:
-    decision = check_bounds(Gate(0.8, 0.85, 0.7), _scores(0.79, 0.9, 0.5))
+    decision = check_bounds(
+        Gate(min_accuracy=0.8, min_sensitivity=0.85, min_specificity=0.7), _scores(0.79, 0.9, 0.5)
+    )
     assert not decision.accepted
     accuracy, specificity = decision.reasons
     for part in ("accuracy", "79.0%", "74.0% to 84.0%", "80.0%"):
@@ -45,7 +49,9 @@ def test_each_failed_bound_is_named_with_value_interval_and_bound() -> None:
 def test_accepted_means_that_nothing_failed(
     a: float, b: float, c: float, x: float, y: float, z: float
 ) -> None:
-    decision = check_bounds(Gate(a, b, c), _scores(x, y, z))
+    decision = check_bounds(
+        Gate(min_accuracy=a, min_sensitivity=b, min_specificity=c), _scores(x, y, z)
+    )
     failed = sum(value < bound - 1e-9 for value, bound in ((x, a), (y, b), (z, c)))
     assert len(decision.reasons) == failed
     assert decision.accepted == (failed == 0)
@@ -92,6 +98,6 @@ def test_a_wider_margin_never_refuses_what_a_narrower_one_passes(
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_impossible_bounds_are_refused_by_name(value: float) -> None:
     with pytest.raises(UserError, match="min_sensitivity"):
-        Gate(0.5, value, 0.5)
+        Gate(min_accuracy=0.5, min_sensitivity=value, min_specificity=0.5)
     with pytest.raises(UserError, match="champion_margin"):
-        Gate(0.5, 0.5, 0.5, value)
+        Gate(min_accuracy=0.5, min_sensitivity=0.5, min_specificity=0.5, champion_margin=value)

@@ -23,7 +23,7 @@ from components.registry import Registry
 from tests.keys import write_keys
 from tests.registry.model_registry_server import running
 
-_LENIENT = Gate(0.5, 0.5, 0.5, 0.0)
+_LENIENT = Gate(min_accuracy=0.5, min_sensitivity=0.5, min_specificity=0.5, champion_margin=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_a_refused_model_leaves_no_trace(register: Callable, tmp_path: Path, eva
     (tmp_path / "evaluation.json").write_text(worse.model_dump_json())
     result = register(
         tmp_path / "registry",
-        Gate(0.9, 0.9, 0.9, 0.0),
+        Gate(min_accuracy=0.9, min_sensitivity=0.9, min_specificity=0.9, champion_margin=0.0),
         evaluation_folder=tmp_path,
         registered_folder=tmp_path / "model",
     )
@@ -254,7 +254,7 @@ def test_champion_and_challenger_both_ways(
     (tmp_path / "evaluation.json").write_text(_of_a_blind_model(evaluation))
     blind = {"model_folder": blind_folder, "evaluation_folder": tmp_path}
     root = tmp_path / "registry"
-    gate = Gate(0.5, 0.5, 0.5, champion_margin=0.2)
+    gate = Gate(min_accuracy=0.5, min_sensitivity=0.5, min_specificity=0.5, champion_margin=0.2)
 
     registry = Registry.open(str(root))
 
@@ -268,7 +268,14 @@ def test_champion_and_challenger_both_ways(
     for part in ("accuracy", "50.0%", "100.0%", "20.0%", "version 2"):
         assert part in reason
     assert registry.versions() == [1, 2]
-    assert register(root, Gate(0.5, 0.5, 0.5, 0.5), **blind).version == 3
+    assert (
+        register(
+            root,
+            Gate(min_accuracy=0.5, min_sensitivity=0.5, min_specificity=0.5, champion_margin=0.5),
+            **blind,
+        ).version
+        == 3
+    )
 
     # The champion by name counts, and not the version that was registered last.
     registry.promote("2")
