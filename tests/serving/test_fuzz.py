@@ -1,6 +1,7 @@
 """Ten thousand malformed requests over real sockets: none is a 500, none ends the connection."""
 
 import base64
+import gzip
 import http.client
 import io
 import json
@@ -17,6 +18,9 @@ import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from PIL import Image
+
+from tests.dicoms import dicom
+from tests.serving.test_volumes import levels, nifti
 
 REST, GRPC = 10_000, 1_500
 PATHS = (
@@ -68,7 +72,8 @@ def _files() -> list[bytes]:
         file = io.BytesIO()
         Image.fromarray(noise).convert(mode).save(file, kind)
         files.append(file.getvalue())
-    return files
+    packed = nifti(3)
+    return [*files, packed, gzip.decompress(packed), dicom(levels(3).transpose(2, 0, 1))]
 
 
 FILES = _files()
