@@ -28,6 +28,7 @@ COMPRESSED = (*RLE, *JPEG, *JPEG_LS, *JPEG_2000)
 DECODER_DEPENDENCIES = {syntax: ("numpy", "imagecodecs") for syntax in COMPRESSED}
 
 _END = b"\xff\xd9"
+_OTHER_BITS = b"\xaa\x55" * 16
 _JPEG_LS_FRAME = 0xF7
 _MOST_TILES = 4096  # of a JPEG 2000, for each of which OpenJPEG keeps books
 _FILLING = b"\0\xff"  # up to an even length
@@ -83,14 +84,35 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
         if syntax in JPEG_LS:
             samples = imagecodecs.jpegls_decode(source)
         else:
-            # As they are stored: pydicom knows which colours these are.
-            stored = None if runner.samples_per_pixel == 1 else "YCBCR"
-            samples = imagecodecs.jpeg8_decode(source, colorspace=stored, outcolorspace=stored)
+            samples = _unpacked_jpeg(source, runner.samples_per_pixel)
     allocated = runner.bits_allocated // 8
     if samples.itemsize > allocated:
         raise ValueError("deeper samples than the DICOM says")
     runner.set_option("planar_configuration", 0)
     return samples.astype(f"{samples.dtype.kind}{allocated}", copy=False).tobytes()
+
+
+def _unpacked_jpeg(source: bytes, count: int) -> np.ndarray:
+    """Returns the samples of a JPEG, or raises an error if it lacks a part."""
+    import imagecodecs
+
+    # As they are stored: pydicom knows which colours these are.
+    colours = None if count == 1 else "YCBCR"
+
+    def unpacked(data: bytes) -> np.ndarray:
+        found: np.ndarray = imagecodecs.jpeg8_decode(
+            data, colorspace=colours, outcolorspace=colours
+        )
+        return found
+
+    samples = unpacked(source)
+    if samples.itemsize == 1:
+        jpeg.check(source)  # which does not know lossless ones, and deep ones
+    # libjpeg goes on with zeros where a part is missing, and the package does not tell. Then other
+    # bits in their place are other samples; behind a whole image nobody reads them.
+    if not np.array_equal(samples, unpacked(source.removesuffix(_END) + _OTHER_BITS + _END)):
+        raise ValueError("cut off")
+    return samples
 
 
 def _check_size(found: tuple[int, int, int] | None, runner: DecodeRunner) -> None:

@@ -396,20 +396,21 @@ def test_other_programs_files_have_the_pixels_of_their_plain_twins(
     assert np.abs(found - expected).max() <= off
 
 
-@pytest.mark.parametrize(
-    ("syntax", "method", "options"),
-    [
-        ("1.2.840.10008.1.2.4.51", "jpeg8", {"bitspersample": 12, "level": 100}),
-        (
-            "1.2.840.10008.1.2.4.57",
-            "jpeg8",
-            {"bitspersample": 12, "lossless": True, "predictor": 4},
-        ),
-        ("1.2.840.10008.1.2.4.80", "jpegls", {}),
-        ("1.2.840.10008.1.2.4.90", "jpeg2k", {"codecformat": "j2k", "level": 0}),
-        ("1.2.840.10008.1.2.4.201", "htj2k", {}),
-    ],
-)
+COMPRESSIONS = [
+    ("1.2.840.10008.1.2.4.51", "jpeg8", {"bitspersample": 12, "level": 100}),
+    (
+        "1.2.840.10008.1.2.4.57",
+        "jpeg8",
+        {"bitspersample": 12, "lossless": True, "predictor": 4},
+    ),
+    ("1.2.840.10008.1.2.4.80", "jpegls", {}),
+    ("1.2.840.10008.1.2.4.90", "jpeg2k", {"codecformat": "j2k", "level": 0}),
+    ("1.2.840.10008.1.2.4.201", "htj2k", {}),
+]
+of_every_compression = pytest.mark.parametrize(("syntax", "method", "options"), COMPRESSIONS)
+
+
+@of_every_compression
 def test_every_compression_of_12_bits(syntax: str, method: str, options: dict[str, Any]) -> None:
     stored = (X * 200 + Y * 60).astype("u2")
     frame = getattr(imagecodecs, f"{method}_encode")(stored, **options)
@@ -417,6 +418,19 @@ def test_every_compression_of_12_bits(syntax: str, method: str, options: dict[st
     (found,) = shown(dicom(stored, syntax, [frame], 12, **WINDOW))
 
     assert np.abs(found.astype(int) - shown(dicom(stored, **WINDOW))[0]).max() <= 1
+
+
+@of_every_compression
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_a_frame_that_lacks_a_part_is_refused_though_it_ends_as_it_should(
+    share: float, syntax: str, method: str, options: dict[str, Any]
+) -> None:
+    stored = (X * 200 + Y * 60).astype("u2").repeat(4, 0).repeat(4, 1)
+    frame = getattr(imagecodecs, f"{method}_encode")(stored, **options)
+    cut = frame[: int(len(frame) * share)] + b"\xff\xd9"
+
+    with pytest.raises(ImageError, match="broken or cut off"):
+        slices.read(dicom(stored, syntax, [cut], 12))
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN])
