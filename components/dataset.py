@@ -10,14 +10,15 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from components.classes import CLASSES as CLASSES
+from components.classes import HEALTHY as HEALTHY
+from components.classes import TUMOR as TUMOR
 from components.errors import UserError, first_fault
 from components.files import file_digest
 from components.groups import join_groups
 from components.images import SHAPE, THUMBNAIL
 from components.strict import Strict
 
-CLASSES = ("Brain Tumor", "Healthy")
-TUMOR, HEALTHY = 0, 1
 MANIFEST = "manifest.json"
 THUMBNAILS = "thumbnails.npy"
 SPLIT = "split.json"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from components.dataset import CLASSES, HEALTHY
+from components.classes import CLASSES, HEALTHY
 from components.images import MAX_BYTES, SHAPE, ImageError
 from components.model_folder.contract import HEATMAP, PROBABILITY, SCORE
 from components.model_folder.reader import open_model_folder, settled

@@ -2,31 +2,29 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, ValidationError
 
 from components.dataset import PARTS, ImageDataset, Split, Strategy
+from components.errors import UserError, first_fault
 from components.evaluate.results import PartResult, Subgroup
-from components.files import write_atomically
+from components.files import read_regular, write_atomically
 from components.images import SHAPE
 from components.model_folder.contract import (
     EXPLAIN,
     HEATMAP,
     INPUT,
+    METADATA,
     PROBABILITY,
     SCORE,
     SERVING,
 )
+from components.model_folder.served import InDistributionLimit, Served
 from components.strict import Strict
 
+_MAX_BYTES = 4 * 2**20
 SCHEMA = Path(__file__).with_name("metadata.schema.json")
-
-Word = Annotated[
-    str,
-    Field(pattern=r"^[^\p{C}]{1,100}$"),  # no character that does not print
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 100}),  # which has no \p
-]
 
 _INTENDED_USE = (
     "For researchers, teachers and students: telling brain MRI slices that show a tumour from "
@@ -44,31 +42,6 @@ _NOT_INTENDED_USE = (
     "Finding out which tumour, where, or how large. Healthy means only that the dataset's owner "
     "filed the image so; some of these scans show other diseases.",
 )
-
-
-class InDistributionLimit(BaseModel):
-    """Where the check ends that tells brain MRI slices from other images."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    score_limit: float = Field(
-        ge=0, le=1, description="an image is flagged where its in_distribution_score is greater"
-    )
-
-
-class Served(BaseModel):
-    """The part that an answer needs; a predictor reads no more, so later fields do not stop it."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    version: int = Field(ge=1, lt=10**9)
-    classes: tuple[Word, Word]
-    positive_class: Word
-    threshold: float = Field(
-        ge=0, le=1, description="the answer is the positive class where its probability reaches it"
-    )
-    in_distribution: InDistributionLimit | None = None
 
 
 class Tensor(Strict):
@@ -212,6 +185,45 @@ class ModelMetadata(Served):
     python: str
     git_revision: str
     pipeline_run: str
+
+
+def read_metadata(folder: str | Path) -> ModelMetadata:
+    """Reads all that a version says of itself.
+
+    Args:
+        folder: The version's folder, verified.
+
+    Returns:
+        Its metadata.
+
+    Raises:
+        UserError: They are missing or malformed.
+    """
+    path = Path(folder, METADATA)
+    try:
+        content = read_regular(path, _MAX_BYTES)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read it: {error}; register again") from error
+    return parse_metadata(content, str(path))
+
+
+def parse_metadata(content: bytes, where: str) -> ModelMetadata:
+    """Checks what a version says of itself.
+
+    Args:
+        content: Of its `metadata.json`.
+        where: Its path or address, for the error.
+
+    Returns:
+        Its metadata.
+
+    Raises:
+        UserError: They are malformed.
+    """
+    try:
+        return ModelMetadata.model_validate_json(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {first_fault(error)}; restore it from a backup") from error
 
 
 def schema_text() -> str:

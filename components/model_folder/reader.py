@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from components.dataset import CLASSES, HEALTHY
+from components.classes import CLASSES, HEALTHY
 from components.errors import UserError, first_fault
 from components.files import MOST_FILES, copy_files, read_regular
 from components.model_folder.checksums import verify
 from components.model_folder.contract import CARD, LABELS, METADATA, SAVED_MODEL, SUMS
-from components.model_folder.metadata import ModelMetadata, Served, Word
+from components.model_folder.served import Served, Word
 from components.model_folder.signing import Trust
 
 _MOST_BYTES = 4 * 2**20  # of a description
@@ -126,45 +126,6 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         digest=hashlib.sha256((path / SUMS).read_bytes()).hexdigest(),
         card=_read_card(path),
     )
-
-
-def read_metadata(folder: str | Path) -> ModelMetadata:
-    """Reads all that a version says of itself.
-
-    Args:
-        folder: The version's folder, verified.
-
-    Returns:
-        Its metadata.
-
-    Raises:
-        UserError: They are missing or malformed.
-    """
-    path = Path(folder, METADATA)
-    try:
-        content = read_regular(path, _MOST_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read it: {error}; register again") from error
-    return parse_metadata(content, str(path))
-
-
-def parse_metadata(content: bytes, where: str) -> ModelMetadata:
-    """Checks what a version says of itself.
-
-    Args:
-        content: Of its `metadata.json`.
-        where: Its path or address, for the error.
-
-    Returns:
-        Its metadata.
-
-    Raises:
-        UserError: They are malformed.
-    """
-    try:
-        return ModelMetadata.model_validate_json(content)
-    except ValidationError as error:
-        raise UserError(f"{where}: {first_fault(error)}; restore it from a backup") from error
 
 
 @contextmanager

@@ -17,8 +17,7 @@ from components.evaluate.results import Evaluation
 from components.evaluate.training import read_record
 from components.markdown import render
 from components.model_folder.contract import CARD, PROBABILITY
-from components.model_folder.metadata import Data, GateRecord, InDistributionRecord
-from components.model_folder.reader import read_metadata
+from components.model_folder.metadata import Data, GateRecord, InDistributionRecord, read_metadata
 from components.model_folder.saved_model import load_saved_model
 from components.model_folder.signing import Signer, Trust, seal
 from components.model_folder.smoke import write_smoke

@@ -27,8 +27,7 @@ from pydantic import AwareDatetime, BaseModel, Field, PositiveInt, ValidationErr
 from components.errors import UserError, first_fault
 from components.model_folder import checksums
 from components.model_folder.contract import METADATA, NAME, SIGNATURE, SUMS
-from components.model_folder.metadata import ModelMetadata
-from components.model_folder.reader import parse_metadata, read_metadata
+from components.model_folder.metadata import ModelMetadata, parse_metadata, read_metadata
 from components.model_folder.signing import SIGNING_KEY, Signer, Trust, seal
 from components.registry import history
 from components.registry.history import Action, Alias, Event

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from components.model_folder.metadata import SCHEMA, ModelMetadata, Served, schema_text
+from components.model_folder.metadata import SCHEMA, ModelMetadata, schema_text
+from components.model_folder.served import Served
 from tests.registry.versions import metadata
 
 

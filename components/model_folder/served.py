@@ -1,0 +1,39 @@
+"""The part of a version's metadata that a predictor reads.
+
+It imports nothing of the training, so that the predictor's image needs nothing of it.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+Word = Annotated[
+    str,
+    Field(pattern=r"^[^\p{C}]{1,100}$"),  # no character that does not print
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 100}),  # which has no \p
+]
+
+
+class InDistributionLimit(BaseModel):
+    """Where the check ends that tells brain MRI slices from other images."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    score_limit: float = Field(
+        ge=0, le=1, description="an image is flagged where its in_distribution_score is greater"
+    )
+
+
+class Served(BaseModel):
+    """The part that an answer needs; a predictor reads no more, so later fields do not stop it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    version: int = Field(ge=1, lt=10**9)
+    classes: tuple[Word, Word]
+    positive_class: Word
+    threshold: float = Field(
+        ge=0, le=1, description="the answer is the positive class where its probability reaches it"
+    )
+    in_distribution: InDistributionLimit | None = None
