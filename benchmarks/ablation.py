@@ -37,12 +37,12 @@ from components.ingest.ingest import ingest
 from components.ingest.sources import open_source
 from components.metrics import Predictor, bootstrap, column, point_estimate
 from components.networks import compact, efficientnet, reference
+from components.networks.augment import StrongAugmentation
 from components.networks.compact import compact_cnn
 from components.networks.network import Network
 from components.networks.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
 from components.networks.reference import REFERENCE
 from components.split.splitter import make_folds
-from components.train.augment import StrongAugmentation
 from components.train.fit import fit
 
 SAMPLES = 1000

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from components.hyperparameters import Hyperparameters
-from components.train.augment import StrongAugmentation, reference_augmentation
-from components.train.optimizer import FusedAdam
+from components.networks.augment import StrongAugmentation, reference_augmentation
+from components.networks.optimizer import FusedAdam
 
 
 @dataclass(frozen=True)

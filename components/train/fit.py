@@ -17,8 +17,8 @@ from components.dataset import ImageDataset, Split
 from components.groups import group_weights
 from components.hyperparameters import Training
 from components.networks import table
+from components.networks.augment import with_augmentation
 from components.networks.network import Network
-from components.train.augment import with_augmentation
 from components.train.batches import BATCH_SIZE, training_batches, validation_batches
 from components.train.hardware import precision
 

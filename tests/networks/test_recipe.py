@@ -7,10 +7,10 @@ import keras
 import pytest
 
 from components.hyperparameters import Hyperparameters
+from components.networks.optimizer import FusedAdam
 from components.networks.recipe import AS_PUBLISHED, FOR_UNSEEN
 from components.networks.reference import REFERENCE
 from components.networks.table import Architecture, network
-from components.train.optimizer import FusedAdam
 
 
 def test_which_architecture_is_trained_how() -> None:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.train.optimizer import FusedAdam
+from components.networks.optimizer import FusedAdam
 
 SHAPES = ((6, 5), (5,), (3, 3, 2, 4), ())
 

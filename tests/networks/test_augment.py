@@ -5,7 +5,11 @@ import tensorflow as tf
 from keras import layers
 
 from components.images import SHAPE
-from components.train.augment import StrongAugmentation, reference_augmentation, with_augmentation
+from components.networks.augment import (
+    StrongAugmentation,
+    reference_augmentation,
+    with_augmentation,
+)
 
 KINDS = pytest.mark.parametrize("make", [StrongAugmentation, reference_augmentation])
 RNG = np.random.default_rng(3)
