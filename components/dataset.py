@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from components.classes import CLASSES as CLASSES
 from components.classes import HEALTHY as HEALTHY
@@ -28,8 +29,12 @@ MAX_NAME = 64  # characters of a site's or a sequence's name
 Strategy = Literal["grouped", "by-name"]
 
 
-class ImageRecord(Strict):
-    """One usable image, in the order of the shards."""
+@dataclass(frozen=True, slots=True, kw_only=True, config=Strict.model_config)
+class ImageRecord:
+    """One usable image, in the order of the shards.
+
+    There may be a million in memory, where this takes half of what a pydantic model would.
+    """
 
     path: str = Field(
         description="inside the source, with forward slashes; scan.dcm#3 is the third slice of a "
@@ -288,15 +293,16 @@ def write_manifest(
     between, tail = between.split('\n "quarantined": []')
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with open(beside, "w", encoding="utf-8", newline="\n") as file:
-        for before, name, members in (
-            (head, "images", images),
-            (between, "quarantined", quarantined),
-        ):
+        parts: tuple[tuple[str, str, TypeAdapter[Any], Iterable[Any]], ...] = (
+            (head, "images", TypeAdapter(ImageRecord), images),
+            (between, "quarantined", TypeAdapter(QuarantinedFile), quarantined),
+        )
+        for before, name, kind, members in parts:
             file.write(f'{before}\n "{name}": [')
             end = ""
             for number, member in enumerate(members):
                 file.write(",\n  " if number else "\n  ")
-                lines = member.model_dump_json(indent=1, exclude_none=True)
+                lines = kind.dump_json(member, indent=1, exclude_none=True).decode()
                 file.write(lines.replace("\n", "\n  "))
                 end = "\n "
             file.write(f"{end}]")

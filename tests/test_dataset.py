@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_manifest_round_trip(dataset: ImageDataset) -> None:
     again = Manifest.model_validate_json(manifest.model_dump_json())
     assert again == manifest
     assert again.digest() == manifest.digest() == dataset.digest
-    renamed = manifest.images[0].model_copy(update={"path": "other.jpg"})
+    renamed = replace(manifest.images[0], path="other.jpg")
     changed = manifest.model_copy(update={"images": (renamed, *manifest.images[1:])})
     assert changed.digest() != manifest.digest()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,6 +201,9 @@ def _grouped(parts: _Parts, groups: np.ndarray, patients: np.ndarray) -> Iterato
     for _, chunk in parts.chunks():
         for record in chunk.images:
             patient = int(patients[position])
-            known = {"group": int(groups[position]), "patient": None if patient < 0 else patient}
-            yield record.model_copy(update=known)
+            yield replace(
+                record,
+                group=int(groups[position]),
+                patient=None if patient < 0 else patient,
+            )
             position += 1

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_sites_are_measured_at_each_folds_own_threshold(
 ) -> None:
     known = ImageDataset(dataset.folder)
     images = [
-        record.model_copy(update={"site": "Ulm" if record.group % 3 else None})
+        replace(record, site="Ulm" if record.group % 3 else None)
         for record in dataset.manifest.images
     ]
     known.manifest = dataset.manifest.model_copy(update={"images": tuple(images)})

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.collect.labels import suspicions_csv, suspicious_labels
 from components.collect.report import GALLERY, write_suspicions_report
-from components.dataset import CLASSES, HEALTHY, TUMOR, ImageDataset, ImageRecord
+from components.dataset import CLASSES, HEALTHY, TUMOR, ImageDataset
 from components.images import SHAPE
 from components.report import MAX_BYTES
 
@@ -22,8 +23,7 @@ class Listed:
         self.labels, self.duplicate_groups = labels.astype(np.int8), groups
         self.manifest = self
         self.images = [
-            ImageRecord.model_construct(path=path.format(i), group=int(group))
-            for i, group in enumerate(groups)
+            SimpleNamespace(path=path.format(i), group=int(group)) for i, group in enumerate(groups)
         ]
 
     def __len__(self) -> int:

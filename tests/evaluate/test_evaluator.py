@@ -2,6 +2,7 @@ import csv
 import html
 import json
 import types
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -56,9 +57,7 @@ def outcome(dataset, split, model_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out")
     known = ImageDataset(dataset.folder)
     records = [
-        record.model_copy(
-            update={"site": "<i>Ulm</i>" if record.group % 3 else None, "patient": record.group}
-        )
+        replace(record, site="<i>Ulm</i>" if record.group % 3 else None, patient=record.group)
         for record in dataset.manifest.images
     ]
     known.manifest = dataset.manifest.model_copy(update={"images": tuple(records)})
@@ -161,9 +160,7 @@ def test_the_threshold_comes_from_validation_alone(dataset, split, model_folder,
     held_out = split.part("held_out")
     records = list(dataset.manifest.images)
     for position in held_out:
-        records[position] = records[position].model_copy(
-            update={"label": 1 - records[position].label}
-        )
+        records[position] = replace(records[position], label=1 - records[position].label)
     flipped = ImageDataset(dataset.folder)
     flipped.manifest = dataset.manifest.model_copy(update={"images": tuple(records)})
     result = evaluate(

@@ -3,6 +3,7 @@
 import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,7 @@ def test_what_is_known_of_some_images_is_shown(
 ) -> None:
     small = make_dataset(tmp_path / "dataset", groups=2)
     known = [{"site": "<i>Ulm</i>", "patient": 0}, {"patient": 1}, {"patient": 0}, {}]
-    images = [r.model_copy(update=u) for r, u in zip(small.manifest.images, known, strict=True)]
+    images = [replace(r, **u) for r, u in zip(small.manifest.images, known, strict=True)]
     small.manifest = small.manifest.model_copy(update={"images": tuple(images)})
     write_data_report(tmp_path / "report.html", small)
     text = (tmp_path / "report.html").read_text()

@@ -1,6 +1,7 @@
 """The split report: what each part holds, and how much of it training has seen."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from components.dataset import ImageDataset, Split
@@ -44,7 +45,7 @@ def test_patients_are_told_where_they_are_known(
     dataset: ImageDataset, split: Split, tmp_path: Path
 ) -> None:
     known = ImageDataset(dataset.folder)
-    images = [r.model_copy(update={"patient": r.group % 7}) for r in dataset.manifest.images]
+    images = [replace(r, patient=r.group % 7) for r in dataset.manifest.images]
     known.manifest = dataset.manifest.model_copy(update={"images": tuple(images)})
     write_split_report(tmp_path / "report.html", known, split)
     write_folds_report(tmp_path / "folds.html", known, [split])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.dataset import CLASSES, PARTS, ImageDataset, ImageRecord, Split
+from components.dataset import CLASSES, PARTS, ImageDataset, Split
 from components.errors import UserError
 from components.groups import join_groups
 from components.split.splitter import assign_groups, make_folds, make_split
@@ -25,7 +26,7 @@ class Listed:
     def __init__(self, paths: list[str], labels: np.ndarray, groups: np.ndarray) -> None:
         self.labels, self.groups = labels, groups
         self.manifest = self
-        self.images = [ImageRecord.model_construct(path=path) for path in paths]
+        self.images = [SimpleNamespace(path=path) for path in paths]
 
     def __len__(self) -> int:
         return len(self.labels)
