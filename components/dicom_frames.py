@@ -107,7 +107,7 @@ def _unpacked_jpeg(source: bytes, count: int) -> np.ndarray:
 
     samples = unpacked(source)
     if samples.itemsize == 1:
-        jpeg.check(source)  # which does not know lossless ones, and deep ones
+        jpeg.check(source)  # which knows none of more than 8 bits
     # libjpeg goes on with zeros where a part is missing, and the package does not tell. Then other
     # bits in their place are other samples; behind a whole image nobody reads them.
     if not np.array_equal(samples, unpacked(source.removesuffix(_END) + _OTHER_BITS + _END)):

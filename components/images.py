@@ -213,7 +213,8 @@ def _loaded(image: ImageFile, kind: str, data: bytes, max_pixels: int) -> Image.
 def _jpeg(image: ImageFile, data: bytes) -> Image.Image:
     """Returns an opened JPEG with its pixels."""
     # libjpeg scales by 1/2, 1/4, 1/8 while it decodes; twice the target keeps full quality.
-    image.draft(None, (2 * SIZE, 2 * SIZE))
+    if not jpeg.is_lossless(data):
+        image.draft(None, (2 * SIZE, 2 * SIZE))
     pixels = jpeg.pixels(data, image.mode, image.size)
     if pixels is None:
         image.load()
@@ -236,7 +237,12 @@ def _jpegs(image: ImageFile, data: bytes) -> list[bytes]:
         raise ImageError("too-much-work", "its strips hold more than the file")
     skipped = 2 if tables else 0  # the mark of a beginning
     places = zip(offsets, sizes, strict=False)
-    return [tables + data[start + skipped : start + size] for start, size in places]
+    found = [tables + data[start + skipped : start + size] for start, size in places]
+    if any(jpeg.LOSSLESS_MARKER in each for each in found):
+        raise ImageError(
+            "unreadable", "a TIFF of lossless JPEGs, which is not read; save it with LZW"
+        )
+    return found
 
 
 def _orientation(image: Image.Image) -> int:

@@ -18,6 +18,9 @@ START, SCAN, APP1 = 0xD8, 0xDA, 0xE1
 _END, _TEMPORARY = 0xD9, 0x01
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xCA)
+_LOSSLESS = 0xC3
+# Stands in every lossless JPEG, and within a segment of others by chance.
+LOSSLESS_MARKER = bytes([0xFF, _LOSSLESS])
 _COLOURS = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 
@@ -41,11 +44,21 @@ def pixels(data: bytes, mode: str, size: tuple[int, int]) -> np.ndarray | None:
         LostError: See the class.
     """
     found = _decoded(data, _COLOURS[mode], size)
-    if found is None:
+    if found is None or found.shape[1::-1] != size:
         return None
     if mode == "CMYK":  # stored inverted, as Adobe does
         return 255 - found
     return found[..., 0] if mode == "L" else found
+
+
+def is_lossless(data: bytes) -> bool:
+    """Tells whether a JPEG is lossless, so that it cannot be decoded smaller than it is.
+
+    Args:
+        data: The file's bytes.
+    """
+    frames = (marker for marker, _, _ in segments(data) if marker in FRAMES)
+    return next(frames, None) == _LOSSLESS
 
 
 def check(data: bytes) -> None:
@@ -61,7 +74,8 @@ def check(data: bytes) -> None:
 
 
 def _decoded(data: bytes, colours: str, least: tuple[int, int]) -> np.ndarray | None:
-    width, height = least
+    # Asked for less of a lossless JPEG, libjpeg writes all of it, beyond the end of the array.
+    width, height = (0, 0) if LOSSLESS_MARKER in data else least
     try:
         found = simplejpeg.decode_jpeg(data, colours, min_width=width, min_height=height)
     except ValueError as error:

@@ -9,13 +9,14 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.images import MAX_SIDE, SHAPE, Decoded, ImageError, decode, thumbnail
+from components.images import MAX_SIDE, SHAPE, Decoded, ImageError, decode, squeezed, thumbnail
 
 ORIENTATION = 0x0112
 
@@ -245,6 +246,25 @@ def test_a_jpeg_has_the_pixels_that_pillow_gives(name: str) -> None:
     image.draft(None, (300, 300))
     expected = image.convert("RGB").resize(SHAPE[:2], Image.Resampling.BILINEAR)
     assert np.array_equal(decode(data).pixels, np.asarray(expected))
+
+
+@pytest.mark.parametrize("shape", [(60, 90), (900, 1200), (900, 1200, 3)])
+def test_a_lossless_jpeg_has_its_pixels_at_any_size(shape: tuple[int, ...]) -> None:
+    """libjpeg does not make it smaller: who asks for that gets more than there is room for."""
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    options = {"colorspace": "RGB", "outcolorspace": "RGB"} if len(shape) == 3 else {}
+    data = imagecodecs.jpeg8_encode(pixels, lossless=True, **options)
+
+    assert np.array_equal(decode(data).pixels, squeezed(Image.fromarray(pixels)))
+    with pytest.raises(ImageError, match="cut off"):
+        decode(data[: len(data) // 2] + b"\xff\xd9")
+
+
+def test_the_marker_of_lossless_jpegs_may_stand_in_a_comment() -> None:
+    data = _jpeg("progressive")
+    comment = b"\xff\xfe\0\x06\xff\xc3\xff\xc3"
+
+    assert np.array_equal(decode(data[:2] + comment + data[2:]).pixels, decode(data).pixels)
 
 
 @pytest.mark.parametrize("name", sorted(set(JPEGS) - {"one pixel"}))
