@@ -70,6 +70,7 @@ def write_zip(path: Path, count: int) -> None:
 def write_parts(folder: Path, count: int) -> None:
     """Writes a part as one worker would that had decoded so many files."""
     rng = np.random.default_rng(1)
+    black: dict[int, str] = {}  # digests by number of images
     chunks = -(-count // FILES_IN_A_CHUNK)
     order = sorted(range(count), key=lambda number: (number % 2, name_of(number)))
     for chunk in range(chunks):
@@ -79,12 +80,14 @@ def write_parts(folder: Path, count: int) -> None:
         save_array(pixels_path(folder, chunk), len(numbers), SHAPE, [])
         with open(pixels_path(folder, chunk), "r+b") as file:
             file.truncate(file.seek(0, 2) + len(numbers) * int(np.prod(SHAPE)))
+        if len(numbers) not in black:
+            black[len(numbers)] = file_digest(pixels_path(folder, chunk))
         record = Chunk(
             images=[_record(number) for number in numbers],
             patients=[()] * len(numbers),
             quarantined=[],
             quarantined_labels=[],
-            pixels_file_sha256=file_digest(pixels_path(folder, chunk)),
+            pixels_file_sha256=black[len(numbers)],
             thumbnails_file_sha256=digest,
         )
         record_path(folder, chunk).write_text(record.model_dump_json())

@@ -3,11 +3,12 @@
 import hashlib
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeVar
 
 import imagehash
 import numpy as np
@@ -32,6 +33,9 @@ from components.ingest.patients import patient_keys
 from components.ingest.sources import Source
 from components.progress import track
 from components.slices import MOST_SLICES, Slices, read
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 FILES_IN_A_CHUNK = 2048
 
@@ -135,7 +139,8 @@ def _decode_chunk(
         ThreadPoolExecutor(max_workers=readers) as pool,
         tempfile.TemporaryFile(dir=folder) as spool,
     ):
-        results = track(pool.map(decode, files), len(files), "files decoded")
+        decoded = _in_order(pool, decode, files, 4 * readers)
+        results = track(decoded, len(files), "files decoded")
         for file, result in zip(files, results, strict=True):
             if isinstance(result, QuarantinedFile):
                 quarantined.append(result)
@@ -161,6 +166,19 @@ def _decode_chunk(
         thumbnails_file_sha256=thumbnails_sha256,
     )
     write_atomically(record_path(folder, number), chunk.model_dump_json())
+
+
+def _in_order(
+    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], most: int
+) -> Iterator[Result]:
+    """Yields results in the items' order, and keeps a few of them waiting for a slow one."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        if len(waiting) == most:
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(work, item))
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _spooled(spool: IO[bytes], count: int) -> Iterator[np.ndarray]:

@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +242,23 @@ def test_the_same_picture_in_both_classes_is_reported(
     manifest = run(as_zip(tmp_path / "a.zip", {**image_files, "Healthy/twin.png": twin}), "out")
     group = next(record.group for record in manifest.images if record.path == "Healthy/twin.png")
     assert manifest.mixed_groups == (group,)
+
+
+def test_few_results_wait_for_a_slow_file() -> None:
+    started, slow = [], threading.Event()
+
+    def work(number: int) -> int:
+        started.append(number)
+        if number == 0:
+            slow.wait(60)
+        return number
+
+    with ThreadPoolExecutor(3) as pool:
+        results = decoding._in_order(pool, work, range(50), 5)
+        threading.Timer(0.2, slow.set).start()
+        assert next(results) == 0
+        assert len(started) <= 5
+        assert list(results) == list(range(1, 50))
 
 
 DRIVER = """
