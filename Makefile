@@ -89,6 +89,7 @@ SERVING = --extra serve --extra clinic --extra signing --extra tracing --constra
 
 lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/dev.txt \
+		--excludes locks/not-in-dev.txt \
 		--extra train --extra cpu --extra stores --extra clinic --extra deploy --extra serve \
 		--extra signing --extra tracing --extra dev
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/core.txt --constraints locks/dev.txt
