@@ -13,7 +13,7 @@ TENSORFLOW ?= cuda
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test cluster-test benchmark results compile chart image serve-image lock sbom audit
+.PHONY: help demo install check test lint types compiled cluster-test benchmark results compile chart image serve-image lock sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,13 +23,28 @@ demo: $(VENV)/.demo ## Run the whole pipeline on sample data, here, in minutes
 
 install: $(VENV)/.installed ## Install all the rest: serving, object stores, clinic formats, development
 
-test: $(VENV)/.installed ## Lint, check types and the compiled pipeline, run every test
+# A file's tests share its fixtures; tests/order.py says which files are first.
+TEST = $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+check: $(VENV)/.installed ## Lint, check types, run the quick tests: those without TensorFlow and servers
+	@$(MAKE) --no-print-directory --jobs 2 lint types
+	$(TEST) --quick
+
+test: $(VENV)/.installed ## Lint, check types and the compiled pipelines, run every test
+	@$(MAKE) --no-print-directory --jobs 2 lint types compiled
+	$(TEST)
+
+lint types compiled: $(VENV)/.installed
+lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types:
 	$(BIN)/mypy
+
+compiled:
 	$(BIN)/brain-tumor compile --check
 	$(BIN)/brain-tumor compile --check --pipeline cross-validation
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # On the cluster that KUBECONFIG names, with both images where its nodes find them.
 cluster-test: $(VENV)/.installed ## Try it on a real cluster with KServe, and KFP where KFP_ENDPOINT names one

@@ -20,7 +20,7 @@ from components.dataset import (
 )
 from components.images import SHAPE, thumbnail
 
-pytest_plugins = ["tests.model_folders", "tests.stores"]
+pytest_plugins = ["tests.model_folders", "tests.order", "tests.stores"]
 
 
 def _digest(data: bytes) -> str:

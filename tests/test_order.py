@@ -1,0 +1,5 @@
+from tests.order import SLOW, TESTS
+
+
+def test_what_is_called_slow_is_there() -> None:
+    assert [name for name in SLOW if not (TESTS / name).exists()] == []
