@@ -29,6 +29,7 @@ _FLAT = 1.0  # standard deviation in grey levels below which there is no picture
 _DESCRIPTOR = 64  # numbers
 _SAMPLE = 4096  # thumbnails that the directions are taken from
 _AT_ONCE = 4096
+_DENSE = 8  # a pair by itself takes as long as so many in one matrix product
 _ROUNDING = 1e-4  # more than float32 errs in a correlation
 
 
@@ -89,9 +90,9 @@ def _distinct(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return first[inverse], mean, length
 
 
-def _parts(count: int) -> Iterator[slice]:
-    for start in range(0, count, _AT_ONCE):
-        yield slice(start, min(start + _AT_ONCE, count))
+def _parts(count: int, size: int = _AT_ONCE) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 def _descriptors(pictures: "_Pictures") -> np.ndarray:
@@ -167,22 +168,38 @@ class _Pictures:
 
     def are_twins(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Tells which pairs, int64 [p] and int64 [p], are twins, bool [p]."""
-        twins = np.empty(len(left), dtype=bool)
-        by_left = np.argsort(left, kind="stable")
-        for part in _parts(len(left)):
-            pairs = by_left[part]
-            one, other = left[pairs], right[pairs]
-            ones, starts = np.unique(one, return_index=True)
-            oriented, others = _orientations(self.unit(ones)), self.centred(other)
-            products = np.empty((len(pairs), oriented.shape[1]), dtype=np.float32)
-            for turned, start, end in zip(oriented, starts, [*starts[1:], len(pairs)], strict=True):
-                np.matmul(others[start:end], turned.T, out=products[start:end])
-            best = products.max(axis=1) / self.length[other]
-            twins[pairs] = best > CORRELATION
-            for i in np.flatnonzero(np.abs(best - CORRELATION) < _ROUNDING):
-                exact = correlation(*self.thumbnails[self.images[[one[i], other[i]]]])
-                twins[pairs[i]] = exact > CORRELATION
+        best = self._best_correlations(left, right)
+        twins = best > CORRELATION
+        for i in np.flatnonzero(np.abs(best - CORRELATION) < _ROUNDING):
+            exact = correlation(*self.thumbnails[self.images[[left[i], right[i]]]])
+            twins[i] = exact > CORRELATION
         return twins
+
+    def _best_correlations(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Returns the greatest correlation of each pair, float32 [p], but for rounding."""
+        ones, row = np.unique(left, return_inverse=True)
+        others, column = np.unique(right, return_inverse=True)
+        turned = _orientations(self.unit(ones))
+        best = np.empty(len(left), dtype=np.float32)
+        if len(left) * _DENSE > len(ones) * len(others):
+            # Every pair of a left and a right one, of which few are not asked for.
+            table = np.empty((len(ones), len(others)), dtype=np.float32)
+            rows = turned.reshape(-1, turned.shape[2])
+            for part in _parts(len(others), 1024):
+                products = rows @ self.centred(others[part]).T
+                products.reshape(*turned.shape[:2], -1).max(axis=1, out=table[:, part])
+            best = table[row, column]
+        else:
+            by_row = np.argsort(row, kind="stable")
+            for part in _parts(len(left)):
+                pairs = by_row[part]
+                values = self.centred(right[pairs])
+                few, starts = np.unique(row[pairs], return_index=True)
+                products = np.empty((len(pairs), turned.shape[1]), dtype=np.float32)
+                for one, start, end in zip(few, starts, [*starts[1:], len(pairs)], strict=True):
+                    np.matmul(values[start:end], turned[one].T, out=products[start:end])
+                best[pairs] = products.max(axis=1)
+        return best / self.length[right]
 
 
 def _orientations(images: np.ndarray) -> np.ndarray:

@@ -49,8 +49,8 @@ def single_linkage(
     Args:
         descriptors: Unit vectors, float32 [n, d]; the first coordinates tell the most.
         least: Pairs with a product up to this are not alike.
-        confirm: Tells of pairs of items, int64 [p] and int64 [p], which are alike, bool [p].
-            Threads call it at the same time.
+        confirm: Tells of pairs of items, int64 [p] and int64 [p], which are alike, bool [p]. The
+            first are few different items in each call. Threads call it at the same time.
         what: The items, in the plural, for the log.
 
     Returns:
