@@ -238,7 +238,7 @@ def _jpegs(image: ImageFile, data: bytes) -> list[bytes]:
     skipped = 2 if tables else 0  # the mark of a beginning
     places = zip(offsets, sizes, strict=False)
     found = [tables + data[start + skipped : start + size] for start, size in places]
-    if any(jpeg.LOSSLESS_MARKER in each for each in found):
+    if any(map(jpeg.is_lossless, found)):
         raise ImageError(
             "unreadable", "a TIFF of lossless JPEGs, which is not read; save it with LZW"
         )

@@ -19,8 +19,6 @@ _END, _TEMPORARY = 0xD9, 0x01
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xCA)
 _LOSSLESS = 0xC3
-# Stands in every lossless JPEG, and within a segment of others by chance.
-LOSSLESS_MARKER = bytes([0xFF, _LOSSLESS])
 _COLOURS = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 
@@ -75,7 +73,7 @@ def check(data: bytes) -> None:
 
 def _decoded(data: bytes, colours: str, least: tuple[int, int]) -> np.ndarray | None:
     # Asked for less of a lossless JPEG, libjpeg writes all of it, beyond the end of the array.
-    width, height = (0, 0) if LOSSLESS_MARKER in data else least
+    width, height = (0, 0) if is_lossless(data) else least
     try:
         found = simplejpeg.decode_jpeg(data, colours, min_width=width, min_height=height)
     except ValueError as error:
