@@ -29,7 +29,6 @@ def draw_learning_curves(
     figure = Figure(figsize=(9.4, 3.3), layout="tight")
     epochs = history["epoch"]
     marker = "o" if len(epochs) < _FEW_EPOCHS else None
-    name_of_kept = f"mean of the last {averaged_epochs}" if averaged_epochs else "best epoch"
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for column, color, label in (
             (name, palette.ACCENT_LIGHT, "training"),
@@ -42,9 +41,9 @@ def draw_learning_curves(
                 first - 0.5, best_epoch + 0.5, color=palette.SOFT, alpha=0.12, label="averaged"
             )
         else:
-            axes.axvline(best_epoch, color=palette.SOFT, lw=1, ls=":")
+            axes.axvline(best_epoch, color=palette.SOFT, lw=1, ls=":", label="best epoch")
         if kept:
-            axes.plot(best_epoch, kept[name], "o", color=palette.ACCENT, label=name_of_kept)
+            axes.plot(best_epoch, kept[name], "o", color=palette.ACCENT, label="weights kept")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color=palette.GRID, lw=0.7)
