@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from components.classes import CLASSES as CLASSES
@@ -29,7 +29,7 @@ MAX_NAME = 64  # characters of a site's or a sequence's name
 Strategy = Literal["grouped", "by-name"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=Strict.model_config)
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ImageRecord:
     """One usable image, in the order of the shards.
 
