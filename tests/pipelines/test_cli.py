@@ -13,6 +13,7 @@ from components.registry import Registry
 from pipelines import cli
 from pipelines.catalogue import Pipeline
 from tests.registry.versions import publish
+from tests.stores import free_ports
 
 Invoke = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
@@ -291,13 +292,15 @@ def test_bytes_that_are_not_utf8_in_arguments(
     assert invoke("models", "promote", 1, "--registry", odd, "--reason", odd)[0] == 0
     assert r"\udce4\udcff" in invoke("models", "history", "--registry", odd)[1]
 
+    port, grpc_port = free_ports(2)
+    ports = ("--port", port, "--grpc-port", grpc_port)
     refused = (
         ("run", "--source", odd),
         ("run", "--source", f"file:///{odd}"),
         ("run", "--runs", odd),
         ("cross-validate", "--config", odd),
         ("predict", odd, odd),
-        ("serve", f"{odd}/brain-tumor/1", "--name", odd),
+        ("serve", f"{odd}/brain-tumor/1", "--name", odd, *ports),
         ("models", "promote", odd),
         ("models", "fetch", 2, odd, "--registry", odd),
         ("compile", "--image", odd),
