@@ -109,8 +109,10 @@ def _unpacked_jpeg(source: bytes, count: int) -> np.ndarray:
     if samples.itemsize == 1:
         jpeg.check(source)  # which knows none of more than 8 bits
     # libjpeg goes on with zeros where a part is missing, and the package does not tell. Then other
-    # bits in their place are other samples; behind a whole image nobody reads them.
-    if not np.array_equal(samples, unpacked(source.removesuffix(_END) + _OTHER_BITS + _END)):
+    # bits in their place are other samples; behind a whole image nobody reads them. DCMTK fills up
+    # to an even length before the end, where they would make another marker.
+    whole = source.removesuffix(_END).rstrip(b"\xff")
+    if not np.array_equal(samples, unpacked(whole + _OTHER_BITS + _END)):
         raise ValueError("cut off")
     return samples
 

@@ -420,6 +420,18 @@ def test_every_compression_of_12_bits(syntax: str, method: str, options: dict[st
     assert np.abs(found.astype(int) - shown(dicom(stored, **WINDOW))[0]).max() <= 1
 
 
+@pytest.mark.parametrize("filling", [b"", b"\xff"])  # DCMTK writes it up to an even length
+@pytest.mark.parametrize("predictor", range(1, 8))
+def test_lossless_jpeg_of_8_bits(predictor: int, filling: bytes) -> None:
+    stored = (X * 16 + Y).astype("u1").repeat(40, 0).repeat(40, 1)
+    whole = imagecodecs.jpeg8_encode(stored, lossless=True, predictor=predictor)
+    frame = whole[:-2] + filling + whole[-2:]
+
+    (found,) = shown(dicom(stored, JPEG_LOSSLESS, [frame]))
+
+    assert np.array_equal(found, stored)
+
+
 @of_every_compression
 @pytest.mark.parametrize("share", [0.5, 0.95])
 def test_a_frame_that_lacks_a_part_is_refused_though_it_ends_as_it_should(
