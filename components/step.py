@@ -19,21 +19,24 @@ from components.text import printable
 # A container's last words: Kubernetes makes this file, and Argo shows what stands in it.
 LAST_WORDS = Path("/dev/termination-log")
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-_LONGEST = 4096  # bytes that Kubernetes keeps
+_MAX_LAST_WORDS = 4096  # bytes that Kubernetes keeps
 
 
 @contextmanager
-def step(name: str, *metrics: Any) -> Iterator[None]:
+def step(name: str, product: Any, *metrics: Any) -> Iterator[None]:
     """Runs the body of a pipeline step.
 
     A `UserError`, or a disk that is full or refuses, ends the process with exit status 1 and one
     line on standard error, so that whoever submitted the run reads what to do and not a
     traceback. In a pod the line also becomes
-    the container's termination message. Success prints wall time and peak resident memory, which
-    `pipelines.local` collects into its summary.
+    the container's termination message. Success prints wall time and peak resident memory, and
+    writes them into the metadata of the step's product: KFP's UI shows them there, and its caches
+    keep them.
 
     Args:
         name: The step's name, as in the pipeline.
+        product: KFP artifact that the step makes, whatever its parameters are. Its metadata gets
+            `step`, `seconds` and `peak_memory_bytes`.
         *metrics: KFP artifacts that consist of metadata only. It is written to their path as
             JSON, because kfp.local's cache forgets a step of which an artifact has no file.
 
@@ -44,20 +47,19 @@ def step(name: str, *metrics: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = _told(error)
-        _leave_last_words(f"{name}: {told or f'{type(error).__name__}: {error}'}")
-        if told is None:
+        message = _user_message(error)
+        _leave_last_words(f"{name}: {message or f'{type(error).__name__}: {error}'}")
+        if message is None:
             raise
-        sys.exit(f"{name}: {told}")
+        sys.exit(f"{name}: {message}")
     for artifact in metrics:
         write_atomically(artifact.path, json.dumps(artifact.metadata, indent=1))
-    seconds = time.perf_counter() - started
-    print(
-        f"{name} finished in {seconds:.1f} s, peak memory {peak_memory() / 1e9:.2f} GB", flush=True
-    )
+    seconds, memory = time.perf_counter() - started, peak_memory()
+    product.metadata.update(step=name, seconds=seconds, peak_memory_bytes=memory)
+    print(f"{name} finished in {seconds:.1f} s, peak memory {memory / 1e9:.2f} GB", flush=True)
 
 
-def _told(error: Exception) -> str | None:
+def _user_message(error: Exception) -> str | None:
     """Returns the line for what the user can mend, or None."""
     if isinstance(error, OSError) and error.errno in _DISK:
         error = disk_error(printable(str(error.filename or "this machine's disk")), error)
@@ -66,7 +68,7 @@ def _told(error: Exception) -> str | None:
 
 def _leave_last_words(text: str) -> None:
     if LAST_WORDS.exists():  # in a pod
-        LAST_WORDS.write_bytes(text.encode(errors="replace")[:_LONGEST])
+        LAST_WORDS.write_bytes(text.encode(errors="replace")[:_MAX_LAST_WORDS])
 
 
 def peak_memory() -> int:

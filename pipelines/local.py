@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,6 +33,7 @@ from components.storage.store import on_disk
 from components.text import printable
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
+from pipelines.costs import StepCost, step_costs
 from pipelines.processes import steps_as_processes
 from pipelines.settings import check_deploy
 from pipelines.step_cache import cached_by_code
@@ -42,35 +43,18 @@ PROJECT = Path(__file__).parent.parent
 
 
 @dataclass
-class StepCost:
-    """What a step took.
-
-    Attributes:
-        name: Of the step.
-        seconds: Wall time; 0 if an earlier run's result was taken.
-        memory_gb: Peak resident memory.
-        cached: Whether an earlier run's result was taken.
-    """
-
-    name: str
-    seconds: float = 0.0
-    memory_gb: float = 0.0
-    cached: bool = False
-
-
-@dataclass
 class LocalRun:
     """A finished run.
 
     Attributes:
         outputs: The pipeline's outputs: values, and artifacts with a local `path`.
-        steps: What each step took.
+        costs: What each step cost.
         log: File with everything that was printed.
     """
 
     outputs: dict[str, Any]
-    steps: list[StepCost] = field(default_factory=list)
-    log: Path = Path()
+    costs: list[StepCost]
+    log: Path
 
 
 def run_local(
@@ -89,7 +73,7 @@ def run_local(
         console: Where to show progress.
 
     Returns:
-        The outputs and what the steps took.
+        The outputs and what the steps cost.
 
     Raises:
         UserError: A step failed; its own line was shown before.
@@ -146,11 +130,12 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
                 local_logger_context(),
                 steps_as_processes(),
                 cached_by_code(),
+                step_costs() as costs,
             ):
                 task = defined(**parameters)
         except RuntimeError as error:
             raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
-    return LocalRun(dict(task.outputs), transcript.steps, log)
+    return LocalRun(dict(task.outputs), costs, log)
 
 
 def _new_log(root: Path) -> TextIO:
@@ -164,7 +149,7 @@ def _new_log(root: Path) -> TextIO:
 
 
 def show_results(run: LocalRun, console: Console) -> None:
-    """Prints what each step of a training took, the held-out figures and where everything is."""
+    """Prints what each step of a training cost, the held-out figures and where everything is."""
     _show_costs(run, console)
     evaluation = Path(run.outputs["evaluation"].path)
     held_out = Evaluation.open(evaluation).held_out
@@ -178,7 +163,7 @@ def show_results(run: LocalRun, console: Console) -> None:
 
 
 def show_cross_validation(run: LocalRun, console: Console) -> None:
-    """Prints what each step took, the folds' mean figures and where everything is."""
+    """Prints what each step cost, the folds' mean figures and where everything is."""
     _show_costs(run, console)
     folder = Path(run.outputs["cross_validation"].path)
     result = CrossValidation.open(folder)
@@ -196,18 +181,20 @@ def show_cross_validation(run: LocalRun, console: Console) -> None:
 
 
 def _show_costs(run: LocalRun, console: Console) -> None:
-    costs = Table(box=None, pad_edge=False, header_style="dim")
-    costs.add_column("step")
-    costs.add_column("time", justify="right")
-    costs.add_column("peak memory", justify="right")
-    for step in run.steps:
-        if step.cached:
-            costs.add_row(step.name, "cached", "")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("step")
+    table.add_column("time", justify="right")
+    table.add_column("peak memory", justify="right")
+    for cost in run.costs:
+        if cost.cached:
+            table.add_row(cost.step, "cached", "")
         else:
-            costs.add_row(step.name, f"{step.seconds:.1f} s", f"{step.memory_gb:.2f} GB")
-    costs.add_row("total", f"{sum(step.seconds for step in run.steps):.1f} s", "", style="bold")
+            memory = f"{cost.peak_memory_bytes / 1e9:.2f} GB"
+            table.add_row(cost.step, f"{cost.seconds:.1f} s", memory)
+    total = sum(cost.seconds for cost in run.costs if not cost.cached)
+    table.add_row("total", f"{total:.1f} s", "", style="bold")
     console.print()
-    console.print(costs)
+    console.print(table)
     console.print()
 
 
@@ -245,16 +232,12 @@ class _Transcript(io.TextIOBase):
     _STARTED = re.compile(r"- INFO - Executing task '(?P<name>[\w-]+)'")
     _CACHED = re.compile(r"- INFO - Task (?P<name>[\w-]+) cache hit")
     _ENDED = re.compile(r"- (INFO|ERROR) - Task '[\w-]+' finished with status")
-    _COST = re.compile(
-        r"^(?P<name>[\w-]+) finished in (?P<seconds>[\d.]+) s, peak memory (?P<gb>[\d.]+) GB"
-    )
     # The executor's own lines, and TensorFlow's before its log level holds.
     _NOISE = re.compile(r"^\[KFP Executor|^[IWE]0000 |^WARNING: All log messages before absl|^\s*$")
 
     def __init__(self, console: Console, log: TextIO) -> None:
         self.console = console
         self.log = log
-        self.steps: list[StepCost] = []
         self.in_step = False
         self.in_dump = False
         self.rest = ""
@@ -274,7 +257,6 @@ class _Transcript(io.TextIOBase):
         self.log.write(line + "\n")
         self.log.flush()
         if cached := self._CACHED.search(line):
-            self.steps.append(StepCost(cached["name"], cached=True))
             self.console.print(f"[bold]{cached['name']}[/]  [dim]taken from the cache[/]")
         elif started := self._STARTED.search(line):
             self.in_step = True
@@ -289,10 +271,8 @@ class _Transcript(io.TextIOBase):
         if "]: Got executor_input:" in line or self.in_dump:
             self.in_dump = line != "}"
             return
-        if cost := self._COST.match(line):
-            self.steps.append(StepCost(cost["name"], float(cost["seconds"]), float(cost["gb"])))
         if not self._NOISE.match(line):
-            self.console.print(Text(f"  {line}"), style="dim" if cost else "", soft_wrap=True)
+            self.console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 @contextmanager

@@ -16,16 +16,20 @@ from components.step import peak_memory, state_folder, step
 
 
 def test_success_says_what_it_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    with step("split"):
+    product = dsl.Dataset(metadata={"strategy": "grouped"})
+    with step("split", product):
         pass
     out = capsys.readouterr().out
-    assert out.startswith("split finished in 0.0 s, peak memory ")
-    assert out.endswith(" GB\n")
+    seconds, memory = (product.metadata.pop(name) for name in ("seconds", "peak_memory_bytes"))
+    assert out == f"split finished in {seconds:.1f} s, peak memory {memory / 1e9:.2f} GB\n"
+    assert seconds > 0
+    assert 20_000_000 < memory <= peak_memory()
+    assert product.metadata == {"strategy": "grouped", "step": "split"}
 
 
 def test_what_was_measured_is_in_a_file_as_well(tmp_path: Path) -> None:
     metrics = dsl.Metrics(uri=str(tmp_path / "out" / "metrics"), metadata={})
-    with step("split", metrics):
+    with step("split", dsl.Dataset(), metrics):
         metrics.log_metric("images", 3)
     assert json.loads(Path(metrics.path).read_text()) == {"images": 3}
 
@@ -34,7 +38,7 @@ def test_a_user_error_is_one_line_and_exit_status_1() -> None:
     script = (
         "from components.errors import UserError\n"
         "from components.step import step\n"
-        "with step('ingest'):\n"
+        "with step('ingest', None):\n"
         "    raise UserError('source x: no such file; give a folder')\n"
     )
     done = subprocess.run(
@@ -51,16 +55,16 @@ def test_a_user_error_is_one_line_and_exit_status_1() -> None:
 
 def test_a_full_disk_is_one_line() -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/runs/x")
-    with pytest.raises(SystemExit, match=r"^ingest: /runs/x: No space left"), step("ingest"):
+    with pytest.raises(SystemExit, match=r"^ingest: /runs/x: No space left"), step("ingest", None):
         raise full
-    with pytest.raises(TimeoutError), step("ingest"):
+    with pytest.raises(TimeoutError), step("ingest", None):
         raise TimeoutError(errno.ETIMEDOUT, "no answer")
 
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:
-    with pytest.raises(ZeroDivisionError), step("train"):
+    with pytest.raises(ZeroDivisionError), step("train", None):
         1 / 0  # noqa: B018
-    with pytest.raises(SystemExit), step("train"):
+    with pytest.raises(SystemExit), step("train", None):
         raise UserError("bad input")
 
 
@@ -78,12 +82,12 @@ def test_in_a_pod_the_reason_is_the_termination_message(
 ) -> None:
     file = tmp_path / "termination-log"
     monkeypatch.setattr("components.step.LAST_WORDS", file)
-    with pytest.raises((SystemExit, ValueError)), step("train"):
+    with pytest.raises((SystemExit, ValueError)), step("train", None):
         raise error
     assert not file.exists(), "outside a pod"
 
     file.touch()
-    with pytest.raises((SystemExit, ValueError)), step("train"):
+    with pytest.raises((SystemExit, ValueError)), step("train", None):
         raise error
     assert file.read_bytes().decode(errors="ignore").startswith(words)
     assert file.stat().st_size <= 4096

@@ -3,25 +3,33 @@
 import linecache
 from typing import Any
 
-from kfp.dsl import PipelineTask
+from kfp.dsl import Artifact, Output, PipelineTask
 
 from components.base import component
 from components.parameters import Group
 
 _SOURCE = '''\
-def check({inputs}) -> list[int]:
+def check(parameters: Output[Artifact], {inputs}) -> list[int]:
     """Checks every parameter of the run before anything takes time.
+
+    Args:
+        parameters: All that were checked, as JSON.
 
     Returns:
         The numbers of the workers that ingest.
     """
     given = dict(locals())
+    del given["parameters"]
     from components.step import step
 
-    with step("check"):
+    with step("check", parameters):
+        import json
+
         from components.check.parameters import check_parameters
+        from components.files import write_atomically
 
         check_parameters(given)
+        write_atomically(parameters.path, json.dumps(given, indent=1))
         return list(range(1, ingest_workers + 1))
 '''
 
@@ -43,6 +51,6 @@ def check(run: Group) -> PipelineTask:
     source = _SOURCE.format(inputs=inputs)
     file = f"<check {inputs}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    made: dict[str, Any] = {}
+    made: dict[str, Any] = {"Artifact": Artifact, "Output": Output}
     exec(compile(source, file, "exec"), made)
     return component(made["check"])(**dict(run))

@@ -32,7 +32,7 @@ def collect(
     """
     from components.step import step
 
-    with step("collect", cross_validation_metrics):
+    with step("collect", cross_validation, cross_validation_metrics):
         from components.collect.collector import collect
         from components.dataset import ImageDataset
 

@@ -54,7 +54,7 @@ def cross_validate(
     """
     from components.step import state_folder, step
 
-    with step(f"cross-validate-{fold}", fold_metrics):
+    with step(f"cross-validate-{fold}", fold_result, fold_metrics):
         from pathlib import Path
 
         from components.cross_validate.fold import cross_validate

@@ -51,7 +51,7 @@ def deploy(
     """
     from components.step import step
 
-    with step("deploy"):
+    with step("deploy", rollout):
         from components.deploy.deployer import deploy as deploy_version
         from components.files import write_atomically
 

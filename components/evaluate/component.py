@@ -55,6 +55,7 @@ def evaluate(
 
     with step(
         "evaluate",
+        evaluation,
         held_out_metrics,
         held_out_details,
         full_dataset_metrics,

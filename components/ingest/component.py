@@ -34,7 +34,7 @@ def ingest(
     """
     from components.step import state_folder, step
 
-    with step("ingest" if workers == 1 else f"ingest-{worker}-of-{workers}"):
+    with step("ingest" if workers == 1 else f"ingest-{worker}-of-{workers}", part):
         from components.ingest.ingest import ingest_part
         from components.ingest.sources import open_source
 
@@ -67,7 +67,7 @@ def assemble(
     """
     from components.step import step
 
-    with step("assemble", data_metrics):
+    with step("assemble", dataset, data_metrics):
         from components.dataset import CLASSES, ImageDataset
         from components.ingest.assemble import assemble
         from components.ingest.report import write_data_report

@@ -55,7 +55,7 @@ def register(
     """
     from components.step import step
 
-    with step("register"):
+    with step("register", registration):
         from components.files import write_atomically
         from components.register.gate import Gate
         from components.register.registrar import register as register_model

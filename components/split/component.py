@@ -35,7 +35,7 @@ def split(
     """
     from components.step import step
 
-    with step("split", split_metrics):
+    with step("split", parts, split_metrics):
         from pathlib import Path
 
         from components.dataset import PARTS, SPLIT, ImageDataset, twins_in_training
@@ -81,7 +81,7 @@ def folds(
     """
     from components.step import step
 
-    with step("folds", folds_metrics):
+    with step("folds", parts, folds_metrics):
         from pathlib import Path
 
         from components.dataset import SPLIT, ImageDataset, twins_in_training

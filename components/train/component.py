@@ -55,7 +55,7 @@ def train(
     from components.dataset import ImageDataset, Split
     from components.step import state_folder, step
 
-    with step("train", train_metrics):
+    with step("train", model, train_metrics):
         from components.hyperparameters import Hyperparameters, Training
         from components.train.trainer import train as train_model
 

@@ -55,7 +55,7 @@ def tune(
     from components.dataset import ImageDataset, Split
     from components.step import state_folder, step
 
-    with step("tune", tune_metrics):
+    with step("tune", trials, tune_metrics):
         from components.tune.search import best_trial
         from components.tune.tuner import tune as run_search
 

@@ -42,7 +42,15 @@ def first(runs: Path) -> str:
 
 
 def test_every_image_is_predicted_once(first: str) -> None:
-    steps = ["check", "ingest", "folds", "cross-validate-1", "cross-validate-2", "collect"]
+    steps = [
+        "check",
+        "ingest",
+        "assemble",
+        "folds",
+        "cross-validate-1",
+        "cross-validate-2",
+        "collect",
+    ]
     assert re.findall(r"^([\w-]+) +[\d.]+ s", first, re.MULTILINE) == [*steps, "total"]
     assert "mean of 2 folds" in first
     result = json.loads(_place(first, "metrics").read_text())
@@ -63,6 +71,6 @@ def test_the_reports_are_there(first: str) -> None:
 def test_other_resamples_train_nothing_again(runs: Path, first: str) -> None:
     again = _run(runs, "--epochs", "1", "--bootstrap-samples", "101")
     assert re.findall(r"^([\w-]+) +cached", again, re.MULTILINE) == [
-        "ingest", "folds", "cross-validate", "cross-validate",
+        "ingest", "assemble", "folds", "cross-validate-1", "cross-validate-2",
     ]  # fmt: skip
     assert re.search(r"^collect +[\d.]+ s", again, re.MULTILINE)

@@ -16,7 +16,7 @@ from components.model_folder.checksums import verify
 from tests.deploy.kube_api import KubeAPI, serve, write_kubeconfig
 
 SCRIPT = Path(sys.executable).with_name("brain-tumor")
-STEPS = ["ingest", "split", "tune", "train", "evaluate", "register"]
+STEPS = ["ingest", "assemble", "split", "tune", "train", "evaluate", "register"]
 OPTIONS = [
     *("--source", "sample://?images=60"),
     *("--max-trials", "1", "--tune-epochs", "1", "--epochs", "1"),

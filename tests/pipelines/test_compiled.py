@@ -1,5 +1,6 @@
 """What holds of every compiled pipeline, as a cluster and the KFP UI get it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp import dsl
 
 from components.errors import UserError
 from pipelines import compile as compiling
@@ -168,15 +170,17 @@ def test_the_first_step_checks_all_parameters_and_the_others_wait_for_it(
 
 
 def test_the_first_step_says_every_fault_in_one_line(
-    pipeline: Pipeline, containers: dict[str, dict[str, Any]]
+    pipeline: Pipeline, containers: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     # As in a pod: what KFP copied into the pipeline, with the values as its JSON has them.
     namespace: dict[str, Any] = {}
     exec(containers["check"]["command"][-1], namespace)
     values = {parameter.name: parameter.default for parameter in pipeline.run.parameters()}
-    namespace["check"](**values)
+    written = dsl.Artifact(uri=str(tmp_path / "parameters"))
+    namespace["check"](written, **values)
+    assert json.loads(Path(written.path).read_text()) == values
     with pytest.raises(SystemExit) as caught:
-        namespace["check"](**values | {"epochs": 2.5, "max_bad_share": 2})
+        namespace["check"](written, **values | {"epochs": 2.5, "max_bad_share": 2})
     line = str(caught.value)
     assert line.startswith("check: max_bad_share: 2 is not allowed; ")
     assert "; epochs: 2.5 is not allowed; " in line
@@ -184,7 +188,10 @@ def test_the_first_step_says_every_fault_in_one_line(
 
 
 def test_the_checked_number_of_workers_ingests(
-    containers: dict[str, dict[str, Any]], spec: dict[str, Any], pipeline: Pipeline
+    containers: dict[str, dict[str, Any]],
+    spec: dict[str, Any],
+    pipeline: Pipeline,
+    tmp_path: Path,
 ) -> None:
     loop = spec["root"]["dag"]["tasks"]["for-loop-1"]
     items = loop["parameterIterator"]["items"]["inputParameter"]
@@ -195,8 +202,9 @@ def test_the_checked_number_of_workers_ingests(
     namespace: dict[str, Any] = {"List": list}
     exec(containers["check"]["command"][-1], namespace)
     values = {parameter.name: parameter.default for parameter in pipeline.run.parameters()}
-    assert namespace["check"](**values) == [1]
-    assert namespace["check"](**values | {"ingest_workers": 3}) == [1, 2, 3]
+    written = dsl.Artifact(uri=str(tmp_path / "parameters"))
+    assert namespace["check"](written, **values) == [1]
+    assert namespace["check"](written, **values | {"ingest_workers": 3}) == [1, 2, 3]
 
 
 def test_other_values_take_what_is_cached(spec: dict[str, Any]) -> None:

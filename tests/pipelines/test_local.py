@@ -9,7 +9,7 @@ from rich.console import Console
 from components.errors import UserError
 from pipelines import local
 from pipelines.catalogue import Pipeline
-from pipelines.local import StepCost, _Transcript, run_local
+from pipelines.local import _Transcript, run_local
 
 LINES = """\
 10:00:00.000 - INFO - ----------------------------------------
@@ -35,31 +35,27 @@ LINES = """\
 """
 
 
-def _transcribed(text: str, piece: int | None = None) -> tuple[_Transcript, str, str]:
+def _transcribed(text: str, piece: int | None = None) -> tuple[str, str]:
     shown, log = io.StringIO(), io.StringIO()
     transcript = _Transcript(Console(file=shown, width=200, color_system=None), log)
     for start in range(0, len(text), piece or len(text)):
         transcript.write(text[start : start + (piece or len(text))])
-    return transcript, shown.getvalue(), log.getvalue()
+    return shown.getvalue(), log.getvalue()
 
 
 @pytest.mark.parametrize("piece", [None, 1, 7])
 def test_the_console_shows_what_matters(piece: int | None) -> None:
-    transcript, shown, _ = _transcribed(LINES, piece)
+    shown, _ = _transcribed(LINES, piece)
     assert shown.splitlines() == [
         "ingest  taken from the cache",
         "train",
         "  epoch  1/2  loss [0.5]",
         "  train finished in 12.5 s, peak memory 1.25 GB",
     ]
-    assert transcript.steps == [
-        StepCost("ingest", cached=True),
-        StepCost("train", seconds=12.5, memory_gb=1.25),
-    ]
 
 
 def test_the_log_has_everything_without_colours() -> None:
-    _, _, log = _transcribed(LINES)
+    _, log = _transcribed(LINES)
     assert log == re.sub(r"\x1b\[\d+m|\r", "", LINES)
 
 
@@ -69,14 +65,13 @@ def test_a_failing_step_tells_why() -> None:
         "    ingest: /nowhere: there is nothing\n"
         "10:01 - ERROR - Task 'ingest' finished with status FAILURE\n    after\n"
     )
-    transcript, shown, _ = _transcribed(text)
+    shown, _ = _transcribed(text)
     assert shown.splitlines() == ["ingest", "  ingest: /nowhere: there is nothing"]
-    assert transcript.steps == []
 
 
 def test_what_a_step_prints_is_no_markup() -> None:
     text = "10:00 - INFO - Executing task 'train'\n    [bold]not bold[/] [/nothing]\n"
-    assert "  [bold]not bold[/] [/nothing]" in _transcribed(text)[1]
+    assert "  [bold]not bold[/] [/nothing]" in _transcribed(text)[0]
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
