@@ -212,7 +212,11 @@ def main() -> None:
         if before[0]:
             growth = f"n^{math.log(cpu / before[1]) / math.log(size / before[0]):.2f}"
         before = (size, cpu)
-        print(f"{size:,} thumbnails grouped in {seconds:.1f} s, {cpu:.1f} CPU s", flush=True)
+        print(
+            f"{size:,} thumbnails: {groups.max() + 1:,} groups, {seconds:.1f} s, {cpu:.1f} CPU s, "
+            f"{memory / 1e9:.2f} GB",
+            flush=True,
+        )
         table.add_row(
             f"{size:,}",
             f"{groups.max() + 1:,}",
