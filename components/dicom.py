@@ -178,9 +178,14 @@ def _frame(elements: Elements, syntax: uid.UID, index: int) -> np.ndarray:
     """Returns a frame as it is stored: [height, width], or RGB [height, width, 3]."""
     dataset = elements.dataset
     if syntax not in (*_NATIVE, *dicom_frames.RLE):
-        return get_decoder(syntax).as_array(
+        frame, _ = get_decoder(syntax).as_array(
             dataset, index=index, decoding_plugin=dicom_frames.PLUGIN
-        )[0]
+        )
+        if syntax in dicom_frames.JPEG_LS and frame.dtype.kind == "i":
+            # DCMTK packs 16 bits of which the upper ones are empty, those of negative values too.
+            unused = 8 * frame.itemsize - elements.number("BitsStored")
+            return frame << unused >> unused
+        return frame
     plugin = dicom_frames.PLUGIN if syntax in dicom_frames.RLE else ""
     frame, _ = get_decoder(syntax).as_array(
         dataset,

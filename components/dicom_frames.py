@@ -31,7 +31,6 @@ _END = b"\xff\xd9"
 _OTHER_BITS = b"\xaa\x55" * 16
 _JPEG_LS_FRAME = 0xF7
 _MOST_TILES = 4096  # of a JPEG 2000, for each of which OpenJPEG keeps books
-_FILLING = b"\0\xff"  # up to an even length
 
 
 def is_available(_: str) -> bool:
@@ -71,9 +70,11 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
             raise ValueError("cut off")
         runner.set_option("planar_configuration", 1)
         return bytes(unpacked)
-    source = source.rstrip(_FILLING)
-    if not source.endswith(_END):  # CharLS reads on behind the buffer until it finds one
+    # DCMTK fills up to an even length with any byte.
+    content, end, _ = source.rpartition(_END)
+    if not end:  # CharLS reads on behind the buffer until it finds one
         raise ValueError("cut off")
+    source = content + end
     if syntax in JPEG_2000:
         _check_size(_size_of_jpeg_2000(source), runner)
         samples = imagecodecs.jpeg2k_decode(source, numthreads=1)

@@ -33,6 +33,7 @@ from tests.dicoms import (
     item,
 )
 
+JPEG_LS = "1.2.840.10008.1.2.4.80"
 Y, X = np.mgrid[:12, :16]
 WINDOW = {"WindowCenter": 600, "WindowWidth": 1600}
 
@@ -403,7 +404,7 @@ COMPRESSIONS = [
         "jpeg8",
         {"bitspersample": 12, "lossless": True, "predictor": 4},
     ),
-    ("1.2.840.10008.1.2.4.80", "jpegls", {}),
+    (JPEG_LS, "jpegls", {}),
     ("1.2.840.10008.1.2.4.90", "jpeg2k", {"codecformat": "j2k", "level": 0}),
     ("1.2.840.10008.1.2.4.201", "htj2k", {}),
 ]
@@ -430,6 +431,17 @@ def test_lossless_jpeg_of_8_bits(predictor: int, filling: bytes) -> None:
     (found,) = shown(dicom(stored, JPEG_LOSSLESS, [frame]))
 
     assert np.array_equal(found, stored)
+
+
+@pytest.mark.parametrize("is_extended", [True, False])  # by GDCM, and by DCMTK
+def test_negative_values_in_a_jpeg_ls(is_extended: bool) -> None:
+    stored = ramp("i2", 12)
+    packed = (stored if is_extended else stored & 0xFFF).astype("u2")
+    frame = imagecodecs.jpegls_encode(packed) + b"\x2f"  # as DCMTK fills up to an even length
+
+    (found,) = shown(dicom(stored, JPEG_LS, [frame], 12))
+
+    assert np.array_equal(found, shown(dicom(stored, bits=12))[0])
 
 
 @of_every_compression
