@@ -26,24 +26,24 @@ from keras import layers
 from rich.console import Console
 from rich.table import Table
 
-from components.code import code_digest
-from components.dataset import ImageDataset, Split
-from components.evaluate.calibration import calibrate, fit_temperature
-from components.evaluate.predictor import predict_rows
-from components.evaluate.threshold import choose_threshold
-from components.files import write_atomically
-from components.hyperparameters import Hyperparameters, Training
-from components.ingest.ingest import ingest
+from components.ingest.logic import ingest
 from components.ingest.sources import open_source
-from components.metrics import Predictor, bootstrap, column, point_estimate
-from components.networks import compact, efficientnet, reference
-from components.networks.augment import StrongAugmentation
-from components.networks.compact import compact_cnn
-from components.networks.network import Network
-from components.networks.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
-from components.networks.reference import REFERENCE
-from components.split.splitter import make_folds
-from components.train.fit import fit
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.evaluation.calibration import calibrate, fit_temperature
+from components.shared.evaluation.metrics import Predictor, bootstrap, column, point_estimate
+from components.shared.evaluation.predictor import predict_rows
+from components.shared.evaluation.threshold import choose_threshold
+from components.shared.networks import compact, efficientnet, reference
+from components.shared.networks.augment import StrongAugmentation
+from components.shared.networks.compact import compact_cnn
+from components.shared.networks.hyperparameters import Hyperparameters, Training
+from components.shared.networks.network import Network
+from components.shared.networks.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
+from components.shared.networks.reference import REFERENCE
+from components.shared.run.code import code_digest
+from components.shared.storage.files import write_atomically
+from components.shared.training.fit import fit
+from components.split.logic import make_folds
 
 SAMPLES = 1000
 CODE = code_digest(fit.__module__, predict_rows.__module__)

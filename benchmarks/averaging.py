@@ -22,18 +22,18 @@ from rich.table import Table
 
 from benchmarks.ablation import SHOWN, Course, cells, figures
 from benchmarks.inference import milliseconds
-from components.average import averaged
-from components.code import code_digest
-from components.dataset import ImageDataset, Split
-from components.evaluate.predictor import predict_rows
-from components.hyperparameters import Hyperparameters, Training
-from components.images import SHAPE
-from components.ingest.ingest import ingest
+from components.ingest.logic import ingest
 from components.ingest.sources import open_source
-from components.metrics import column
-from components.networks.network import Network
-from components.split.splitter import make_folds
-from components.train.fit import fit, forget
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.evaluation.metrics import column
+from components.shared.evaluation.predictor import predict_rows
+from components.shared.images.decode import SHAPE
+from components.shared.networks.average import averaged
+from components.shared.networks.hyperparameters import Hyperparameters, Training
+from components.shared.networks.network import Network
+from components.shared.run.code import code_digest
+from components.shared.training.fit import fit, forget
+from components.split.logic import make_folds
 
 BATCHES = (1, 8)
 

@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
-from components.groups import join_links
-from components.images import THUMBNAIL, decode, thumbnail
 from components.ingest.duplicates import CORRELATION, group_duplicates
 from components.ingest.sources import open_source
-from components.step import peak_memory
+from components.shared.data.groups import join_links
+from components.shared.images.decode import THUMBNAIL, decode, thumbnail
+from components.shared.run.step import peak_memory
 
 SIZES = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 PICTURES = 0.4  # the others are copies

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from components.evaluate.predictor import BATCH, predict_tumor
-from components.images import SHAPE
-from components.networks.reference import reference_cnn
+from components.shared.evaluation.predictor import BATCH, predict_tumor
+from components.shared.images.decode import SHAPE
+from components.shared.networks.reference import reference_cnn
 
 
 def one_by_one(model: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -21,12 +21,12 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.table import Table
 
-from components.dataset import ImageDataset
-from components.images import decode
-from components.ingest.ingest import ingest
+from components.ingest.logic import ingest
 from components.ingest.sources import open_source
 from components.register.in_distribution import InDistributionCheck, fit_check
-from components.split.splitter import make_split
+from components.shared.data.dataset import ImageDataset
+from components.shared.images.decode import decode
+from components.split.logic import make_split
 
 CROPS = 3
 SUFFIXES = {".jpg", ".jpeg", ".png"}

@@ -20,10 +20,10 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from components.hyperparameters import Hyperparameters
-from components.images import SHAPE
-from components.networks.reference import REFERENCE
-from components.networks.table import network
+from components.shared.images.decode import SHAPE
+from components.shared.networks.hyperparameters import Hyperparameters
+from components.shared.networks.reference import REFERENCE
+from components.shared.networks.table import network
 from serving.classifier import use_cpus
 
 Answer = Callable[[tf.Tensor], tf.Tensor]

@@ -30,9 +30,6 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from components.dataset import CLASSES, ImageDataset, ImageRecord, Manifest
-from components.files import file_digest
-from components.images import SHAPE, THUMBNAIL
 from components.ingest import assemble as assembling
 from components.ingest.decode import FILES_IN_A_CHUNK, decode_part
 from components.ingest.parts import (
@@ -46,6 +43,9 @@ from components.ingest.parts import (
 )
 from components.ingest.report import write_data_report
 from components.ingest.sources import open_source
+from components.shared.data.dataset import CLASSES, ImageDataset, ImageRecord, Manifest
+from components.shared.images.decode import SHAPE, THUMBNAIL
+from components.shared.storage.files import file_digest
 
 SIZES = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 DECODED_UP_TO = 10_000

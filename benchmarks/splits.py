@@ -15,16 +15,21 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from components.dataset import ImageDataset, Split, Strategy, twins_in_training
-from components.evaluate.predictor import predict_tumor
-from components.floors import metadata_scores, nearest_neighbour_scores
-from components.hyperparameters import Training
-from components.ingest.ingest import ingest
+from components.ingest.logic import ingest
 from components.ingest.sources import open_source
-from components.metrics import Predictor, bootstrap, point_estimate, with_intervals
-from components.networks.reference import REFERENCE
-from components.split.splitter import make_split
-from components.train.fit import fit
+from components.shared.data.dataset import ImageDataset, Split, Strategy, twins_in_training
+from components.shared.evaluation.floors import metadata_scores, nearest_neighbour_scores
+from components.shared.evaluation.metrics import (
+    Predictor,
+    bootstrap,
+    point_estimate,
+    with_intervals,
+)
+from components.shared.evaluation.predictor import predict_tumor
+from components.shared.networks.hyperparameters import Training
+from components.shared.networks.reference import REFERENCE
+from components.shared.training.fit import fit
+from components.split.logic import make_split
 
 PARTS = {"grouped": ("validation", "held_out"), "by-name": ("validation",)}
 

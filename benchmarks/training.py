@@ -6,8 +6,8 @@ Both train the same CNN on the same images, split by name as the reference does:
 validation. The reference's path is written again after its description: Keras' ImageDataGenerator
 reads and resizes every file in every epoch (nearest neighbour, zoom 0.99, rescaled), the network
 computes in float32, `fit` runs with its defaults. Ours reads pixels that ingest decoded once, and
-computes as `components.train.fit` decides. Epochs alternate, so that a machine that slows down
-slows both.
+computes as `components.shared.training.fit` decides. Epochs alternate, so that a machine that slows
+down slows both.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from keras import layers
 # Keras 3 keeps the reference's generator under this path.
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-from components.dataset import CLASSES, ImageDataset
-from components.hyperparameters import Hyperparameters, Training
-from components.ingest.ingest import ingest
+from components.ingest.logic import ingest
 from components.ingest.sources import Source, open_source
-from components.networks.reference import REFERENCE
-from components.split.splitter import make_split
-from components.train.fit import fit
-from components.train.hardware import precision
+from components.shared.data.dataset import CLASSES, ImageDataset
+from components.shared.networks.hyperparameters import Hyperparameters, Training
+from components.shared.networks.reference import REFERENCE
+from components.shared.training.fit import fit
+from components.shared.training.hardware import precision
+from components.split.logic import make_split
 
 
 def reference_model(values: Hyperparameters) -> keras.Model:

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
-from components import deep
-from components.dataset import CLASSES, TUMOR
-from components.images import squeezed
 from components.ingest.sample import draw_slice
+from components.shared.data.dataset import CLASSES, TUMOR
+from components.shared.images import deep
+from components.shared.images.decode import squeezed
 from serving.classifier import Classifier
 
 SLICES = 6

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.parameters import CrossValidationRun, Group, TrainingRun
+from components.shared.run.parameters import CrossValidationRun, Group, TrainingRun
 from pipelines.cluster import Cluster
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from components.check.parameters import checked
-from components.errors import UserError
-from components.files import write_atomically
-from components.parameters import Parameter
-from components.text import printable
+from components.check.logic import checked
+from components.shared.errors import UserError
+from components.shared.reports.text import printable
+from components.shared.run.parameters import Parameter
+from components.shared.storage.files import write_atomically
 from pipelines import models, settings
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
@@ -312,9 +312,9 @@ def predict(
 
     Exit status 1 if a file could not be classified. This is no diagnosis.
     """
-    from components.images import ImageError
-    from components.model_folder.signing import Trust
-    from components.slices import MOST_SLICES
+    from components.shared.images.decode import ImageError
+    from components.shared.images.slices import MOST_SLICES
+    from components.shared.model_folder.signing import Trust
     from pipelines.quiet import quiet_stderr
     from serving.classifier import Classifier, find_files
 

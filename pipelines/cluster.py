@@ -4,8 +4,8 @@ import re
 
 from pydantic import Field
 
-from components.errors import UserError
-from components.parameters import Group
+from components.shared.errors import UserError
+from components.shared.run.parameters import Group
 
 VOLUME = "/mnt/brain-tumor"
 # Keys of the store's secret, which are the environment variables that they become.

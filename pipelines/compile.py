@@ -7,7 +7,7 @@ from typing import Any
 
 from kfp.compiler import Compiler, KubernetesManifestOptions
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster, check_namespace
 from pipelines.version import git_revision, version_name

@@ -9,7 +9,7 @@ from kfp.dsl.graph_component import GraphComponent
 from components.check.component import check
 from components.collect.component import collect
 from components.cross_validate.component import cross_validate
-from components.parameters import CrossValidationRun, Network, Train
+from components.shared.run.parameters import CrossValidationRun, Network, Train
 from components.split.component import folds as make_folds
 from pipelines.cluster import Cluster
 from pipelines.data import make_dataset

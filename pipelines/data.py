@@ -4,7 +4,7 @@ from kfp import dsl
 from kfp.dsl import PipelineTask
 
 from components.ingest.component import assemble, ingest
-from components.parameters import CrossValidationRun, TrainingRun
+from components.shared.run.parameters import CrossValidationRun, TrainingRun
 from pipelines.cluster import Cluster
 from pipelines.placement import connect_kaggle, connect_store, mount_volume, place
 

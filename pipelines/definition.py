@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
-from components.parameters import Group, Parameter
+from components.shared.run.parameters import Group, Parameter
 from pipelines.cluster import Cluster
 
 Run = TypeVar("Run", bound=Group)
@@ -19,7 +19,7 @@ def pipeline(
     """Makes a KFP pipeline of a function whose only argument is the run.
 
     KFP reads a function's signature, annotations and docstring. Here all three are made from the
-    run's model, so that a parameter is written in `components/parameters.py` alone.
+    run's model, so that a parameter is written in `components/shared/run/parameters.py` alone.
 
     Args:
         name: In KFP.

@@ -6,10 +6,10 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from components.dataset import CLASSES
-from components.errors import UserError
 from components.ingest.sample import write_sample
-from components.model_folder.signing import Trust
+from components.shared.data.dataset import CLASSES
+from components.shared.errors import UserError
+from components.shared.model_folder.signing import Trust
 from pipelines.catalogue import Pipeline
 from pipelines.local import run_local, show_results
 from pipelines.quiet import quiet_stderr

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from components.deploy.plan import Plan
+from components.shared.run.rollout_plan import Plan
 from pipelines.models import DEFAULT, Address, Reference
 from pipelines.output import console
 
@@ -51,7 +51,7 @@ def deploy(
 
     [dim]brain-tumor deploy candidate --registry s3://models/registry --canary-percent 10[/]
     """
-    from components.deploy.deployer import deploy as deploy_version
+    from components.deploy.logic import deploy as deploy_version
 
     done = deploy_version(
         registry,

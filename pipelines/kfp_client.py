@@ -13,7 +13,7 @@ import kfp_server_api as api
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
-from components.errors import UserError, one_line
+from components.shared.errors import UserError, one_line
 
 LONGEST_REASON = 2000  # characters; what names a missing permission has about 600
 LOG_IN = "set KFP_COOKIE to the cookie of a session, or KFP_TOKEN to a token"

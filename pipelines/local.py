@@ -22,15 +22,15 @@ from rich.table import Table
 from rich.text import Text
 
 from components.collect.results import CROSS_VALIDATION, PREDICTIONS, CrossValidation
-from components.errors import UserError
-from components.evaluate.results import EVALUATION, Evaluation
 from components.ingest.labels_file import pinned
 from components.ingest.sources import source_fingerprint
-from components.metrics import MEASURES, Scores
-from components.model_folder.signing import Trust
-from components.predictors import PREDICTORS, Compared
-from components.storage.store import on_disk
-from components.text import printable
+from components.shared.errors import UserError
+from components.shared.evaluation.metrics import MEASURES, Scores
+from components.shared.evaluation.predictors import PREDICTORS, Compared
+from components.shared.evaluation.results import EVALUATION, Evaluation
+from components.shared.model_folder.signing import Trust
+from components.shared.reports.text import printable
+from components.shared.storage.store import on_disk
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.costs import StepCost, step_costs

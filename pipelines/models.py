@@ -12,13 +12,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines.output import Format, console, print_json
 
 if TYPE_CHECKING:
-    from components.metrics import Interval
-    from components.registry import Registry
-    from components.registry.history import Alias, Event
+    from components.shared.evaluation.metrics import Interval
+    from components.shared.registry import Registry
+    from components.shared.registry.history import Alias, Event
 
 app = typer.Typer(
     help="Look at the registered models; promote, roll back, verify, fetch and delete them.",
@@ -210,7 +210,7 @@ def delete(
 @contextmanager
 def _working(registry: str) -> Iterator["Registry"]:
     """Opens a registry; what it tells meanwhile goes beside the results, to standard error."""
-    from components.registry import Registry
+    from components.shared.registry import Registry
 
     with redirect_stdout(sys.stderr):
         yield Registry.open(registry)

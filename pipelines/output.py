@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.text import Text
 from typing_extensions import override
 
-from components.text import printable
+from components.shared.reports.text import printable
 
 
 class SafeConsole(Console):

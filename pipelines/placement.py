@@ -3,8 +3,8 @@
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-from components.model_folder import signing
-from components.parameters import Gpus
+from components.shared.model_folder import signing
+from components.shared.run.parameters import Gpus
 from pipelines.cluster import (
     GCS_KEY,
     GCS_KEY_FOLDER,

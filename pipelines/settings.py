@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from components.check.parameters import check_served_from, checked
-from components.errors import UserError
+from components.check.logic import check_served_from, checked
+from components.shared.errors import UserError
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 

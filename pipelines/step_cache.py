@@ -6,7 +6,7 @@ from typing import Any
 
 from kfp.local.cache import LocalCache
 
-from components.code import code_digest, imported
+from components.shared.run.code import code_digest, imported
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import kfp_server_api as api
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineInfo
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster, check_namespace
 from pipelines.compile import compiled

@@ -9,8 +9,8 @@ from kfp.dsl.graph_component import GraphComponent
 from components.check.component import check
 from components.deploy.component import deploy
 from components.evaluate.component import evaluate
-from components.parameters import Train, TrainingRun
 from components.register.component import register
+from components.shared.run.parameters import Train, TrainingRun
 from components.split.component import split
 from components.train.component import train
 from components.tune.component import tune

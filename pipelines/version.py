@@ -5,7 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines.cluster import Cluster
 
 

@@ -7,7 +7,7 @@ octet-stream of JSON and of images.
 import re
 from typing import Any
 
-from components.kinds import is_dicom
+from components.shared.images.kinds import is_dicom
 from serving.codecs import FORMS, check_count, parse_json
 from serving.errors import PredictorError
 from serving.events import STRUCTURED, data_of, is_event

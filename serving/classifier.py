@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from components.classes import CLASSES, HEALTHY
-from components.images import MAX_BYTES, SHAPE, ImageError
-from components.model_folder.contract import HEATMAP, PROBABILITY, SCORE
-from components.model_folder.reader import open_model_folder, settled
-from components.model_folder.saved_model import load_saved_model
-from components.model_folder.signing import Trust
-from components.slices import MOST_SLICES, Slices, read
+from components.shared.data.classes import CLASSES, HEALTHY
+from components.shared.images.decode import MAX_BYTES, SHAPE, ImageError
+from components.shared.images.slices import MOST_SLICES, Slices, read
+from components.shared.model_folder.contract import HEATMAP, PROBABILITY, SCORE
+from components.shared.model_folder.reader import open_model_folder, settled
+from components.shared.model_folder.saved_model import load_saved_model
+from components.shared.model_folder.signing import Trust
 from serving.native import native_lines
 
 BATCH = 64
@@ -122,7 +122,7 @@ class Classifier:
         """Classifies decoded images.
 
         Args:
-            images: uint8 [n, 150, 150, 3], as `components.images.decode` makes them.
+            images: uint8 [n, 150, 150, 3], as `components.shared.images.decode.decode` makes them.
             batch_size: How many go through the model at once, at least 1.
 
         Returns:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from components.errors import UserError
+from components.shared.errors import UserError
 
 TERMINATION_LOG = "/dev/termination-log"
 _TERMINATION_BYTES = 4096  # more is cut off by the kubelet

@@ -15,8 +15,8 @@ from kserve import InferInput, InferRequest
 from kserve.protocol.infer_type import RequestedOutput
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.errors import first_fault
-from components.images import SHAPE
+from components.shared.errors import first_fault
+from components.shared.images.decode import SHAPE
 from serving.errors import PredictorError
 from serving.headers import number
 

@@ -10,8 +10,8 @@ import socket
 import struct
 import sys
 
-from components.images import ImageError
-from components.slices import read
+from components.shared.images.decode import ImageError
+from components.shared.images.slices import read
 
 # To the server, once: ready. From it: the length of a file and the most pixels it may have, then
 # the file. To it: whether that went well, the length of what follows, then how many slices the file

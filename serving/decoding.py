@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from components.images import SHAPE
+from components.shared.images.decode import SHAPE
 from serving import metrics, tracing
 from serving.decoder import ANSWER, NUMBER, READY, REQUEST
 from serving.errors import PredictorError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from components.overlay import overlay
+from components.shared.images.overlay import overlay
 from serving.classifier import Prediction
 
 _DIGITS = 3

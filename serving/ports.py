@@ -4,7 +4,7 @@ import errno
 import socket
 from ipaddress import IPv4Address, IPv6Address
 
-from components.errors import UserError
+from components.shared.errors import UserError
 
 Address = IPv4Address | IPv6Address
 EVERYWHERE = IPv6Address("::")

@@ -16,7 +16,7 @@ from grpc import StatusCode
 from kserve import InferOutput, InferRequest, InferResponse
 from kserve.model import InferenceVerb
 
-from components.images import SHAPE
+from components.shared.images.decode import SHAPE
 from serving import metrics, tracing
 from serving.batching import Batcher
 from serving.bodies import v1_payload

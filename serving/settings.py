@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from components.errors import UserError, first_fault
-from components.model_folder.signing import Trust
-from components.slices import MOST_SLICES
+from components.shared.errors import UserError, first_fault
+from components.shared.images.slices import MOST_SLICES
+from components.shared.model_folder.signing import Trust
 
 PREFIX = "BRAIN_TUMOR_SERVE_"
 _ORIGIN = r"^(\*|https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?)$"  # as browsers write it

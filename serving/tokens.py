@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from serving import metrics
 from serving.errors import PredictorError
 

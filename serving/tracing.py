@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
-from components.errors import UserError
+from components.shared.errors import UserError
 
 _END_SECONDS = 5
 _NO_TEXTS = {"record_exception": False, "set_status_on_exception": False}  # they quote requests

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.dataset import (
+from components.shared.data.dataset import (
     MANIFEST,
     SPLIT,
     THUMBNAILS,
@@ -18,7 +18,7 @@ from components.dataset import (
     Shard,
     Split,
 )
-from components.images import SHAPE, thumbnail
+from components.shared.images.decode import SHAPE, thumbnail
 
 pytest_plugins = ["tests.model_folders", "tests.order", "tests.stores"]
 
@@ -127,7 +127,7 @@ def make_dataset() -> Callable[..., ImageDataset]:
 @pytest.fixture(scope="session")
 def make_training_record() -> Callable[..., Any]:
     """Makes the record that the train step leaves beside a model."""
-    from components.train.trainer import TrainingRecord  # imports TensorFlow
+    from components.shared.training.trainer import TrainingRecord  # imports TensorFlow
 
     def make(split: Split, **other: Any) -> TrainingRecord:
         facts: dict[str, Any] = {

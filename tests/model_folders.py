@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.model_folder.checksums import write_sums
+from components.shared.model_folder.checksums import write_sums
 
 METADATA = {
     "name": "brain-tumor",

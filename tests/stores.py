@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from components.errors import UserError
+from components.shared.errors import UserError
 
 if TYPE_CHECKING:  # slow to import, and most tests need no store
     from minio import Minio

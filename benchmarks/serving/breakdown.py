@@ -48,7 +48,7 @@ def alone(model: Path, course: Course) -> Alone:
 
 
 def _alone(model: Path, files: dict[str, list[bytes]]) -> Alone:
-    from components.images import SHAPE, decode
+    from components.shared.images.decode import SHAPE, decode
     from serving.classifier import Classifier
 
     def cost(work: object, images: int) -> tuple[float, float]:

@@ -19,8 +19,8 @@ from benchmarks.serving.contenders import CONTENDERS, OURS, Contender
 from benchmarks.serving.measure import Course
 from benchmarks.serving.payloads import SIZES, lossless, make_payloads, write_payloads
 from benchmarks.serving.processes import Server, free_ports, listens
-from components.errors import UserError
-from components.model_folder.contract import SAVED_MODEL
+from components.shared.errors import UserError
+from components.shared.model_folder.contract import SAVED_MODEL
 
 _FILE_SERVER_SECONDS = 20.0
 

@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.serving.contenders import Contender, Form
 from benchmarks.serving.payloads import Payload
 from benchmarks.serving.servers.common import REFERENCE_SEED
-from components.images import SIZE, decode
-from components.model_folder.contract import PROBABILITY, SERVING
+from components.shared.images.decode import SIZE, decode
+from components.shared.model_folder.contract import PROBABILITY, SERVING
 
 TOLERANCE = 1e-4
 _ANSWER_SECONDS = 30.0
@@ -46,7 +46,7 @@ def _expected(model: Path, files: list[bytes]) -> tuple[list[float], list[float]
     import tensorflow as tf
     from keras.utils import load_img, set_random_seed
 
-    from components.networks.reference import reference_cnn
+    from components.shared.networks.reference import reference_cnn
 
     loaded = tf.saved_model.load(str(model))
     signature = loaded.signatures[SERVING]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from components.errors import UserError
-from components.images import FORMATS, ImageError, decode
 from components.ingest.listing import SourceFile
 from components.ingest.sources import open_source
+from components.shared.errors import UserError
+from components.shared.images.decode import FORMATS, ImageError, decode
 
 SIZES = {"12 KB": 12_000, "100 KB": 100_000, "700 KB": 700_000}
 EACH = 8  # different images of each size

@@ -21,7 +21,7 @@ from rich.table import Table
 from benchmarks.serving.contenders import CONTENDERS, OURS, REFERENCE
 from benchmarks.serving.load import Figures, summed_up
 from benchmarks.serving.measure import SMALL, Run, Scenario
-from components.files import write_atomically
+from components.shared.storage.files import write_atomically
 
 # How much better than the reference this predictor has to be.
 REQUESTS_GOAL, P99_GOAL, P50_GOAL = 15.0, 10.0, 6.0

@@ -5,8 +5,8 @@ from typing import Any
 
 from kfp.dsl import Artifact, Output, PipelineTask
 
-from components.base import component
-from components.parameters import Group
+from components.shared.run.component import component
+from components.shared.run.parameters import Group
 
 _SOURCE = '''\
 def check(parameters: Output[Artifact], {inputs}) -> list[int]:
@@ -20,13 +20,13 @@ def check(parameters: Output[Artifact], {inputs}) -> list[int]:
     """
     given = dict(locals())
     del given["parameters"]
-    from components.step import step
+    from components.shared.run.step import step
 
     with step("check", parameters):
         import json
 
-        from components.check.parameters import check_parameters
-        from components.files import write_atomically
+        from components.check.logic import check_parameters
+        from components.shared.storage.files import write_atomically
 
         check_parameters(given)
         write_atomically(parameters.path, json.dumps(given, indent=1))

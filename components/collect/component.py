@@ -2,7 +2,7 @@
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
 
-from components.base import component
+from components.shared.run.component import component
 
 
 @component
@@ -30,11 +30,11 @@ def collect(
         bootstrap_samples: Resamples of the duplicate groups behind each interval.
         git_revision: Of the code.
     """
-    from components.step import step
+    from components.shared.run.step import step
 
     with step("collect", cross_validation, cross_validation_metrics):
-        from components.collect.collector import collect
-        from components.dataset import ImageDataset
+        from components.collect.logic import collect
+        from components.shared.data.dataset import ImageDataset
 
         result = collect(
             ImageDataset(dataset.path),

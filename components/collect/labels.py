@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from cleanlab.filter import find_label_issues
 
-from components.dataset import CLASSES, TUMOR, ImageDataset
-from components.text import csv_text
+from components.shared.data.dataset import CLASSES, TUMOR, ImageDataset
+from components.shared.reports.text import csv_text
 
 
 class Suspicion(NamedTuple):

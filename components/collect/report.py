@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from components import palette
 from components.collect.labels import Suspicion
 from components.collect.results import CrossValidation, Figures
-from components.dataset import CLASSES, TUMOR, ImageDataset
-from components.evaluate.comparison import Lead, sentences
-from components.evaluate.figures import calibration_plot
-from components.metrics import FEW_GROUPS, MEASURES
-from components.predictors import PREDICTORS
-from components.report import picture, plot, write_report
+from components.shared.data.dataset import CLASSES, TUMOR, ImageDataset
+from components.shared.evaluation.comparison import Lead, sentences
+from components.shared.evaluation.figures import calibration_plot
+from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES
+from components.shared.evaluation.predictors import PREDICTORS
+from components.shared.reports import palette
+from components.shared.reports.report import picture, plot, write_report
 
 GALLERY = 80  # pictures shown, at some 6 kB each and 22 kB at most; the CSV has all
 _SHOWN = ("accuracy", "sensitivity", "specificity", "auroc")

@@ -5,11 +5,11 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from components.evaluate.results import Subgroup
-from components.files import read_json
-from components.metrics import MEASURES, Scores
-from components.predictors import MODEL, PREDICTORS, Compared
-from components.strict import Strict
+from components.shared.evaluation.metrics import MEASURES, Scores
+from components.shared.evaluation.predictors import MODEL, PREDICTORS, Compared
+from components.shared.evaluation.results import Subgroup
+from components.shared.storage.files import read_json
+from components.shared.strict import Strict
 
 CROSS_VALIDATION = "cross_validation.json"
 PREDICTIONS = "predictions.csv"

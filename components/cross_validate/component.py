@@ -2,7 +2,7 @@
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
-from components.base import component
+from components.shared.run.component import component
 
 
 @component
@@ -52,14 +52,14 @@ def cross_validate(
         seed: Of everything random.
         state_root: Folder that outlives a killed step; empty for none.
     """
-    from components.step import state_folder, step
+    from components.shared.run.step import state_folder, step
 
     with step(f"cross-validate-{fold}", fold_result, fold_metrics):
         from pathlib import Path
 
-        from components.cross_validate.fold import cross_validate
-        from components.dataset import ImageDataset, Split
-        from components.hyperparameters import Hyperparameters, Training
+        from components.cross_validate.logic import cross_validate
+        from components.shared.data.dataset import ImageDataset, Split
+        from components.shared.networks.hyperparameters import Hyperparameters, Training
 
         images = ImageDataset(dataset.path)
         done = cross_validate(

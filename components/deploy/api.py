@@ -21,7 +21,7 @@ from components.deploy.claim import Claim
 from components.deploy.inference_service import MANAGER, InferenceService
 from components.deploy.manifest import GROUP, PLURAL, VERSION
 from components.deploy.workload import SERVICE_LABEL, Deployment, Pod, Revision
-from components.errors import UserError, first_fault, one_line
+from components.shared.errors import UserError, first_fault, one_line
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TIMEOUT = (10, 30)  # seconds to connect, and for an answer

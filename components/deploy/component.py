@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import Markdown, Output
 
-from components.base import component
+from components.shared.run.component import component
 
 
 @component
@@ -49,11 +49,11 @@ def deploy(
         url: Where the version is served; empty after a dry run.
         version: Its number.
     """
-    from components.step import step
+    from components.shared.run.step import step
 
     with step("deploy", rollout):
-        from components.deploy.deployer import deploy as deploy_version
-        from components.files import write_atomically
+        from components.deploy.logic import deploy as deploy_version
+        from components.shared.storage.files import write_atomically
 
         done = deploy_version(
             registry,

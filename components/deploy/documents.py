@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
-from components.errors import one_line
+from components.shared.errors import one_line
 
 
 class Read(BaseModel):

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from components.deploy.documents import Conditions, Metadata, Read, line
-from components.errors import UserError, first_fault
+from components.shared.errors import UserError, first_fault
 
 MANAGER = "brain-tumor-deploy"
 MODE = "serving.kserve.io/deploymentMode"

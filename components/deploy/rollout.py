@@ -29,12 +29,12 @@ from components.deploy.manifest import (
     created,
     difference,
 )
-from components.deploy.plan import Plan, version_of
 from components.deploy.served import Probe, ServedModel, canary_address, in_cluster_address
 from components.deploy.soak import Tally, hopeless, verdict
 from components.deploy.workload import Patience, Progress, Trouble, of_deployment, of_revision
-from components.errors import UserError
-from components.model_folder.smoke import SmokeImage
+from components.shared.errors import UserError
+from components.shared.model_folder.smoke import SmokeImage
+from components.shared.run.rollout_plan import Plan, version_of
 
 _Changed = TypeVar("_Changed")
 

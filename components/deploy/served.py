@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.errors import UserError, first_fault
-from components.model_folder.smoke import SmokeImage
+from components.shared.errors import UserError, first_fault
+from components.shared.model_folder.smoke import SmokeImage
 
 TOKEN_VARIABLE = "BRAIN_TUMOR_TOKEN"
 TOLERANCE = 1e-3

@@ -3,8 +3,8 @@
 import statistics
 from dataclasses import dataclass, field
 
-from components.deploy.plan import Plan
 from components.deploy.served import Probe
+from components.shared.run.rollout_plan import Plan
 
 
 @dataclass

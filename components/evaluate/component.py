@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
-from components.base import component
+from components.shared.run.component import component
 
 
 @component
@@ -51,7 +51,7 @@ def evaluate(
     Returns:
         The decision threshold, and the model's held-out accuracy, sensitivity and specificity.
     """
-    from components.step import step
+    from components.shared.run.step import step
 
     with step(
         "evaluate",
@@ -62,10 +62,10 @@ def evaluate(
         held_out_curves,
         full_dataset_curves,
     ):
-        from components.dataset import CLASSES, ImageDataset, Split
-        from components.evaluate.evaluator import evaluate
-        from components.evaluate.results import RocCurves
-        from components.evaluate.subgroups import least_by_subgroup
+        from components.evaluate.logic import evaluate
+        from components.shared.data.dataset import CLASSES, ImageDataset, Split
+        from components.shared.evaluation.results import RocCurves
+        from components.shared.evaluation.subgroups import least_by_subgroup
 
         images = ImageDataset(dataset.path)
         result = evaluate(

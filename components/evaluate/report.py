@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from components.dataset import TUMOR, ImageDataset, Split
-from components.evaluate import figures
-from components.evaluate.comparison import Lead, sentences
-from components.evaluate.predictor import predict_tumor
-from components.evaluate.results import Evaluation, PartResult, Shortcuts, Stability
-from components.evaluate.shortcuts import TABLES, shortcut_sentences
-from components.evaluate.stability import (
+from components.shared.data.dataset import TUMOR, ImageDataset, Split
+from components.shared.evaluation import figures
+from components.shared.evaluation.comparison import Lead, sentences
+from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES, Predictor
+from components.shared.evaluation.predictor import predict_tumor
+from components.shared.evaluation.predictors import FLOORS, MODEL, PREDICTORS
+from components.shared.evaluation.results import Evaluation, PartResult, Shortcuts, Stability
+from components.shared.evaluation.shortcuts import TABLES, shortcut_sentences
+from components.shared.evaluation.stability import (
     BORDER_ALONE,
     PERTURBATIONS,
     STEADY,
@@ -22,14 +24,12 @@ from components.evaluate.stability import (
     stability_sentences,
     versions,
 )
-from components.evaluate.subgroups import subgroup_sentences
-from components.gradcam import gradcam
-from components.learning_curves import draw_learning_curves
-from components.metrics import FEW_GROUPS, MEASURES, Predictor
-from components.overlay import overlay
-from components.predictors import FLOORS, MODEL, PREDICTORS
-from components.report import picture, plot, write_report
-from components.train.trainer import TrainingRecord
+from components.shared.evaluation.subgroups import subgroup_sentences
+from components.shared.images.overlay import overlay
+from components.shared.networks.gradcam import gradcam
+from components.shared.reports.learning_curves import draw_learning_curves
+from components.shared.reports.report import picture, plot, write_report
+from components.shared.training.trainer import TrainingRecord
 
 GALLERY = 12  # mistakes shown of each kind
 _UNSHOWN = frozenset({"libraries", "split_strategy", "dataset_digest", "split_digest"})

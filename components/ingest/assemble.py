@@ -8,18 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.dataset import (
-    CLASSES,
-    MANIFEST,
-    THUMBNAILS,
-    ImageRecord,
-    Manifest,
-    QuarantinedFile,
-    Shard,
-    write_manifest,
-)
-from components.errors import UserError
-from components.images import THUMBNAIL
 from components.ingest.decode import missing_class
 from components.ingest.duplicates import group_duplicates
 from components.ingest.parts import (
@@ -33,6 +21,18 @@ from components.ingest.parts import (
     save_array,
 )
 from components.ingest.patients import number_patients
+from components.shared.data.dataset import (
+    CLASSES,
+    MANIFEST,
+    THUMBNAILS,
+    ImageRecord,
+    Manifest,
+    QuarantinedFile,
+    Shard,
+    write_manifest,
+)
+from components.shared.errors import UserError
+from components.shared.images.decode import THUMBNAIL
 
 
 def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: float) -> None:

@@ -3,18 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from components.errors import UserError
-from components.ingest.classes import (
+from components.ingest.junk import junk
+from components.ingest.labels import Labels, Row
+from components.ingest.listing import Found, Listed
+from components.shared.data.class_folders import (
     IN_NO_CLASS,
     ClassNames,
     advice,
     folder_counts,
     telling_folder,
 )
-from components.ingest.junk import junk
-from components.ingest.labels import Labels, Row
-from components.ingest.listing import Found, Listed
-from components.text import printable
+from components.shared.errors import UserError
+from components.shared.reports.text import printable
 
 _UNNAMED = "which the labels do not name"
 _FOLDERS_KEPT = 1000  # names of folders that are counted apart

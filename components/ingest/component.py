@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import HTML, Dataset, Input, Metrics, Output
 
-from components.base import component
+from components.shared.run.component import component
 
 
 @component
@@ -32,10 +32,10 @@ def ingest(
         worker: Which, from 1.
         workers: How many share the files.
     """
-    from components.step import state_folder, step
+    from components.shared.run.step import state_folder, step
 
     with step("ingest" if workers == 1 else f"ingest-{worker}-of-{workers}", part):
-        from components.ingest.ingest import ingest_part
+        from components.ingest.logic import ingest_part
         from components.ingest.sources import open_source
 
         with open_source(source, source_version, labels, class_folders) as opened:
@@ -65,12 +65,12 @@ def assemble(
     Returns:
         Number of usable images and the digest of the data.
     """
-    from components.step import step
+    from components.shared.run.step import step
 
     with step("assemble", dataset, data_metrics):
-        from components.dataset import CLASSES, ImageDataset
         from components.ingest.assemble import assemble
         from components.ingest.report import write_data_report
+        from components.shared.data.dataset import CLASSES, ImageDataset
 
         assemble([part.path for part in parts], dataset.path, max_bad_share)
         images = ImageDataset(dataset.path)

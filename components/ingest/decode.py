@@ -14,10 +14,6 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from components.dataset import CLASSES, ImageRecord, QuarantinedFile
-from components.errors import UserError
-from components.files import write_atomically
-from components.images import SHAPE, THUMBNAIL, ImageError, thumbnail
 from components.ingest.listing import SourceFile
 from components.ingest.parts import (
     PART,
@@ -31,8 +27,12 @@ from components.ingest.parts import (
 )
 from components.ingest.patients import patient_keys
 from components.ingest.sources import Source
-from components.progress import track
-from components.slices import MOST_SLICES, Slices, read
+from components.shared.data.dataset import CLASSES, ImageRecord, QuarantinedFile
+from components.shared.errors import UserError
+from components.shared.images.decode import SHAPE, THUMBNAIL, ImageError, thumbnail
+from components.shared.images.slices import MOST_SLICES, Slices, read
+from components.shared.run.progress import track
+from components.shared.storage.files import write_atomically
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

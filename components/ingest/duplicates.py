@@ -20,9 +20,9 @@ from scipy.fft import dctn
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from components.groups import join_links
 from components.ingest.linkage import single_linkage
-from components.progress import Meter
+from components.shared.data.groups import join_links
+from components.shared.run.progress import Meter
 
 CORRELATION = 0.98
 _FLAT = 1.0  # standard deviation in grey levels below which there is no picture to compare

@@ -14,10 +14,10 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from components.dataset import CLASSES, MAX_NAME
-from components.errors import UserError, one_line
-from components.ingest.classes import Assigned, ClassNames, path_parts
-from components.text import printable
+from components.shared.data.class_folders import Assigned, ClassNames, path_parts
+from components.shared.data.dataset import CLASSES, MAX_NAME
+from components.shared.errors import UserError, one_line
+from components.shared.reports.text import printable
 
 MAX_BYTES = 256 * 2**20  # two million rows of usual length
 MAX_ROWS = 2_000_000

@@ -5,10 +5,10 @@ import posixpath
 from collections.abc import Callable
 from pathlib import Path
 
-from components.errors import UserError
-from components.files import open_regular
 from components.ingest.labels import MAX_BYTES
-from components.storage import open_store, read_location
+from components.shared.errors import UserError
+from components.shared.storage import open_store, read_location
+from components.shared.storage.files import open_regular
 
 _DIGEST = "#sha256="  # after the place: only this content is meant
 

@@ -24,8 +24,8 @@ from functools import partial
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from components.groups import join_links
-from components.progress import Meter
+from components.shared.data.groups import join_links
+from components.shared.run.progress import Meter
 
 Confirm = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from components.dataset import ImageRecord, QuarantinedFile
-from components.errors import UserError
-from components.files import file_digest, read_json
+from components.shared.data.dataset import ImageRecord, QuarantinedFile
+from components.shared.errors import UserError
+from components.shared.storage.files import file_digest, read_json
 
 PART = "part.json"
 _AGAIN = "ingest the data again"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from components.groups import components
+from components.shared.data.groups import components
 
 
 def patient_keys(identifiers: Iterable[str], salt: bytes) -> tuple[str, ...]:

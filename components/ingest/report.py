@@ -8,18 +8,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from components import palette
-from components.dataset import CLASSES, ImageDataset
-from components.floors import metadata_scores
 from components.ingest.duplicates import correlation
-from components.metrics import (
+from components.shared.data.dataset import CLASSES, ImageDataset
+from components.shared.evaluation.floors import metadata_scores
+from components.shared.evaluation.metrics import (
     Interval,
     Predictor,
     bootstrap,
     point_estimate,
     with_intervals,
 )
-from components.report import picture, plot, write_report
+from components.shared.reports import palette
+from components.shared.reports.report import picture, plot, write_report
 
 FOLDS = 5
 _IMAGES_GUESSED = 20_000

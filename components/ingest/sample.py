@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from components.dataset import CLASSES, TUMOR
-from components.errors import UserError
-from components.files import write_atomically
+from components.shared.data.dataset import CLASSES, TUMOR
+from components.shared.errors import UserError
+from components.shared.storage.files import write_atomically
 
 GENERATOR_VERSION = "1"
 MINIMUM = 20

@@ -24,17 +24,17 @@ from urllib.parse import parse_qs
 
 import tenacity
 
-from components.errors import UserError, one_line
-from components.images import MAX_BYTES
 from components.ingest.assignment import Assignment
-from components.ingest.classes import ClassNames, path_parts
 from components.ingest.labels import Labels
 from components.ingest.labels_file import is_inside, plain_name, read_file, read_table
 from components.ingest.listing import Files, Found, Reader
 from components.ingest.sample import GENERATOR_VERSION, write_sample
 from components.ingest.zips import Entry, ZipArchive
-from components.storage import STORES, Location, Store, open_store, read_location
-from components.text import printable
+from components.shared.data.class_folders import ClassNames, path_parts
+from components.shared.errors import UserError, one_line
+from components.shared.images.decode import MAX_BYTES
+from components.shared.reports.text import printable
+from components.shared.storage import STORES, Location, Store, open_store, read_location
 
 SUPPORTED = (
     "a folder, a .zip file, either of them in s3:// or gs://, kaggle://owner/dataset or sample://"

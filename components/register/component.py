@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import Artifact, Dataset, Input, Markdown, Model, Output
 
-from components.base import component
+from components.shared.run.component import component
 
 
 @component
@@ -53,12 +53,12 @@ def register(
             empty where the model was refused.
         version: Its number; 0 where the model was refused.
     """
-    from components.step import step
+    from components.shared.run.step import step
 
     with step("register", registration):
-        from components.files import write_atomically
         from components.register.gate import Gate
-        from components.register.registrar import register as register_model
+        from components.register.logic import register as register_model
+        from components.shared.storage.files import write_atomically
 
         result = register_model(
             dataset_folder=dataset.path,

@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.dataset import CLASSES, TUMOR
-from components.evaluate.results import Evaluation
-from components.evaluate.shortcuts import shortcut_sentences
-from components.evaluate.stability import stability_sentences
-from components.evaluate.subgroups import subgroup_sentences
-from components.files import write_atomically
-from components.model_folder.card import model_card
-from components.model_folder.contract import CARD, LABELS, METADATA, NAME
-from components.model_folder.metadata import (
+from components.shared.data.dataset import CLASSES, TUMOR
+from components.shared.evaluation.results import Evaluation
+from components.shared.evaluation.shortcuts import shortcut_sentences
+from components.shared.evaluation.stability import stability_sentences
+from components.shared.evaluation.subgroups import subgroup_sentences
+from components.shared.model_folder.card import model_card
+from components.shared.model_folder.contract import CARD, LABELS, METADATA, NAME
+from components.shared.model_folder.metadata import (
     INPUTS,
     OUTPUTS,
     Data,
@@ -24,6 +23,7 @@ from components.model_folder.metadata import (
     Metrics,
     ModelMetadata,
 )
+from components.shared.storage.files import write_atomically
 
 _LIBRARIES = (
     "tensorflow-cpu",

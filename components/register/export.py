@@ -7,11 +7,18 @@ import numpy as np
 import tensorflow as tf
 from keras.export import ExportArchive
 
-from components.gradcam import gradcam
-from components.images import SHAPE
-from components.model_folder.contract import EXPLAIN, HEATMAP, INPUT, PROBABILITY, SCORE, SERVING
-from components.model_folder.saved_model import load_saved_model
 from components.register.in_distribution import InDistributionCheck
+from components.shared.images.decode import SHAPE
+from components.shared.model_folder.contract import (
+    EXPLAIN,
+    HEATMAP,
+    INPUT,
+    PROBABILITY,
+    SCORE,
+    SERVING,
+)
+from components.shared.model_folder.saved_model import load_saved_model
+from components.shared.networks.gradcam import gradcam
 
 TOLERANCE = {PROBABILITY: 1e-6, SCORE: 1e-5}
 
@@ -20,7 +27,8 @@ def export(model: keras.Model, check: InDistributionCheck, folder: str | Path) -
     """Writes a SavedModel with two signatures, both from `images`, uint8 [n, 150, 150, 3].
 
     `serving_default` gives `probability_healthy` and `in_distribution_score`, float32 [n] each;
-    `explain` gives these and `heatmap`, float32 [n, h, w] within 0..1, see `components.gradcam`.
+    `explain` gives these and `heatmap`, float32 [n, h, w] within 0..1, see
+    `components.shared.networks.gradcam`.
 
     Args:
         model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1]; calibrated.

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, fields
 
-from components.errors import UserError
-from components.metrics import Interval, Scores
+from components.shared.errors import UserError
+from components.shared.evaluation.metrics import Interval, Scores
 
 # 0.8 - 0.1 is a little more than 0.7 in binary; a tie must not be lost to that.
 _ROUNDING = 1e-9

@@ -17,9 +17,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
-from components.dataset import ImageDataset, Split
-from components.images import SIZE
 from components.register.strangers import draw_strangers
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.images.decode import SIZE
 
 METHOD = (
     "A small neural network that tells the training images from made-up photographs, documents, "

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from components.images import SHAPE, SIZE
+from components.shared.images.decode import SHAPE, SIZE
 
 _DOWN, _ACROSS = np.mgrid[:SIZE, :SIZE].astype(np.float32)
 _FREQUENCY = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)).astype(np.float32)

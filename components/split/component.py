@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import HTML, Dataset, Input, Metrics, Output
 
-from components.base import component
+from components.shared.run.component import component
 
 
 @component
@@ -33,15 +33,15 @@ def split(
     Returns:
         Images in each part.
     """
-    from components.step import step
+    from components.shared.run.step import step
 
     with step("split", parts, split_metrics):
         from pathlib import Path
 
-        from components.dataset import PARTS, SPLIT, ImageDataset, twins_in_training
-        from components.files import write_atomically
+        from components.shared.data.dataset import PARTS, SPLIT, ImageDataset, twins_in_training
+        from components.shared.storage.files import write_atomically
+        from components.split.logic import make_split
         from components.split.report import write_split_report
-        from components.split.splitter import make_split
 
         images = ImageDataset(dataset.path)
         made = make_split(images, strategy, held_out_share, validation_share, seed)  # type: ignore[arg-type]  # checked there
@@ -79,15 +79,15 @@ def folds(
     Returns:
         The folds' numbers, from 1. It is the only value, because kfp.local loops over no other.
     """
-    from components.step import step
+    from components.shared.run.step import step
 
     with step("folds", parts, folds_metrics):
         from pathlib import Path
 
-        from components.dataset import SPLIT, ImageDataset, twins_in_training
-        from components.files import write_atomically
+        from components.shared.data.dataset import SPLIT, ImageDataset, twins_in_training
+        from components.shared.storage.files import write_atomically
+        from components.split.logic import make_folds
         from components.split.report import write_folds_report
-        from components.split.splitter import make_folds
 
         images = ImageDataset(dataset.path)
         splits = make_folds(images, folds, validation_share, seed)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
-from components.base import component
+from components.shared.run.component import component
 
 
 @component
@@ -52,12 +52,12 @@ def train(
         The epoch kept, the last one where weights were averaged, and the accuracy on the validation
         part of what was kept.
     """
-    from components.dataset import ImageDataset, Split
-    from components.step import state_folder, step
+    from components.shared.data.dataset import ImageDataset, Split
+    from components.shared.run.step import state_folder, step
 
     with step("train", model, train_metrics):
-        from components.hyperparameters import Hyperparameters, Training
-        from components.train.trainer import train as train_model
+        from components.shared.networks.hyperparameters import Hyperparameters, Training
+        from components.shared.training.trainer import train as train_model
 
         images = ImageDataset(dataset.path)
         fitted = train_model(

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
 
-from components.base import component
+from components.shared.run.component import component
 
 
 @component
@@ -52,11 +52,11 @@ def tune(
     Returns:
         The best values.
     """
-    from components.dataset import ImageDataset, Split
-    from components.step import state_folder, step
+    from components.shared.data.dataset import ImageDataset, Split
+    from components.shared.run.step import state_folder, step
 
     with step("tune", trials, tune_metrics):
-        from components.tune.search import best_trial
+        from components.tune.logic import best_trial
         from components.tune.tuner import tune as run_search
 
         images = ImageDataset(dataset.path)

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from components import palette
-from components.dataset import ImageDataset, Split
-from components.files import write_atomically
-from components.hyperparameters import Hyperparameters
-from components.report import plot, write_report
-from components.text import csv_text
-from components.train.fit import forget
-from components.tune.search import Algorithm, Trial, best_trial, search
-from components.work import work_folder
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.networks.hyperparameters import Hyperparameters
+from components.shared.reports import palette
+from components.shared.reports.report import plot, write_report
+from components.shared.reports.text import csv_text
+from components.shared.run.work import work_folder
+from components.shared.storage.files import write_atomically
+from components.shared.training.fit import forget
+from components.tune.logic import Algorithm, Trial, best_trial, search
 
 TRIALS = "trials.csv"
 

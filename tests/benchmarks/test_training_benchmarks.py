@@ -9,11 +9,11 @@ import pytest
 from keras import layers
 
 from benchmarks import ablation, averaging
-from components.dataset import ImageDataset, Split
-from components.hyperparameters import Hyperparameters
-from components.images import SHAPE
-from components.networks.network import Network
-from components.networks.recipe import FOR_UNSEEN
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.images.decode import SHAPE
+from components.shared.networks.hyperparameters import Hyperparameters
+from components.shared.networks.network import Network
+from components.shared.networks.recipe import FOR_UNSEEN
 
 
 def _small(_: Hyperparameters) -> keras.Model:

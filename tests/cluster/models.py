@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.files import write_atomically
-from components.model_folder.smoke import write_smoke
-from components.registry import Registry
-from tests.registry.versions import metadata
+from components.shared.model_folder.smoke import write_smoke
+from components.shared.registry import Registry
+from components.shared.storage.files import write_atomically
 from tests.serving.conftest import write_model
+from tests.shared.registry.versions import metadata
 
 GOOD, BROKEN = (1, 2, 3), 4
 

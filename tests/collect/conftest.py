@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.cross_validate.results import FOLD, Answers, FoldResult
-from components.dataset import TUMOR, ImageDataset
-from components.split.splitter import make_folds
+from components.shared.data.dataset import TUMOR, ImageDataset
+from components.shared.evaluation.fold_result import FOLD, Answers, FoldResult
+from components.split.logic import make_folds
 
 WriteFolds = Callable[..., list[Path]]
 

@@ -1,3 +1,3 @@
 """One fold of the tiny dataset, trained with a network that takes a moment."""
 
-from tests.train.conftest import tiny  # noqa: F401
+from tests.shared.training.conftest import tiny  # noqa: F401

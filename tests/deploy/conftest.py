@@ -20,10 +20,10 @@ from components.deploy import api as api_module
 from components.deploy import rollout as rollout_module
 from components.deploy.api import KubernetesAPI, open_api
 from components.deploy.claim import FORMER
-from components.deploy.plan import Plan, version_of
 from components.deploy.rollout import Rollout
 from components.deploy.workload import SOURCE
-from components.model_folder.smoke import SmokeImage, read_smoke, write_smoke
+from components.shared.model_folder.smoke import SmokeImage, read_smoke, write_smoke
+from components.shared.run.rollout_plan import Plan, version_of
 from tests.deploy.kube_api import KubeAPI, serve, write_kubeconfig
 
 NAME = "brain-tumor"

@@ -12,7 +12,7 @@ from components.deploy import rollout as rollout_module
 from components.deploy.claim import FORMER
 from components.deploy.inference_service import MANAGER
 from components.deploy.rollout import Overtaken
-from components.errors import UserError
+from components.shared.errors import UserError
 from tests.deploy.conftest import BASE, NAME, Cluster, Pod, until, uri
 
 MODES = pytest.mark.parametrize("mode", ["Standard", "Knative"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from components.model_folder.checksums import verify
+from components.shared.model_folder.checksums import verify
 from tests.deploy.kube_api import KubeAPI, serve, write_kubeconfig
 
 SCRIPT = Path(sys.executable).with_name("brain-tumor")

@@ -14,7 +14,6 @@ from PIL import Image, ImageEnhance
 from scipy.ndimage import gaussian_filter
 from scipy.sparse.csgraph import connected_components
 
-from components.images import decode, thumbnail
 from components.ingest import duplicates
 from components.ingest.assemble import mixed_groups
 from components.ingest.duplicates import (
@@ -26,6 +25,7 @@ from components.ingest.duplicates import (
     group_duplicates,
 )
 from components.ingest.sources import open_source
+from components.shared.images.decode import decode, thumbnail
 
 DATASET = os.environ.get("BRAIN_TUMOR_DATASET")
 

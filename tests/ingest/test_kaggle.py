@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from kagglesdk import kaggle_env
 
-from components.errors import UserError
 from components.ingest import sources
 from components.ingest.sources import open_source
+from components.shared.errors import UserError
 
 HANDLE = "owner/scans"
 FILES = {

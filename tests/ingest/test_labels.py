@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.dataset import HEALTHY, TUMOR
-from components.errors import UserError
 from components.ingest import labels as module
-from components.ingest.classes import ClassNames
 from components.ingest.labels import Labels
+from components.shared.data.class_folders import ClassNames
+from components.shared.data.dataset import HEALTHY, TUMOR
+from components.shared.errors import UserError
 
 HEADER = "path,label,patient,site,sequence\n"
 

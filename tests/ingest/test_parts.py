@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from components.dataset import MANIFEST, ImageDataset
-from components.errors import UserError
 from components.ingest import decode
 from components.ingest.assemble import assemble
-from components.ingest.ingest import ingest, ingest_part
+from components.ingest.logic import ingest, ingest_part
 from components.ingest.sources import open_source
+from components.shared.data.dataset import MANIFEST, ImageDataset
+from components.shared.errors import UserError
 
 Files = dict[str, bytes]
 Writer = Callable[[Path, Files], Path]

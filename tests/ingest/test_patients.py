@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from components.dataset import ImageDataset
 from components.ingest import assemble, decode
-from components.ingest.ingest import ingest
 from components.ingest.listing import Files, Found, Listed
+from components.ingest.logic import ingest
 from components.ingest.patients import number_patients, patient_keys
 from components.ingest.sources import Source, open_source
+from components.shared.data.dataset import ImageDataset
 
 NAMES = ("PLANTED^NAME^ONE", "PLANTED^NAME^TWO", "PLANTED^NAME^THREE")
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.dataset import HEALTHY, TUMOR
-from components.errors import UserError
-from components.images import MAX_BYTES
 from components.ingest import sources
 from components.ingest.sources import open_source, sample_options, source_fingerprint
+from components.shared.data.dataset import HEALTHY, TUMOR
+from components.shared.errors import UserError
+from components.shared.images.decode import MAX_BYTES
 
 Writer = Callable[[Path, dict[str, bytes]], Path]
 

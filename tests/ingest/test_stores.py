@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from components.dataset import Manifest
-from components.errors import UserError
-from components.images import MAX_BYTES
-from components.ingest.ingest import ingest
 from components.ingest.labels_file import pinned
+from components.ingest.logic import ingest
 from components.ingest.sources import open_source, source_fingerprint
-from components.storage import open_store, transfer
+from components.shared.data.dataset import Manifest
+from components.shared.errors import UserError
+from components.shared.images.decode import MAX_BYTES
+from components.shared.storage import open_store, transfer
 from tests.stores import Proxy, S3Server
 
 Writer = Callable[[Path, Mapping[str, bytes]], Path]

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.dataset import ImageDataset, Manifest
 from components.ingest.decode import decode_part
-from components.ingest.ingest import ingest, ingest_part
+from components.ingest.logic import ingest, ingest_part
 from components.ingest.parts import read_chunk
 from components.ingest.sources import open_source
-from components.slices import choose, read
-from components.split.splitter import make_folds, make_split
-from tests.dicoms import JPEG_LOSSLESS, dicom
+from components.shared.data.dataset import ImageDataset, Manifest
+from components.shared.images.slices import choose, read
+from components.split.logic import make_folds, make_split
+from tests.shared.images.dicoms import JPEG_LOSSLESS, dicom
 
 PROJECT = Path(__file__).parents[2]
 NAME, NUMBER, BORN, STUDY = "Mustermann^Erika", "PID-4711-XYZ", "19640812", "1.2.3.47110815"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineInfo
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines import compile as compiling
 from pipelines import submit as submitting
 from pipelines.catalogue import Pipeline

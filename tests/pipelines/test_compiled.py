@@ -11,7 +11,7 @@ import pytest
 import yaml
 from kfp import dsl
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines import compile as compiling
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster

@@ -11,7 +11,7 @@ from typing import Any
 import kfp_server_api as api
 import pytest
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines.kfp_client import connected
 from tests.pipelines.exchanges import Answer, Request, serving
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines import local
 from pipelines.catalogue import Pipeline
 from pipelines.local import _Transcript, run_local

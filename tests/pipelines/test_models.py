@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.model_folder.checksums import verify
-from components.registry import Registry
-from tests.registry.versions import DIGEST, publish
+from components.shared.model_folder.checksums import verify
+from components.shared.registry import Registry
+from tests.shared.registry.versions import DIGEST, publish
 
 Invoke = Callable[..., tuple[int, str, str]]
 Told = Callable[..., str]

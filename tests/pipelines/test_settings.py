@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.settings import check_deploy, check_run, checked, read_config

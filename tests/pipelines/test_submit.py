@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines import submit as submitting
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from pipelines import version
 
 

@@ -7,11 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.dataset import CLASSES, ImageDataset, ImageRecord, Manifest, Shard, Split
-from components.evaluate.results import Evaluation, PartResult
-from components.files import file_digest
-from components.images import SHAPE
-from components.metrics import Interval, Scores
+from components.shared.data.dataset import (
+    CLASSES,
+    ImageDataset,
+    ImageRecord,
+    Manifest,
+    Shard,
+    Split,
+)
+from components.shared.evaluation.metrics import Interval, Scores
+from components.shared.evaluation.results import Evaluation, PartResult
+from components.shared.images.decode import SHAPE
+from components.shared.storage.files import file_digest
 
 IMAGES = 40
 SHARD = "images-00000.npy"

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.errors import UserError
-from components.metrics import Interval, Scores
 from components.register.gate import Gate, Measured, check_bounds, compare
+from components.shared.errors import UserError
+from components.shared.evaluation.metrics import Interval, Scores
 
 _shares = st.floats(0, 1)
 

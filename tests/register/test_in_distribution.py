@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from components.dataset import ImageDataset, Split
-from components.images import SHAPE, decode
-from components.ingest.ingest import ingest
+from components.ingest.logic import ingest
 from components.ingest.sources import open_source
 from components.register.strangers import draw_strangers
-from components.split.splitter import make_split
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.images.decode import SHAPE, decode
+from components.split.logic import make_split
 
 DATASET = os.environ.get("BRAIN_TUMOR_DATASET")
 _PHOTOGRAPHS = ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "rocket.jpg")

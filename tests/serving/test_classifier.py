@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.errors import UserError
-from components.images import ImageError
-from components.model_folder.checksums import write_sums
+from components.shared.errors import UserError
+from components.shared.images.decode import ImageError
+from components.shared.model_folder.checksums import write_sums
 from serving.classifier import Classifier, Prediction, find_files
 
 _ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from serving.settings import Settings
 from tests.serving.test_predictor import LIGHT, PREDICT, refused
 

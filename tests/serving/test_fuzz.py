@@ -19,8 +19,8 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from PIL import Image
 
-from tests.dicoms import dicom
 from tests.serving.test_volumes import levels, nifti
+from tests.shared.images.dicoms import dicom
 
 REST, GRPC = 10_000, 1_500
 PATHS = (

@@ -11,10 +11,10 @@ import httpx
 import numpy as np
 import pytest
 
-from components.dataset import ImageDataset, Split
-from components.images import ImageError, decode
 from components.ingest.sample import write_sample
-from components.model_folder.checksums import write_sums
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.images.decode import ImageError, decode
+from components.shared.model_folder.checksums import write_sums
 
 BATCH = 8
 TEMPERATURE = 0.4  # makes its answers differ more still
@@ -26,7 +26,7 @@ def network() -> Any:
     """The reference CNN with weights of chance, which makes its answers differ most."""
     import keras
 
-    from components.networks.reference import reference_cnn
+    from components.shared.networks.reference import reference_cnn
 
     keras.utils.set_random_seed(3)
     return reference_cnn(0.3, 128)
@@ -43,9 +43,9 @@ def served(
 ) -> Iterator[Any]:
     import keras
 
-    from components.evaluate.predictor import apply_temperature
     from components.register.export import export
     from components.register.in_distribution import fit_check
+    from components.shared.evaluation.predictor import apply_temperature
 
     folder = tmp_path_factory.mktemp("network")
     calibrated = keras.models.clone_model(network)
@@ -60,8 +60,8 @@ def served(
 
 
 def _compare(files: list[bytes], network: Any, server: Any) -> None:
-    from components.evaluate.calibration import calibrate
-    from components.evaluate.predictor import predict_tumor
+    from components.shared.evaluation.calibration import calibrate
+    from components.shared.evaluation.predictor import predict_tumor
 
     pixels = np.stack([decode(file).pixels for file in files])
     batches = [

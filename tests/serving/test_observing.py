@@ -29,7 +29,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.trace import INVALID_SPAN
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from serving import tracing
 from serving.request_ids import given_in, ids_of
 from tests.serving.test_page import _slice
@@ -318,7 +318,7 @@ import logging, threading, warnings
 from serving import logs
 from opentelemetry.trace import INVALID_SPAN
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from serving import tracing
 from serving.request_ids import CURRENT, ids_of
 from serving.settings import Settings

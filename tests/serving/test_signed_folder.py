@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UserError
-from components.model_folder.checksums import write_sums
-from components.model_folder.contract import SUMS
-from components.model_folder.reader import open_model_folder, settled
-from components.model_folder.signing import PUBLIC_KEY, Signer, Trust
+from components.shared.errors import UserError
+from components.shared.model_folder.checksums import write_sums
+from components.shared.model_folder.contract import SUMS
+from components.shared.model_folder.reader import open_model_folder, settled
+from components.shared.model_folder.signing import PUBLIC_KEY, Signer, Trust
 from serving import cli
 from tests.keys import write_keys
 

@@ -20,7 +20,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from playwright.sync_api import expect, sync_playwright
 
-from components.errors import UserError
+from components.shared.errors import UserError
 from serving.errors import PredictorError
 from serving.tokens import Tokens
 from tests.serving.test_page import BROWSER, _slice

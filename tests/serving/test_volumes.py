@@ -16,12 +16,12 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from typer.testing import CliRunner
 
-from components.slices import choose
+from components.shared.images.slices import choose
 from pipelines.cli import app
 from serving.classifier import Classifier
 from serving.decoding import Decoders
 from serving.settings import Settings
-from tests.dicoms import dicom
+from tests.shared.images.dicoms import dicom
 
 V1, INFER = "/v1/models/brain-tumor", "/v2/models/brain-tumor/infer"
 NAME = "Roe^Jane"

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from components.images import SHAPE, decode
-from components.model_folder.contract import NAME as NAME
-from components.model_folder.contract import PROBABILITY, SERVING
+from components.shared.images.decode import SHAPE, decode
+from components.shared.model_folder.contract import NAME as NAME
+from components.shared.model_folder.contract import PROBABILITY, SERVING
 
 LARGEST_BATCH = 16
 WAIT_SECONDS = 0.002

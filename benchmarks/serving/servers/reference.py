@@ -3,9 +3,9 @@
 A Flask application under gunicorn with one worker: it fetches `image_url`, resizes with Keras
 (nearest neighbour) and calls `model.predict` for each request. Two things are kinder to it than
 the original is known to be: `predict` draws no progress bar, and the network is built as
-`components.networks.reference` does, which computes the same with fewer operations. The network is
-untrained, which changes no operation; its seed is fixed, so that answers can be compared. The
-probability stands beside the label for the same reason.
+`components.shared.networks.reference` does, which computes the same with fewer operations. The
+network is untrained, which changes no operation; its seed is fixed, so that answers can be
+compared. The probability stands beside the label for the same reason.
 """
 
 import io
@@ -17,8 +17,8 @@ import requests
 from flask import Flask, request  # type: ignore[import-not-found]
 
 from benchmarks.serving.servers.common import REFERENCE_SEED
-from components.images import SIZE
-from components.networks.reference import reference_cnn
+from components.shared.images.decode import SIZE
+from components.shared.networks.reference import reference_cnn
 
 
 def untrained() -> keras.Model:

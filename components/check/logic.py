@@ -1,0 +1,84 @@
+"""Checks values against the models of a run's parameters, and says in one line what is wrong."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from components.shared.errors import UserError
+from components.shared.run.parameters import CrossValidationRun, TrainingRun
+from components.shared.run.rollout_plan import storage_uri
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+def check_parameters(values: Mapping[str, Any]) -> None:
+    """Checks all parameters of a run.
+
+    Args:
+        values: By name; KFP has checked their types, but for whole numbers.
+
+    Raises:
+        UserError: Names every value that is not allowed, in one line.
+    """
+    runs = (TrainingRun, CrossValidationRun)
+    run = next(run for run in runs if run.model_fields.keys() == values.keys())
+    faults = []
+    for check in (partial(checked, run), check_served_from):
+        try:
+            check(values)
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError("; ".join(faults))
+
+
+def check_served_from(values: Mapping[str, Any]) -> None:
+    """Checks that KServe can read what a run registers, if the run is to deploy it.
+
+    Args:
+        values: Of all parameters; only the training pipeline has those that ask for it.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if not values.get("inference_service"):
+        return
+    if not values["registry"]:
+        raise UserError("inference_service: KServe reads models from a registry; set registry too")
+    storage_uri(values["registry"], values["served_from"])
+
+
+def checked(model: type[Checked], given: Mapping[str, Any]) -> Checked:
+    """Makes a settings object, or says in one line what is wrong.
+
+    Args:
+        model: Its type.
+        given: Values by name.
+
+    Raises:
+        UserError: A name that is misspelt or a value that is not allowed, with what is.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise UserError("; ".join(_line(dict(e), model) for e in error.errors())) from error
+
+
+def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
+    """Returns a pydantic error as a line that names the parameter and what it allows."""
+    name = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, model.model_fields, n=1)
+        hint = (
+            f"did you mean '{near[0]}'?" if near else f"there are {', '.join(model.model_fields)}"
+        )
+        return f"{name!r} is no parameter; {hint}"
+    what = re.sub(r"^(Input|String) should ", "it should ", error["msg"])
+    what = what.removeprefix("Value error, ")
+    if error["type"] == "string_unicode":
+        what = "it holds bytes that are not UTF-8"
+    return f"{name}: {error['input']!r} is not allowed; {what}"

@@ -1,0 +1,1 @@
+"""What several steps share, by noun; nothing here imports a step."""

@@ -1,0 +1,1 @@
+"""The ingested dataset: its files, classes and groups."""

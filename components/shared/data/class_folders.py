@@ -1,0 +1,224 @@
+"""Which class a folder or a label means: the two names that are known, and those a run gives.
+
+A class folder lies at any depth, and the nearest counts. Case, spaces, dashes and underscores do
+not matter: `brain_tumor`, `Brain Tumor` and `Brain-Tumour` are one name.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from components.shared.data.dataset import CLASSES, HEALTHY, TUMOR
+from components.shared.errors import UserError
+from components.shared.reports.text import printable
+
+NO_CLASS = "none"  # what a folder or label is given that is to be left out
+IN_NO_CLASS = "in no class folder"
+
+_KNOWN = {"brain tumor": TUMOR, "brain tumour": TUMOR, "healthy": HEALTHY}
+# Names that other datasets give their classes. They decide nothing by themselves: `no` may mean
+# much. But below a folder of the other class they say that something is wrong, and where a class
+# is missing they make the advice to the user.
+_USUAL = {
+    TUMOR: {
+        *("yes", "tumor", "tumour", "positive", "cancer", "brain cancer", "lgg", "hgg", "gbm"),
+        *("glioma", "glioma tumor", "meningioma", "meningioma tumor", "pituitary"),
+        *("pituitary tumor", "brain glioma", "brain menin", "brain tumor"),
+    },
+    HEALTHY: {
+        *("no", "notumor", "no tumor", "notumour", "no tumour", "non tumor", "normal"),
+        *("negative", "control", "controls", "no cancer", "healthy"),
+    },
+}
+_NO_SCANS = {
+    *("mask", "masks", "label", "labels", "seg", "segmentation", "segmentations"),
+    *("annotation", "annotations", "ground truth", "groundtruth", "gt", "roi", "rois"),
+}
+_MASK = re.compile(r"[ _-](mask|seg|segmentation)(\.[a-z]+){1,2}$", re.I)
+_MOST_LENGTH = 4096  # characters of what a run gives
+_FOLDERS_NAMED = 10
+
+
+class Assigned(NamedTuple):
+    """What a path says of the class of its file.
+
+    Attributes:
+        label: Class index; None for none.
+        reason: Why there is none, fit to count files by; empty where there is one.
+        chosen: Whether the run says that there is none.
+    """
+
+    label: int | None
+    reason: str = ""
+    chosen: bool = False
+
+
+class ClassNames:
+    """What folders and labels mean in a run."""
+
+    def __init__(self, given: str = "") -> None:
+        """Reads what a run gives.
+
+        Args:
+            given: Such as `yes=Brain Tumor,no=Healthy,pred=none`. A name may be a path, as in
+                `Training/glioma=Brain Tumor`. The classes' own names need not be given.
+
+        Raises:
+            UserError: An entry that cannot be read, or one name with two classes.
+        """
+        self._class_of: dict[tuple[str, ...], int | None] = {
+            (name,): label for name, label in _KNOWN.items()
+        }
+        self.given = _entries(given)
+        self._class_of |= self.given
+        self._used: set[tuple[str, ...]] = set()
+        self._longest = max(map(len, self._class_of))
+        self.of_label = lru_cache(1024)(self._of_label)
+        self._in_folder = lru_cache(1024)(self._assign)  # files of a folder come together
+
+    def _of_label(self, label: str) -> Assigned | None:
+        """Returns what a label in a table means, or None where nobody has said so."""
+        key = _key(label)
+        if key not in self._class_of:
+            return None
+        self._used.add(key)
+        return _assigned(self._class_of[key], label)
+
+    def of_path(self, path: str) -> Assigned:
+        r"""Returns what the nearest class folder above a file says.
+
+        Windows' separator counts too, as in `Healthy\a.png`. What lies deeper in a folder of masks
+        or in one that is usually of the other class, such as `Brain Tumor/notumor`, is in no class.
+
+        Args:
+            path: Inside the source. The last part is the file's name.
+        """
+        at = max(path.rfind("/"), path.rfind("\\"))
+        name = path[at + 1 :]
+        found = self._in_folder(path[: max(at, 0)])
+        if found.label is not None and _MASK.search(name):
+            return Assigned(None, "masks, by their names")
+        return found
+
+    def unused(self) -> list[str]:
+        """Returns the names that the run gave and nothing had so far."""
+        return ["/".join(name) for name in self.given if name not in self._used]
+
+    def _assign(self, folder: str) -> Assigned:
+        folders = path_parts(folder)
+        names = [_normal(part) for part in folders]
+        doubtful = ""  # the nearest folder that is usually something else
+        for end in range(len(names), 0, -1):
+            for start in range(max(0, end - self._longest), end):  # the most exact first
+                key = tuple(names[start:end])
+                if key in self._class_of:
+                    self._used.add(key)
+                    label = self._class_of[key]
+                    if label is not None and doubtful and _usual(doubtful) != label:
+                        return Assigned(None, _contradiction(doubtful, label))
+                    return _assigned(label, "/".join(folders[start:end]))
+            if not doubtful and (names[end - 1] in _NO_SCANS or _usual(names[end - 1]) is not None):
+                doubtful = names[end - 1]
+        return Assigned(None, IN_NO_CLASS)
+
+
+def advice(folders: Mapping[str, int], lacking: int) -> str:
+    """Returns what to do where a class is missing.
+
+    Args:
+        folders: Files in no class folder, counted by `telling_folder`.
+        lacking: The class.
+
+    Returns:
+        The folders that were found, and what to give for them.
+    """
+    names = "image folders named " + " and ".join(CLASSES)
+    if not folders:
+        return f"give a source with {names}"
+    usual = {name: _usual(_normal(name)) for name in folders if not re.search("[,=]", name)}
+    option = ",".join(
+        f"{printable(name)}={CLASSES[label]}"
+        for name, label in sorted(usual.items(), key=lambda item: (str(item[1]), item[0]))
+        if label is not None
+    )
+    if lacking not in usual.values():
+        option = ",".join(f"FOLDER={name}" for name in CLASSES)
+    return (
+        f"found folders: {folder_counts(folders)}; say what they are with --class-folders "
+        f'"{option}", or give a source with {names}'
+    )
+
+
+def telling_folder(path: str) -> str:
+    """Returns the folder above a file that may be named after a class, else the nearest."""
+    folders = path_parts(path)[:-1]
+    for folder in reversed(folders):
+        if _usual(_normal(folder)) is not None or _normal(folder) in _NO_SCANS:
+            return folder
+    return folders[-1] if folders else "the top folder"
+
+
+def path_parts(path: str) -> list[str]:
+    """Returns the parts of a path, whichever system wrote it."""
+    return re.split(r"[/\\]+", path)
+
+
+def folder_counts(folders: Mapping[str, int]) -> str:
+    """Returns folders with their numbers of files in words, the largest first."""
+    ranked = sorted(folders.items(), key=lambda folder: (-folder[1], folder[0]))
+    shown = [f"{printable(name)[:60]} ({files:,} files)" for name, files in ranked[:_FOLDERS_NAMED]]
+    if len(ranked) > _FOLDERS_NAMED:
+        shown.append(f"{len(ranked) - _FOLDERS_NAMED:,} more")
+    return ", ".join(shown)
+
+
+def _entries(given: str) -> dict[tuple[str, ...], int | None]:
+    """Returns the class of each name in what a run gives."""
+    found: dict[tuple[str, ...], int | None] = {}
+    if len(given) > _MOST_LENGTH:
+        raise UserError(f"class_folders: {len(given):,} characters, at most {_MOST_LENGTH:,}")
+    for entry in given.split(",") if given.strip() else []:
+        name, equals, class_name = entry.rpartition("=")
+        key, label = _key(name), _class(class_name)
+        if not equals or not any(key) or label == "":
+            raise UserError(
+                f"class_folders: '{printable(entry)}' cannot be read; write FOLDER=CLASS with "
+                "commas between, as in yes=Brain Tumor,no=Healthy, where a class is "
+                f"{', '.join(CLASSES)} or {NO_CLASS}"
+            )
+        if found.setdefault(key, label) != label:  # type: ignore[arg-type]  # no str by now
+            raise UserError(f"class_folders: '{printable(name)}' has two classes; give it one")
+    return found
+
+
+def _class(name: str) -> int | str | None:
+    """Returns a class by its name, None for none, and an empty text where there is no such."""
+    normal = _normal(name)
+    return None if normal == NO_CLASS else _KNOWN.get(normal, "")
+
+
+def _key(name: str) -> tuple[str, ...]:
+    return tuple(_normal(part) for part in path_parts(name.strip().strip("/\\")))
+
+
+def _normal(part: str) -> str:
+    return re.sub(r"[\s_-]+", " ", part).strip().lower()
+
+
+def _usual(normal: str) -> int | None:
+    return next((label for label, names in _USUAL.items() if normal in names), None)
+
+
+def _assigned(label: int | None, name: str) -> Assigned:
+    if label is None:
+        return Assigned(
+            None, f"which class_folders leaves out: {printable(name)[:60]}", chosen=True
+        )
+    return Assigned(label)
+
+
+def _contradiction(name: str, label: int) -> str:
+    usual = _usual(name)
+    option = f"{name}={CLASSES[label if usual is None else usual]}"
+    return f"below {CLASSES[label]} in {name!r}; if they count, give --class-folders {option!r}"

@@ -1,0 +1,1 @@
+"""How answers are judged: measures, intervals, calibration, thresholds."""

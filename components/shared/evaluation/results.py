@@ -1,0 +1,189 @@
+"""What an evaluation says: plain data, written as JSON and read by the register step."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field
+
+from components.shared.evaluation.metrics import MEASURES, Interval, RocCurve, Scores
+from components.shared.evaluation.predictors import FLOORS, Compared
+from components.shared.storage.files import read_json
+from components.shared.strict import Strict
+
+EVALUATION = "evaluation.json"
+ROC = "roc.json"
+PREDICTIONS = "predictions.csv"
+
+
+_MEND = "evaluate the model again"
+
+
+class PartResult(Compared[Scores]):
+    """The model and the two floors on one part of the dataset."""
+
+    images: int = Field(gt=0)
+    groups: int = Field(gt=0, description="of near-duplicates and images of one patient")
+    patients: int | None = Field(default=None, description="null where none is known")
+    tumor: int = Field(gt=0)
+    healthy: int = Field(gt=0)
+    twins_in_training: int = Field(
+        ge=0, description="images with a near-duplicate, other than themselves, in training"
+    )
+    confusion: tuple[tuple[int, int], tuple[int, int]] = Field(
+        description="the model's; rows true, columns predicted, Brain Tumor first"
+    )
+    uncalibrated_ece: float | None = Field(
+        default=None,
+        description="the model's calibration error at temperature 1; null in older versions",
+    )
+
+
+class Subgroup(Strict):
+    """The model on the images of one site or of one sequence."""
+
+    name: str
+    images: int = Field(gt=0)
+    groups: int = Field(gt=0)
+    tumor: int = Field(ge=0)
+    accuracy: Interval
+    sensitivity: Interval | None = Field(description="null where no image shows a tumour")
+    specificity: Interval | None = Field(description="null where all images show a tumour")
+
+
+class Slice(Strict):
+    """Accuracy of the model and of the metadata floor on images with something in common."""
+
+    name: str
+    images: int = Field(gt=0)
+    groups: int = Field(gt=0)
+    tumor: int = Field(ge=0)
+    model: Interval
+    metadata_floor: Interval
+
+
+class Shortcuts(Strict):
+    """Accuracy by what the file, and not the brain, says; on the held-out part."""
+
+    floor_right: Slice | None = Field(
+        description="where the metadata floor is right; null: nowhere"
+    )
+    floor_wrong: Slice | None = Field(description="the metadata floor is wrong")
+    size: tuple[Slice, ...] = Field(description="of the file's image, in pixels")
+    mode: tuple[Slice, ...]
+    format: tuple[Slice, ...]
+    extension: tuple[Slice, ...] = Field(description="as the file's name has it")
+    source: tuple[Slice, ...] = Field(
+        description="by the classes of the training images of the same size, mode and format"
+    )
+    copies: tuple[Slice, ...] = Field(description="by the images of the near-duplicate group")
+
+
+class Change(Strict):
+    """What a change of the images does to the model's answers."""
+
+    name: str
+    family: str
+    flips: Interval = Field(description="share of the answers that are no longer the same")
+    mean_change: float = Field(ge=-1, le=1, description="of P(Brain Tumor)")
+    mean_absolute_change: float = Field(ge=0, le=1)
+    accuracy: Interval
+    auroc: Interval
+
+
+class Stability(Strict):
+    """The model's answers for the same images, changed; on some of the held-out part."""
+
+    images: int = Field(gt=0, description="at most one of a class and a near-duplicate group")
+    accuracy: Interval = Field(description="of the unchanged images")
+    auroc: Interval = Field(description="of the unchanged images")
+    changes: tuple[Change, ...]
+
+
+class Evaluation(Strict):
+    """One model on one dataset and split."""
+
+    schema_version: Literal[1] = 1
+    temperature: float = Field(
+        gt=0, description="fitted on validation; divides the model's logits before all that follows"
+    )
+    threshold: float = Field(ge=0, le=1, description="Brain Tumor where P(Brain Tumor) reaches it")
+    threshold_rule: str
+    split_strategy: str
+    dataset_digest: str
+    split_digest: str
+    seed: int
+    bootstrap_samples: int = Field(gt=0)
+    held_out: PartResult
+    full_dataset: PartResult
+    by_site: tuple[Subgroup, ...] = Field(
+        default=(), description="the held-out part; empty where no site is known"
+    )
+    by_sequence: tuple[Subgroup, ...] = Field(
+        default=(), description="the held-out part; empty where no sequence is known"
+    )
+    shortcuts: Shortcuts | None = Field(default=None, description="null in older evaluations")
+    stability: Stability | None = Field(default=None, description="null in older evaluations")
+
+    def held_out_metrics(self) -> dict[str, float]:
+        """Returns the figures that count: ten, because KFP's UI shows ten on a page."""
+        chosen = {"temperature": self.temperature, "threshold": self.threshold}
+        return _measures(self.held_out) | chosen
+
+    def held_out_details(self) -> dict[str, float]:
+        """Returns what puts them into perspective: intervals, floors, shortcuts and stability."""
+        numbers = _intervals_and_floors(self.held_out)
+        if self.shortcuts and self.shortcuts.floor_wrong:
+            numbers["accuracy_metadata_floor_wrong"] = self.shortcuts.floor_wrong.model.value
+        if self.stability:
+            for change in self.stability.changes:
+                name = f"most_flips_{change.family}"
+                numbers[name] = max(numbers.get(name, 0.0), change.flips.value)
+        return numbers
+
+    def full_dataset_metrics(self) -> dict[str, float]:
+        """Returns the figures of all images, most of which the model was trained on."""
+        return _measures(self.full_dataset) | _intervals_and_floors(self.full_dataset)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Reads what the evaluate step wrote.
+
+        Args:
+            folder: The evaluation's folder.
+
+        Returns:
+            The evaluation.
+
+        Raises:
+            UserError: Missing or malformed.
+        """
+        return read_json(Path(folder) / EVALUATION, cls, _MEND)
+
+
+class RocCurves(Strict):
+    """The model's ROC curves."""
+
+    held_out: RocCurve
+    full_dataset: RocCurve
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Reads what the evaluate step wrote; raises UserError where it cannot."""
+        return read_json(Path(folder) / ROC, cls, _MEND)
+
+
+def _measures(part: PartResult) -> dict[str, float]:
+    return {measure: part.model.of(measure).value for measure in MEASURES}
+
+
+def _intervals_and_floors(part: PartResult) -> dict[str, float]:
+    numbers = {}
+    for measure in MEASURES:
+        interval = part.model.of(measure)
+        numbers[f"{measure}_low"] = interval.low
+        numbers[f"{measure}_high"] = interval.high
+        for floor in FLOORS:
+            numbers[f"{floor}_{measure}"] = part.of(floor).of(measure).value
+    if part.uncalibrated_ece is not None:
+        numbers["uncalibrated_ece"] = part.uncalibrated_ece
+    return numbers

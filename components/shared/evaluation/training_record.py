@@ -1,0 +1,64 @@
+"""What the train step left beside the model: its curves and how it was made."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from components.shared.data.dataset import Split
+from components.shared.errors import UserError
+from components.shared.storage.files import read_json
+from components.shared.training.trainer import TrainingRecord
+
+COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def read_history(folder: str | Path) -> dict[str, np.ndarray]:
+    """Reads the training curves.
+
+    Args:
+        folder: The model's folder; holds `history.csv`.
+
+    Returns:
+        The columns `epoch`, `loss`, `accuracy`, `val_loss` and `val_accuracy`, float64 [epochs];
+        a loss that diverged is NaN.
+
+    Raises:
+        UserError: Missing or malformed.
+    """
+    path = Path(folder) / "history.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        history = {name: np.array([float(row[name]) for row in rows]) for name in COLUMNS}
+    except KeyError as error:
+        raise UserError(f"{path}: has no column {error}; train the model again") from error
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot read: {error}; train the model again") from error
+    if not rows:
+        raise UserError(f"{path}: holds no epoch; train the model again")
+    return history
+
+
+def read_record(folder: str | Path, split: Split) -> TrainingRecord:
+    """Reads how the model was made, and checks that it never saw what it is measured on.
+
+    Args:
+        folder: The model's folder; holds `training.json`.
+        split: The split to measure on.
+
+    Returns:
+        The record.
+
+    Raises:
+        UserError: Missing, malformed, or of a model that was trained on another split: images
+            held out here may then have been learned there.
+    """
+    path = Path(folder) / "training.json"
+    record = read_json(path, TrainingRecord, "train the model again")
+    if record.split_digest != split.digest():
+        raise UserError(
+            f"{path}: the model was trained on another split, so nothing is held out from it; "
+            "give the split it was trained on, or train it again"
+        )
+    return record

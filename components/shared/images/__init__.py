@@ -1,0 +1,1 @@
+"""Files of images -> pixels: JPEG, PNG, TIFF, DICOM, NIfTI."""

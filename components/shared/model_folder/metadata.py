@@ -1,0 +1,239 @@
+"""What a registered model says of itself: `metadata.json`, and its published JSON schema."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, ValidationError
+
+from components.shared.data.dataset import PARTS, ImageDataset, Split, Strategy
+from components.shared.errors import UserError, first_fault
+from components.shared.evaluation.results import PartResult, Subgroup
+from components.shared.images.decode import SHAPE
+from components.shared.model_folder.contract import (
+    EXPLAIN,
+    HEATMAP,
+    INPUT,
+    METADATA,
+    PROBABILITY,
+    SCORE,
+    SERVING,
+)
+from components.shared.model_folder.served import InDistributionLimit, Served
+from components.shared.storage.files import read_regular, write_atomically
+from components.shared.strict import Strict
+
+_MAX_BYTES = 4 * 2**20
+SCHEMA = Path(__file__).with_name("metadata.schema.json")
+
+_INTENDED_USE = (
+    "For researchers, teachers and students: telling brain MRI slices that show a tumour from "
+    "slices that were labelled healthy, among images like those it was trained on.",
+    "For whoever measures how duplicates and other shortcuts in a public dataset inflate accuracy.",
+    "For engineers: a worked example of training, measuring and rolling out a classifier.",
+)
+_NOT_INTENDED_USE = (
+    "Not for physicians, patients or screening services: diagnosis, triage or any other decision "
+    "about a patient. It is no medical device and was never tested as one.",
+    "Any given population or scanner: the dataset tells of neither, so how good the model is for "
+    "one of them is unknown.",
+    "Images of other kinds: other body parts, CT, whole volumes, photographs of screens. It "
+    "answers for those too, flagged or not, and the answer means nothing.",
+    "Finding out which tumour, where, or how large. Healthy means only that the dataset's owner "
+    "filed the image so; some of these scans show other diseases.",
+)
+
+
+class Tensor(Strict):
+    """One input or output of the SavedModel; -1 in a shape is any length."""
+
+    name: str
+    signatures: tuple[str, ...]
+    dtype: str
+    shape: tuple[int, ...]
+    meaning: str
+
+
+INPUTS = (
+    Tensor(
+        name=INPUT,
+        signatures=(SERVING, EXPLAIN),
+        dtype="uint8",
+        shape=(-1, *SHAPE),
+        meaning="RGB images, 0..255, resized to 150x150 without keeping the aspect",
+    ),
+)
+OUTPUTS = (
+    Tensor(
+        name=PROBABILITY,
+        signatures=(SERVING, EXPLAIN),
+        dtype="float32",
+        shape=(-1,),
+        meaning="probability of Healthy; that of Brain Tumor is 1 minus it",
+    ),
+    Tensor(
+        name=SCORE,
+        signatures=(SERVING, EXPLAIN),
+        dtype="float32",
+        shape=(-1,),
+        meaning="probability that the image is no brain MRI slice; beyond the limit below "
+        "the answer means nothing",
+    ),
+    Tensor(
+        name=HEATMAP,
+        signatures=(EXPLAIN,),
+        dtype="float32",
+        shape=(-1, -1, -1),
+        meaning="Grad-CAM of the more probable class, 0..1, laid over the whole image",
+    ),
+)
+
+
+class Data(Strict):
+    """What the model was trained and measured on."""
+
+    source: str
+    source_version: str
+    digest: str = Field(pattern="^[0-9a-f]{64}$")
+    split_strategy: Strategy
+    split_digest: str = Field(pattern="^[0-9a-f]{64}$")
+    split_seed: int
+    images: dict[str, int] = Field(description="how many images each part has")
+
+    @classmethod
+    def of(cls, dataset: ImageDataset, split: Split) -> "Data":
+        """Describes a dataset and the split that lies over it."""
+        return cls(
+            source=dataset.manifest.source,
+            source_version=dataset.manifest.source_version,
+            digest=dataset.digest,
+            split_strategy=split.strategy,
+            split_digest=split.digest(),
+            split_seed=split.seed,
+            images={part: len(split.part(part)) for part in PARTS},
+        )
+
+
+class Metrics(Strict):
+    """The evaluation's numbers: the model and the two floors, with 95% intervals."""
+
+    bootstrap_samples: int = Field(gt=0)
+    seed: int
+    held_out: PartResult
+    full_dataset: PartResult
+    by_site: tuple[Subgroup, ...] = Field(
+        default=(), description="the held-out part; empty where no site is known"
+    )
+    by_sequence: tuple[Subgroup, ...] = Field(
+        default=(), description="the held-out part; empty where no sequence is known"
+    )
+
+
+class GateRecord(Strict):
+    """What the model had to pass."""
+
+    min_accuracy: float = Field(ge=0, le=1)
+    min_sensitivity: float = Field(ge=0, le=1)
+    min_specificity: float = Field(ge=0, le=1)
+    champion_margin: float = Field(ge=0, le=1)
+    champion_version: int | None = Field(ge=1, description="the version it was compared with")
+    notes: tuple[str, ...]
+
+
+class InDistributionRecord(InDistributionLimit):
+    """The check that an image looks like the brain MRI slices that the model knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    validation_flagged: float = Field(
+        ge=0, le=1, description="share of the validation images, which the limit was set on"
+    )
+    held_out_flagged: float = Field(ge=0, le=1, description="share of the held-out images")
+
+
+class ModelMetadata(Served):
+    """What a registered model says of itself: `metadata.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    created: AwareDatetime = Field(description="UTC, ISO 8601")
+    intended_use: tuple[str, ...] = _INTENDED_USE
+    not_intended_use: tuple[str, ...] = _NOT_INTENDED_USE
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    temperature: float | None = Field(
+        default=None,
+        gt=0,
+        description="fitted on validation; the SavedModel divides its logits by it, so that its "
+        "probabilities are calibrated; null where the version is older than that",
+    )
+    threshold_rule: str
+    in_distribution: InDistributionRecord | None = Field(
+        default=None, description="null where the version is older than the check"
+    )
+    data: Data
+    metrics: Metrics
+    weaknesses: tuple[str, ...] = Field(
+        default=(),
+        description="what sites, sequences and held-out images that mislead or were changed showed",
+    )
+    gate: GateRecord
+    training: dict[str, JsonValue] = Field(description="the train step's own record")
+    libraries: dict[str, str]
+    python: str
+    git_revision: str
+    pipeline_run: str
+
+
+def read_metadata(folder: str | Path) -> ModelMetadata:
+    """Reads all that a version says of itself.
+
+    Args:
+        folder: The version's folder, verified.
+
+    Returns:
+        Its metadata.
+
+    Raises:
+        UserError: They are missing or malformed.
+    """
+    path = Path(folder, METADATA)
+    try:
+        content = read_regular(path, _MAX_BYTES)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read it: {error}; register again") from error
+    return parse_metadata(content, str(path))
+
+
+def parse_metadata(content: bytes, where: str) -> ModelMetadata:
+    """Checks what a version says of itself.
+
+    Args:
+        content: Of its `metadata.json`.
+        where: Its path or address, for the error.
+
+    Returns:
+        Its metadata.
+
+    Raises:
+        UserError: They are malformed.
+    """
+    try:
+        return ModelMetadata.model_validate_json(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {first_fault(error)}; restore it from a backup") from error
+
+
+def schema_text() -> str:
+    """Returns the JSON schema of `metadata.json`, as published beside this file."""
+    schema = ModelMetadata.model_json_schema(mode="serialization")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2) + "\n"
+
+
+if (
+    __name__ == "__main__"
+):  # python -m components.shared.model_folder.metadata: publishes the schema
+    write_atomically(SCHEMA, schema_text())

@@ -1,0 +1,126 @@
+"""Augmentation, computed with the batch on the device; what a model trains on, never part of it."""
+
+import math
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from components.shared.images.decode import SHAPE
+
+
+def with_augmentation(model: keras.Model, augmentation: layers.Layer) -> keras.Model:
+    """Puts augmentation before a model; it acts in training only.
+
+    Args:
+        model: From uint8 [n, 150, 150, 3]; the result shares its weights.
+        augmentation: From such images to varied ones.
+
+    Returns:
+        A model of the same inputs and outputs.
+    """
+    return keras.Sequential(
+        [keras.Input(SHAPE, dtype="uint8"), augmentation, model], name=f"augmented_{model.name}"
+    )
+
+
+def reference_augmentation(seed: int) -> layers.Layer:
+    """Makes the reference implementation's.
+
+    Rotation by up to 20 degrees, shifts and zoom by up to 20%, shear, horizontal flip; what comes
+    into view is filled with the nearest pixel.
+
+    Args:
+        seed: Of what it draws.
+    """
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE, dtype="uint8"),
+            layers.RandomFlip("horizontal", seed=seed),
+            layers.RandomRotation(20 / 360, fill_mode="nearest", seed=seed + 1),
+            layers.RandomTranslation(0.2, 0.2, fill_mode="nearest", seed=seed + 2),
+            layers.RandomZoom(0.2, fill_mode="nearest", seed=seed + 3),
+            layers.RandomShear(0.2, 0.2, fill_mode="nearest", seed=seed + 4),
+        ],
+        name="augmentation",
+    )
+
+
+class StrongAugmentation(layers.Layer):
+    """What changes a scan's look and never its diagnosis, each image in its own way.
+
+    Flips, rotation, zoom by up to 25% and shift by up to 8% in one resampling, so that pixels are
+    interpolated once; then gamma, contrast, brightness and noise. Images become grey: colour is of
+    the file and not of the brain. Most are turned by up to 20 degrees, as heads lie; a few by any
+    angle, as files come.
+
+    Args:
+        seed: Of what it draws.
+        any_angle: Share of the images turned by any angle, 0..1.
+    """
+
+    def __init__(self, seed: int, any_angle: float = 0.15) -> None:  # noqa: D107
+        super().__init__(name="augmentation", dtype="float32")
+        self.random = keras.random.SeedGenerator(seed)
+        self.any_angle = any_angle
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Varies a batch.
+
+        Args:
+            images: uint8 [n, 150, 150, 3].
+            training: Whether to vary at all.
+
+        Returns:
+            uint8 [n, 150, 150, 3], the three channels alike.
+        """
+        if not training:
+            return images
+        grey = tf.reduce_mean(tf.cast(images, tf.float32), axis=-1, keepdims=True) / 255
+        varied = self._tone(self._view(grey))
+        # What a file could hold: the model never sees another kind of number than it is served.
+        pixels = tf.saturate_cast(tf.round(varied * 255), tf.uint8)
+        return tf.repeat(pixels, 3, axis=-1)
+
+    def _view(self, images: tf.Tensor) -> tf.Tensor:
+        """Flips, turns, zooms and shifts."""
+        height, width = SHAPE[:2]
+        count = tf.shape(images)[0]
+        draw = self._drawing(count)
+        most = tf.where(draw(0, 1) < self.any_angle, math.pi, math.radians(20))
+        angle = most * draw(-1, 1)
+        zoom = 1 / (1 + draw(-0.25, 0.25))
+        mirrored = tf.where(draw(0, 1) < 0.5, -1.0, 1.0)
+        cos, sin = zoom * tf.cos(angle), zoom * tf.sin(angle)
+        # Rows of the matrix that tells for each place in the result where it lies in the image.
+        x_x, x_y, y_x, y_y = cos * mirrored, -sin, sin * mirrored, cos
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        x_0 = middle_x - x_x * middle_x - x_y * middle_y + draw(-0.08, 0.08) * width
+        y_0 = middle_y - y_x * middle_x - y_y * middle_y + draw(-0.08, 0.08) * height
+        none = tf.zeros_like(angle)
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=images,
+            transforms=tf.stack([x_x, x_y, x_0, y_x, y_y, y_0, none, none], axis=1),
+            output_shape=[height, width],
+            fill_value=0.0,
+            interpolation="BILINEAR",
+            fill_mode="CONSTANT",
+        )
+
+    def _tone(self, images: tf.Tensor) -> tf.Tensor:
+        """Changes gamma, contrast, brightness, and adds noise; 0..1 may be left."""
+        draw = self._drawing((tf.shape(images)[0], 1, 1, 1))
+        images = tf.pow(tf.clip_by_value(images, 1e-4, 1.0), tf.exp(draw(-0.35, 0.35)))
+        images = (images - 0.3) * tf.exp(draw(-0.3, 0.3)) + 0.3 + draw(-0.06, 0.06)
+        noise = tf.random.stateless_normal(tf.shape(images), self._seed())
+        return images + noise * draw(0.0, 0.05)
+
+    def _drawing(self, shape: tuple | tf.Tensor) -> Callable[[float, float], tf.Tensor]:
+        """Returns what draws uniform numbers of a shape."""
+        if not isinstance(shape, tuple):
+            shape = (shape,)
+        return lambda low, high: tf.random.stateless_uniform(shape, self._seed(), low, high)
+
+    def _seed(self) -> tf.Tensor:
+        return tf.cast(self.random.next(), tf.int32)

@@ -1,0 +1,63 @@
+"""Grad-CAM: where in the image the evidence for the model's answer lies."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from components.shared.networks.average import first_member
+
+
+def gradcam(model: keras.Model) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Makes a function that answers and explains.
+
+    The features are the last ones that still have a place in the image; their gradients are
+    taken of the logit, not of the probability, which is flat where the model is sure. Gradients
+    are not averaged over the image first (the variant known as HiResCAM): after a `Flatten`
+    every place has weights of its own, and their average leaves many maps empty. What remains
+    is averaged over about an eighth of the image's side, so that it reads as a region. Of an
+    average (see `components.shared.networks.average`) the first network explains, for the image as
+    it is.
+
+    Args:
+        model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1]; its last layer is a
+            dense one with a sigmoid.
+
+    Returns:
+        A function from uint8 [n, 150, 150, 3] to P(Healthy), float32 [n], and heat maps for the
+        more probable class, float32 [n, h, w] within 0..1. It can be traced by `tf.function`.
+    """
+    plain = first_member(model)
+    head = plain.layers[-1]
+    decisive = _made_from(plain.outputs[0])
+    maps = decisive
+    while len(maps.shape) != 4:
+        maps = _made_from(maps)
+    features_of = keras.Model(plain.inputs[0], maps)
+    decide = keras.Model(maps, decisive)
+    window = max(1, maps.shape[1] // 8) | 1  # odd, so that nothing moves
+
+    def explain(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features = features_of(images, training=False)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(features)
+            hidden = decide(features, training=False)
+            logits = tf.cast(hidden, tf.float32) @ head.kernel + head.bias
+            probability = tf.sigmoid(logits) if plain is model else model(images, training=False)
+            evidence = tf.where(probability > 0.5, logits, -logits)  # of the more probable class
+        gradients = tape.gradient(evidence, features)
+        places = tf.reduce_sum(tf.cast(gradients * features, tf.float32), axis=-1, keepdims=True)
+        heat = tf.nn.relu(tf.nn.avg_pool2d(places, window, strides=1, padding="SAME")[..., 0])
+        peak = tf.reduce_max(heat, axis=(1, 2), keepdims=True)
+        return probability[:, 0], tf.math.divide_no_nan(heat, peak)
+
+    return explain
+
+
+def _made_from(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns what a layer made a tensor from, the first of it; a layer can stand in many models.
+
+    `layer.input` would be of whichever model the layer was first put into.
+    """
+    layer, node, _ = tensor._keras_history
+    return layer._inbound_nodes[node].input_tensors[0]

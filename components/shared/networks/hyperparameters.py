@@ -1,0 +1,77 @@
+"""What the search decides and a run can set."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from components.shared.errors import UserError, require_at_least
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """A network and how it is trained.
+
+    Attributes:
+        architecture: Name of the network, see `components.shared.networks.table`.
+        learning_rate: Of the optimizer; where its recipe has a schedule, the greatest.
+        dropout: Share of units dropped, 0..1.
+        dense: Units of the first dense layer, where a network has some.
+        augmentation: Whether training images are varied.
+        pretrained_weights: File of Xception's weights without top; empty to download them. Never
+            searched.
+    """
+
+    architecture: str = "compact"
+    learning_rate: float = 0.00025
+    dropout: float = 0.3
+    dense: int = 128
+    augmentation: bool = True
+    pretrained_weights: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            UserError: A number that no network can be built or trained with.
+        """
+        require_at_least(2, dense=self.dense)
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"learning_rate is {self.learning_rate}: give one above 0")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout is {self.dropout}: give a share from 0 to less than 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """All that a training is told: what is done, what is recorded, and which work goes on.
+
+    Attributes:
+        network: The network and its values.
+        ensemble: How many networks to train, from different seeds; their logits are averaged.
+        mirror: Whether the model averages its answers to an image and to its mirror image.
+        epochs: Most epochs to train.
+        patience: Stop after so many epochs without a better one; 0 never stops early.
+        seed: Of everything random.
+    """
+
+    network: Hyperparameters
+    ensemble: int = 1
+    mirror: bool = False
+    epochs: int
+    patience: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            UserError: A number that nothing can be trained with.
+        """
+        require_at_least(1, epochs=self.epochs, ensemble=self.ensemble)
+        require_at_least(0, patience=self.patience)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All values by name, the network's among them."""
+        own = asdict(self)
+        return own.pop("network") | own

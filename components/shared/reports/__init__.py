@@ -1,0 +1,1 @@
+"""What reports and texts for people are made of."""

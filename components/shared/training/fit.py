@@ -1,0 +1,276 @@
+"""Fitting the network: what a trial of the search and the final training have in common."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.data.groups import group_weights
+from components.shared.networks import table
+from components.shared.networks.augment import with_augmentation
+from components.shared.networks.hyperparameters import Training
+from components.shared.networks.network import Network
+from components.shared.training.batches import BATCH_SIZE, training_batches, validation_batches
+from components.shared.training.hardware import precision
+
+_CHECKPOINT = "checkpoint.npz"
+
+
+class DivergedError(Exception):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the history.
+
+    Attributes:
+        epoch: From 1.
+        loss: What was trained on, on the training part: binary cross-entropy, of smoothed labels
+            where the recipe smooths them.
+        accuracy: On the training part, while it trained.
+        val_loss: The same on the validation part.
+        val_accuracy: On the validation part, at a threshold of 0.5.
+        seconds: Wall time.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+
+    def better_than(self, other: "Epoch | None") -> bool:
+        """Returns whether this epoch validates better; equal accuracy is decided by the loss."""
+        if other is None:
+            return True
+        return (self.val_accuracy, -self.val_loss) > (other.val_accuracy, -other.val_loss)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted network.
+
+    Attributes:
+        model: With the weights that were kept, computing in float32.
+        history: All epochs.
+        best: The epoch that validated best; where weights were averaged, the last one, with the
+            average's figures on the validation part.
+        precision: The policy it was trained with.
+        averaged_epochs: How many of the last epochs' weights were averaged; 0 where the best
+            epoch's were kept.
+    """
+
+    model: keras.Model
+    history: tuple[Epoch, ...]
+    best: Epoch
+    precision: str
+    averaged_epochs: int = 0
+
+
+def fit(
+    dataset: ImageDataset,
+    split: Split,
+    training: Training,
+    *,
+    state: Path | None = None,
+    network: Network | None = None,
+) -> Fit:
+    """Trains a network and keeps its best epoch by validation, or the mean of its last ones.
+
+    On a CPU the same seed gives the same weights, also where the run was killed and resumed, as
+    long as the number of threads is the same.
+
+    Args:
+        dataset: The images.
+        split: Its train and validation parts are used.
+        training: What is trained and how; the seed is that of initial weights, order, dropout and
+            augmentation. One network is trained, whatever the ensemble.
+        state: Folder to resume from and to keep every epoch in; None keeps nothing.
+        network: How to build and train it; None for that which the table names.
+
+    Returns:
+        The fitted network.
+
+    Raises:
+        DivergedError: The loss became NaN or infinite.
+        UserError: The architecture is unknown, or its pretrained weights cannot be had.
+    """
+    values, epochs, seed = training.network, training.epochs, training.seed
+    network = network or table.network(values.architecture)
+    recipe = network.recipe
+    train, validation = split.part("train"), split.part("validation")
+    weights = group_weights(dataset.groups[train], recipe.group_power)
+    weights = (weights / weights.mean()).astype(np.float32)
+    keras.utils.set_random_seed(seed)
+    policy = precision(recipe.bfloat16_on_cpu)
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+    with _policy(policy):
+        model = network.build(values)
+        augmented = values.augmentation
+        trained = with_augmentation(model, recipe.augmentation(seed)) if augmented else model
+        trained.compile(
+            recipe.optimizer(values, epochs, steps=math.ceil(len(train) / BATCH_SIZE)),
+            keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing),
+            metrics=["accuracy"],
+            jit_compile=False,
+        )
+        trained.optimizer.build(trained.trainable_variables)
+    plain_epochs = epochs - round(epochs * recipe.averaged_epochs)
+    progress = _Progress(trained, model, state, plain_epochs)
+    progress.resume()
+
+    while len(progress.history) < epochs and not progress.stalled(training.patience):
+        number = len(progress.history)
+        started = time.perf_counter()
+        logs = trained.fit(
+            training_batches(dataset, train, weights, seed, number),
+            validation_data=validation_batches(dataset, validation),
+            initial_epoch=number,
+            epochs=number + 1,
+            shuffle=False,  # the order is set already
+            verbose=0,
+        ).history
+        figures = {name: float(values_[-1]) for name, values_ in logs.items()}
+        if not all(math.isfinite(figure) for figure in figures.values()):
+            raise DivergedError(
+                f"the loss is not a number in epoch {number + 1} at learning rate "
+                f"{values.learning_rate:g}"
+            )
+        epoch = Epoch(epoch=number + 1, seconds=time.perf_counter() - started, **figures)
+        progress.add(epoch)
+        print(
+            f"epoch {epoch.epoch:>2}/{epochs}  loss {epoch.loss:.4f}  validation "
+            f"{epoch.val_loss:.4f}, accuracy {epoch.val_accuracy:.2%}  {epoch.seconds:.1f} s",
+            flush=True,
+        )
+    assert progress.best is not None  # epochs is at least 1
+    best = progress.best
+    model.set_weights(progress.kept)
+    if best.epoch > plain_epochs:
+        checked = validation_batches(dataset, validation)
+        found = trained.evaluate(checked, verbose=0, return_dict=True)
+        best = replace(best, val_loss=found["loss"], val_accuracy=found["accuracy"])
+    with _policy("float32"):
+        final = network.build(values)
+    final.set_weights(progress.kept)
+    averaged = max(0, best.epoch - plain_epochs)
+    return Fit(final, tuple(progress.history), best, policy, averaged)
+
+
+def validate(
+    model: keras.Model, dataset: ImageDataset, rows: np.ndarray, label_smoothing: float
+) -> tuple[float, float]:
+    """Measures a model that was not trained as one, as `Epoch` measures.
+
+    Args:
+        model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1].
+        dataset: The images.
+        rows: Which of them.
+        label_smoothing: Of the loss that its networks were trained on.
+
+    Returns:
+        Loss and accuracy.
+    """
+    measured = keras.Model(model.inputs, model.outputs)  # so that the model stays uncompiled
+    loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
+    measured.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
+    batches = validation_batches(dataset, rows)
+    found = measured.evaluate(batches, verbose=0, return_dict=True)
+    return found["loss"], found["accuracy"]
+
+
+class _Progress:
+    """The epochs so far, the weights to keep, and both on disk."""
+
+    def __init__(
+        self, trained: keras.Model, model: keras.Model, state: Path | None, plain_epochs: int
+    ) -> None:
+        self.trained = trained
+        self.model = model
+        self.state = state
+        self.plain_epochs = plain_epochs  # those after them are averaged
+        self.history: list[Epoch] = []
+        self.best: Epoch | None = None
+        self.kept: list[np.ndarray] = []
+
+    def add(self, epoch: Epoch) -> None:
+        """Records an epoch that has just been trained."""
+        self.history.append(epoch)
+        if self._is_kept(epoch):
+            averaged = max(1, epoch.epoch - self.plain_epochs)
+            weights = self.model.get_weights()
+            if averaged > 1:
+                weights = [
+                    kept + (new - kept) / averaged
+                    for kept, new in zip(self.kept, weights, strict=True)
+                ]
+            self.best, self.kept = epoch, weights
+        if self.state:
+            self._save()
+
+    def stalled(self, patience: int) -> bool:
+        """Returns whether so many epochs passed without a better one."""
+        if not patience or self.best is None:
+            return False
+        return len(self.history) - self.best.epoch >= patience
+
+    def resume(self) -> None:
+        """Continues from the last epoch on disk, if there is one."""
+        if not self.state or not (self.state / _CHECKPOINT).exists():
+            return
+        with np.load(self.state / _CHECKPOINT, allow_pickle=False) as saved:
+            record = json.loads(str(saved["record"]))
+            for i, variable in enumerate(self._variables()):
+                variable.assign(saved[f"variable_{i}"])
+            self.kept = [saved[f"kept_{i}"] for i in range(len(self.model.weights))]
+        self.history = [Epoch(**epoch) for epoch in record]
+        for epoch in self.history:
+            if self._is_kept(epoch):
+                self.best = epoch
+        print(f"resumed after epoch {len(self.history)}", flush=True)
+
+    def _is_kept(self, epoch: Epoch) -> bool:
+        return epoch.epoch > self.plain_epochs or epoch.better_than(self.best)
+
+    def _save(self) -> None:
+        """Writes one file beside its place and renames it: an epoch is there whole or not."""
+        assert self.state
+        self.state.mkdir(parents=True, exist_ok=True)
+        arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(self._variables())}
+        arrays["record"] = np.array(json.dumps([asdict(e) for e in self.history]))
+        arrays |= {f"kept_{i}": weights for i, weights in enumerate(self.kept)}
+        beside = self.state / f".{_CHECKPOINT}"
+        with open(beside, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        beside.replace(self.state / _CHECKPOINT)
+
+    def _variables(self) -> list[keras.Variable]:
+        """Weights, statistics, the state of random layers and of the optimizer."""
+        return [*self.trained.variables, *self.trained.optimizer.variables]
+
+
+def forget(state: Path) -> None:
+    """Removes what a finished run no longer needs to resume."""
+    shutil.rmtree(state, ignore_errors=True)
+
+
+@contextmanager
+def _policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

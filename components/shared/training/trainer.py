@@ -1,0 +1,195 @@
+"""The train step: fit, then write the model with all that is known of its making."""
+
+import hashlib
+import math
+import platform
+from dataclasses import fields, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.errors import UserError
+from components.shared.networks import table
+from components.shared.networks.average import averaged
+from components.shared.networks.hyperparameters import Training
+from components.shared.networks.network import Network
+from components.shared.reports.learning_curves import draw_learning_curves
+from components.shared.reports.report import plot, write_report
+from components.shared.reports.text import csv_text
+from components.shared.run.code import code_digest
+from components.shared.run.work import work_folder
+from components.shared.storage.files import write_atomically
+from components.shared.strict import Strict
+from components.shared.training.fit import DivergedError, Epoch, Fit, fit, forget, validate
+from components.shared.training.hardware import device_name
+
+MODEL = "model.keras"
+HISTORY = "history.csv"
+RECORD = "training.json"
+TENSORBOARD = "tensorboard"
+
+
+class TrainingRecord(Strict):
+    """How a model was made; stands beside it and goes into its card."""
+
+    architecture: str
+    parameters: int
+    learning_rate: float
+    dropout: float
+    dense: int
+    augmentation: bool
+    ensemble: int = 1
+    mirror: bool = False
+    epochs: int
+    best_epoch: int
+    averaged_epochs: int = 0
+    patience: int
+    seed: int
+    precision: str
+    device: str
+    seconds_per_epoch: float
+    split_strategy: str
+    dataset_digest: str
+    split_digest: str
+    libraries: dict[str, str]
+
+
+def train(
+    dataset: ImageDataset,
+    split: Split,
+    training: Training,
+    *,
+    output: str | Path,
+    report: str | Path,
+    state: str | Path,
+    network: Network | None = None,
+) -> Fit:
+    """Trains the final model and writes it.
+
+    Args:
+        dataset: The images.
+        split: Its train part is learned; its validation part chooses the epoch, where weights are
+            not averaged.
+        training: What is trained and how, with the values that the search found.
+        output: Folder for model, history, record and TensorBoard logs.
+        report: HTML file with the curves.
+        state: Folder that a killed run is resumed from.
+        network: How to build and train it; None for that which the table names.
+
+    Returns:
+        The fitted network; of an ensemble its first one's history, with the model of all and that
+        one's figures on the validation part.
+
+    Raises:
+        UserError: The loss stopped being a number, or the architecture cannot be built.
+    """
+    ensemble = training.ensemble
+    network = network or table.network(training.network.architecture)
+    with work_folder(Path(state) / _fingerprint(dataset, split, training)) as work:
+        try:
+            fits = []
+            for number in range(ensemble):
+                if ensemble > 1:
+                    print(f"network {number + 1} of {ensemble}", flush=True)
+                one = replace(training, seed=training.seed + number)
+                fits.append(fit(dataset, split, one, state=work / f"{number}", network=network))
+        except DivergedError as error:
+            raise UserError(f"{error}; give a smaller learning rate") from error
+        fitted = fits[0]
+        if ensemble > 1 or training.mirror:
+            model = averaged([each.model for each in fits], training.mirror)
+            smoothing = network.recipe.label_smoothing
+            loss, accuracy = validate(model, dataset, split.part("validation"), smoothing)
+            best = replace(fitted.best, val_loss=loss, val_accuracy=accuracy)
+            fitted = replace(fitted, model=model, best=best)
+        output = Path(output)
+        output.mkdir(parents=True, exist_ok=True)
+        beside = output / f"unfinished.{MODEL}"
+        fitted.model.save(beside)
+        beside.replace(output / MODEL)
+        write_atomically(output / HISTORY, history_csv(fitted.history))
+        _write_tensorboard(output / TENSORBOARD, fitted.history)
+        record = training_record(dataset, split, training, fitted)
+        write_atomically(output / RECORD, record.model_dump_json(indent=1))
+        write_report(
+            report,
+            "train/report.html.j2",
+            record=record,
+            history=fitted.history,
+            best=fitted.best,
+            curves=plot(draw_curves(fitted)),
+        )
+        forget(work)
+        return fitted
+
+
+def training_record(
+    dataset: ImageDataset,
+    split: Split,
+    training: Training,
+    fitted: Fit,
+) -> TrainingRecord:
+    """Returns the record of a finished training."""
+    told = training.settings
+    del told["pretrained_weights"]  # a path of this machine
+    found = {
+        "architecture": fitted.model.name,
+        "parameters": fitted.model.count_params(),
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best.epoch,
+        "averaged_epochs": fitted.averaged_epochs,
+        "precision": fitted.precision,
+        "device": device_name(),
+        "seconds_per_epoch": sorted(e.seconds for e in fitted.history)[len(fitted.history) // 2],
+        "split_strategy": split.strategy,
+        "dataset_digest": dataset.digest,
+        "split_digest": split.digest(),
+        "libraries": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            **{name: version(name) for name in ("keras", "numpy", "pillow")},
+        },
+    }
+    return TrainingRecord(**told | found)
+
+
+def history_csv(history: tuple[Epoch, ...]) -> str:
+    """Returns the history as CSV with a header."""
+    names = [field.name for field in fields(Epoch)]
+    return csv_text(names, ([getattr(epoch, name) for name in names] for epoch in history))
+
+
+def draw_curves(fitted: Fit) -> Figure:
+    """Draws loss and accuracy of both parts, and marks what the weights came to."""
+    columns = {
+        field.name: [getattr(epoch, field.name) for epoch in fitted.history]
+        for field in fields(Epoch)
+    }
+    best = fitted.best
+    kept = {"loss": best.val_loss, "accuracy": best.val_accuracy}
+    return draw_learning_curves(columns, best.epoch, fitted.averaged_epochs, kept)
+
+
+def _write_tensorboard(folder: Path, history: tuple[Epoch, ...]) -> None:
+    for part, prefix in (("train", ""), ("validation", "val_")):
+        writer = tf.summary.create_file_writer(str(folder / part))
+        with writer.as_default():
+            for epoch in history:
+                for name in ("loss", "accuracy"):
+                    figure = getattr(epoch, prefix + name)
+                    assert math.isfinite(figure)
+                    tf.summary.scalar(f"epoch_{name}", figure, step=epoch.epoch)
+        writer.close()
+
+
+def _fingerprint(
+    dataset: ImageDataset,
+    split: Split,
+    training: Training,
+) -> str:
+    """Returns a name for the work in progress that any other work does not have."""
+    told = hashlib.sha256(f"{training} {code_digest(fit.__module__)}".encode()).hexdigest()[:12]
+    return "-".join([dataset.digest[:12], split.digest()[:12], training.network.architecture, told])

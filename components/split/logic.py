@@ -1,0 +1,153 @@
+"""Dividing a dataset into train, validation and held-out parts, once or fold by fold."""
+
+from typing import get_args
+
+import numpy as np
+
+from components.shared.data.dataset import CLASSES, PARTS, ImageDataset, Split, Strategy
+from components.shared.errors import UserError
+
+
+def make_split(
+    dataset: ImageDataset,
+    strategy: Strategy = "grouped",
+    held_out_share: float = 0.2,
+    validation_share: float = 0.2,
+    seed: int = 0,
+) -> Split:
+    """Divides a dataset.
+
+    Args:
+        dataset: What to divide.
+        strategy: `grouped` keeps near-duplicates together. `by-name` is what the reference
+            implementation did: the first files of each class by name are validation and held
+            out at once, twins notwithstanding.
+        held_out_share: Share of all images that no choice may ever be based on, 0..1.
+        validation_share: Share of the rest that values, epochs and thresholds are chosen on,
+            0..1; `by-name` has no use for it.
+        seed: Decides which groups go where; `by-name` has no use for it.
+
+    Returns:
+        The split.
+
+    Raises:
+        UserError: There is no such strategy, or the dataset is too small for a part to hold both
+            classes.
+    """
+    if strategy not in get_args(Strategy):
+        raise UserError(
+            f"split: '{strategy}' is no strategy; give {' or '.join(get_args(Strategy))}"
+        )
+    if strategy == "grouped":
+        validation = (1 - held_out_share) * validation_share
+        shares = (1 - held_out_share - validation, validation, held_out_share)
+        part_of = assign_groups(dataset.groups, dataset.labels, shares, seed)
+    else:
+        part_of = np.where(_first_by_name(dataset, held_out_share), 2, 0)
+    parts = {name: np.flatnonzero(part_of == i) for i, name in enumerate(PARTS)}
+    if strategy == "by-name":
+        parts["validation"] = parts["held_out"]
+    return _split(dataset, strategy, seed, parts)
+
+
+def make_folds(
+    dataset: ImageDataset, folds: int = 5, validation_share: float = 0.2, seed: int = 0
+) -> list[Split]:
+    """Divides a dataset for grouped, stratified cross-validation.
+
+    Args:
+        dataset: What to divide.
+        folds: How many; each image is held out in one of them, with all its near-duplicates.
+        validation_share: Share of what a fold does not hold out that epoch, temperature and
+            threshold are chosen on, 0..1.
+        seed: Decides which groups go where.
+
+    Returns:
+        A split for each fold.
+
+    Raises:
+        UserError: There are fewer than two folds, or the dataset is too small for a part of each
+            fold to hold both classes.
+    """
+    if folds < 2:
+        raise UserError(f"folds is {folds}: give at least 2 (5 is usual)")
+    fold_of = assign_groups(dataset.groups, dataset.labels, (1 / folds,) * folds, seed)
+    splits = []
+    for fold in range(folds):
+        rest = np.flatnonzero(fold_of != fold)
+        shares = (1 - validation_share, validation_share)
+        validates = assign_groups(dataset.groups[rest], dataset.labels[rest], shares, seed) == 1
+        parts = {
+            "train": rest[~validates],
+            "validation": rest[validates],
+            "held_out": np.flatnonzero(fold_of == fold),
+        }
+        splits.append(_split(dataset, "grouped", seed, parts))
+    return splits
+
+
+def _split(
+    dataset: ImageDataset, strategy: Strategy, seed: int, parts: dict[str, np.ndarray]
+) -> Split:
+    """Returns the split of these parts; each must hold both classes."""
+    for name, indices in parts.items():
+        for label, class_name in enumerate(CLASSES):
+            if not (dataset.labels[indices] == label).any():
+                raise UserError(
+                    f"split {strategy}: no '{class_name}' image is left for the {name} part; "
+                    "give more images or other shares"
+                )
+    return Split(
+        strategy=strategy,
+        seed=seed,
+        dataset_digest=dataset.digest,
+        train=tuple(parts["train"].tolist()),
+        validation=tuple(parts["validation"].tolist()),
+        held_out=tuple(parts["held_out"].tolist()),
+    )
+
+
+def assign_groups(
+    groups: np.ndarray, labels: np.ndarray, shares: tuple[float, ...], seed: int
+) -> np.ndarray:
+    """Gives each group to one part so that every part gets its share of every class.
+
+    Groups come in order of size, ties at random, and each goes where it leaves the parts nearest
+    to their targets: the many single images that come last even out what large groups left.
+
+    Args:
+        groups: int64 [n].
+        labels: int8 [n].
+        shares: Of each part; they add up to 1.
+        seed: Decides the order among groups of one size.
+
+    Returns:
+        int64 [n]: the part of each image.
+    """
+    _, group_of = np.unique(groups, return_inverse=True)
+    content = np.zeros((group_of.max(initial=-1) + 1, labels.max(initial=0) + 1))
+    np.add.at(content, (group_of, labels), 1)
+    room = np.outer(shares, content.sum(axis=0))  # images that each part still lacks, by class
+    target = np.maximum(room.copy(), 1e-9)
+    shuffled = np.random.default_rng(seed).permutation(len(content))
+    order = shuffled[np.argsort(-content.sum(axis=1)[shuffled], kind="stable")]
+    part_of_group = np.empty(len(content), dtype=np.int64)
+    for group in order:
+        need = content[group] > 0
+        # How full each part would be: the emptiest one, by its own measure, takes the group.
+        filled = ((content[group] - room) / target)[:, need].max(axis=1)
+        part = int(np.argmin(filled))
+        part_of_group[group] = part
+        room[part] -= content[group]
+    return part_of_group[group_of]
+
+
+def _first_by_name(dataset: ImageDataset, share: float) -> np.ndarray:
+    """Returns bool [n]: the first share of each class in order of path, as Keras takes them."""
+    chosen = np.zeros(len(dataset), dtype=bool)
+    paths = np.array([record.path for record in dataset.manifest.images])
+    for label in range(len(CLASSES)):
+        members = np.flatnonzero(dataset.labels == label)
+        by_name = members[np.argsort(paths[members], kind="stable")]
+        chosen[by_name[: int(share * len(by_name))]] = True
+    return chosen

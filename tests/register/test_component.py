@@ -1,0 +1,97 @@
+"""The KFP interface of the register step."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp import dsl
+
+from components.register.component import register
+from components.shared.data.dataset import ImageDataset
+from components.shared.evaluation.results import Evaluation
+from components.shared.model_folder.checksums import verify
+
+_ROOT = Path(__file__).parents[2]
+
+
+def test_compiling_needs_no_heavy_package() -> None:
+    code = (
+        "import sys, components.register.component\n"
+        "sys.exit(', '.join({'tensorflow', 'keras', 'numpy'} & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=True)
+
+
+def test_every_parameter_is_described() -> None:
+    spec = register.component_spec
+    assert spec.description
+    assert set(spec.inputs) >= {"dataset", "registry", "champion_margin", "run_id"}
+    assert {"registered", "model_uri", "version", "registered_model", "registration"} == set(
+        spec.outputs
+    )
+
+
+@pytest.fixture
+def arguments(
+    tmp_path: Path,
+    dataset: ImageDataset,
+    split_folder: Path,
+    model_folder: Path,
+    evaluation_folder: Path,
+) -> dict[str, Any]:
+    return {
+        "dataset": dsl.Dataset(uri=str(dataset.folder)),
+        "split": dsl.Dataset(uri=str(split_folder)),
+        "model": dsl.Model(uri=str(model_folder)),
+        "evaluation": dsl.Artifact(uri=str(evaluation_folder)),
+        "registry": str(tmp_path / "registry"),
+        "model_registry": "",
+        "min_accuracy": 0.9,
+        "min_sensitivity": 0.9,
+        "min_specificity": 0.9,
+        "champion_margin": 0.0,
+        "git_revision": "",
+        "run_id": "",
+        "registered_model": dsl.Model(uri=str(tmp_path / "registered_model"), metadata={}),
+        "registration": dsl.Markdown(uri=str(tmp_path / "out" / "summary.md")),
+    }
+
+
+def test_a_model_that_passes(arguments: dict[str, Any], capsys: pytest.CaptureFixture) -> None:
+    registered, uri, version = register.python_func(**arguments)
+    assert (registered, version) == (True, 1)
+    copy = arguments["registered_model"]
+    assert copy.metadata["registry_uri"] == uri
+    assert copy.metadata["version"] == 1
+    assert copy.framework == "tensorflow"
+    verify(copy.path)
+    assert "Registered as version 1" in Path(arguments["registration"].path).read_text()
+    assert "registered as version 1" in capsys.readouterr().out
+
+
+def test_a_refused_model_ends_well(
+    arguments: dict[str, Any],
+    tmp_path: Path,
+    evaluation: Evaluation,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    content = json.loads(evaluation.model_dump_json())
+    content["held_out"]["model"]["specificity"] = {"value": 0.6, "low": 0.5, "high": 0.7}
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    arguments["evaluation"] = dsl.Artifact(uri=str(tmp_path))
+    assert tuple(register.python_func(**arguments)) == (False, "", 0)
+    output = capsys.readouterr().out
+    assert "NOT registered" in output
+    assert "specificity on the held-out images is 60.0%" in output
+    assert "Not registered" in Path(arguments["registration"].path).read_text()
+    assert not Path(arguments["registered_model"].path).exists()
+    assert not (tmp_path / "registry").exists()
+
+
+def test_a_bad_parameter_ends_in_one_line(arguments: dict[str, Any]) -> None:
+    arguments["min_accuracy"] = 1.1
+    with pytest.raises(SystemExit, match=r"^register: min_accuracy is 1\.1; give a number"):
+        register.python_func(**arguments)

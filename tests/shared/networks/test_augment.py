@@ -1,0 +1,79 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from components.shared.images.decode import SHAPE
+from components.shared.networks.augment import (
+    StrongAugmentation,
+    reference_augmentation,
+    with_augmentation,
+)
+
+KINDS = pytest.mark.parametrize("make", [StrongAugmentation, reference_augmentation])
+RNG = np.random.default_rng(3)
+IMAGES = RNG.integers(0, 256, (6, *SHAPE), dtype=np.uint8)
+
+
+def _scan(count: int = 1) -> np.ndarray:
+    """A bright disk with a brighter spot to its left, on black."""
+    rows, columns = np.mgrid[:150, :150]
+    scan = 120 * ((rows - 75) ** 2 + (columns - 75) ** 2 < 40**2)
+    scan[65:85, 45:60] = 220
+    return np.repeat(np.repeat(scan.astype(np.uint8)[None, ..., None], 3, -1), count, 0)
+
+
+@KINDS
+def test_it_acts_in_training_alone(make) -> None:
+    identity = keras.Sequential([keras.Input(SHAPE, dtype="uint8"), layers.Rescaling(1.0)])
+    augmented = with_augmentation(identity, make(2))
+    assert np.array_equal(augmented(IMAGES, training=False), IMAGES)
+    varied = tf.convert_to_tensor(augmented(IMAGES, training=True)).numpy()
+    assert varied.shape == IMAGES.shape
+    assert not np.array_equal(varied, IMAGES)
+    assert varied.min() >= 0
+    assert varied.max() <= 255
+
+
+@KINDS
+def test_the_seed_decides(make) -> None:
+    def twice(seed: int) -> np.ndarray:
+        layer = make(seed)
+        return np.stack([np.asarray(layer(IMAGES, training=True)) for _ in range(2)])
+
+    first = twice(5)
+    assert np.array_equal(first, twice(5))
+    assert not np.array_equal(first, twice(6))
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_it_yields_what_a_file_could_hold() -> None:
+    varied = StrongAugmentation(1)(IMAGES, training=True)
+    assert varied.dtype == tf.uint8
+    np.testing.assert_array_equal(varied[..., 0], varied[..., 1])
+    np.testing.assert_array_equal(varied[..., 0], varied[..., 2])
+
+
+def test_each_image_is_varied_in_its_own_way_and_stays_itself() -> None:
+    varied = StrongAugmentation(1)(_scan(64), training=True).numpy()[..., 0].astype(float)
+    assert len({image.tobytes() for image in varied}) == 64
+    inside = varied > 60  # of the disk, whatever its tone
+    share = inside.mean(axis=(1, 2)) / (_scan()[0, ..., 0] > 60).mean()
+    assert np.all((share > 0.4) & (share < 2))  # zoomed by up to 25%, both sides
+    rows, columns = np.mgrid[:150, :150]
+    middle = [(inside * axis).sum((1, 2)) / inside.sum((1, 2)) for axis in (rows, columns)]
+    assert np.all(np.abs(np.array(middle) - 75) < 25)  # shifted by up to 8% of the side
+    # The spot stays the brightest, and comes to lie on both sides: half are mirrored.
+    brightest = np.array(
+        [np.argwhere(image > np.percentile(image, 98)).mean(0) for image in varied]
+    )
+    left = brightest[:, 1] < middle[1]
+    assert 10 < left.sum() < 54
+
+
+def test_black_stays_nearly_black() -> None:
+    black = np.zeros((32, *SHAPE), np.uint8)
+    varied = StrongAugmentation(1)(black, training=True).numpy()
+    assert np.isfinite(varied).all()
+    assert varied.mean() < 40

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.training.batches import BATCH_SIZE, training_batches, validation_batches
+
+
+def _pixels(batches: tf.data.Dataset) -> np.ndarray:
+    return np.concatenate([pixels.numpy() for pixels, _, _ in batches])
+
+
+def _alike(indices: np.ndarray) -> np.ndarray:
+    return np.ones(len(indices), np.float32)
+
+
+def _order(dataset: ImageDataset, pixels: np.ndarray) -> list[int]:
+    known = {image.tobytes(): i for i, image in enumerate(dataset.read(range(len(dataset))))}
+    return [known[image.tobytes()] for image in pixels]
+
+
+@pytest.fixture
+def train(split: Split) -> np.ndarray:
+    return split.part("train")
+
+
+def test_every_image_comes_once_an_epoch(dataset: ImageDataset, train: np.ndarray) -> None:
+    order = _order(
+        dataset, _pixels(training_batches(dataset, train, _alike(train), seed=3, epoch=0))
+    )
+    assert sorted(order) == train.tolist()
+    assert order != train.tolist()
+
+
+def test_the_order_depends_on_seed_and_epoch_alone(
+    dataset: ImageDataset, train: np.ndarray
+) -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        return _order(
+            dataset, _pixels(training_batches(dataset, train, _alike(train), seed, epoch))
+        )
+
+    first = order(3, 0)
+    np.random.seed(99)
+    assert order(3, 0) == first
+    assert order(3, 1) != first
+    assert order(4, 0) != first
+    assert order(4, 0) != order(3, 1)
+
+
+def test_labels_stand_with_their_images(dataset: ImageDataset, train: np.ndarray) -> None:
+    batches = list(training_batches(dataset, train, _alike(train), seed=3, epoch=0))
+    for pixels, labels, _ in batches:
+        expected = dataset.labels[_order(dataset, pixels.numpy())]
+        assert labels.shape == (len(pixels), 1)
+        assert labels.dtype == "float32"
+        assert labels.numpy()[:, 0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("images", [1, 32, 33, 50, 65])
+def test_no_batch_is_smaller_than_another_by_two(dataset: ImageDataset, images: int) -> None:
+    indices = np.arange(images) % len(dataset)
+    batches = training_batches(dataset, indices, _alike(indices), seed=0, epoch=0)
+    sizes = [len(labels) for _, labels, _ in batches]
+    assert sum(sizes) == images
+    assert len(sizes) == batches.cardinality() == -(-images // BATCH_SIZE)
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_validation_keeps_the_order(dataset: ImageDataset, split: Split) -> None:
+    indices = split.part("validation")
+    batches = validation_batches(dataset, indices)
+    assert _order(dataset, _pixels(batches)) == indices.tolist()
+    assert batches.cardinality() == -(-len(indices) // BATCH_SIZE)
+
+
+def test_weights_stand_with_their_images(dataset: ImageDataset, train: np.ndarray) -> None:
+    weights = np.arange(len(train), dtype=np.float32)
+    for pixels, _, counted in training_batches(dataset, train, weights, seed=3, epoch=0):
+        positions = [train.tolist().index(i) for i in _order(dataset, pixels.numpy())]
+        assert counted.numpy().tolist() == positions

@@ -1,0 +1,55 @@
+"""The split report: what each part holds, and how much of it training has seen."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from components.shared.data.dataset import ImageDataset, Split
+from components.split.report import write_folds_report, write_split_report
+
+
+def rows(path: Path) -> dict[str, list[str]]:
+    """The cells of the report's table by part."""
+    found = {}
+    for row in re.findall(r"<tr>(.*?)</tr>", path.read_text(), re.DOTALL)[1:]:
+        name, *cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        found[name] = cells
+    return found
+
+
+def test_grouped(dataset: ImageDataset, split: Split, tmp_path: Path) -> None:
+    write_split_report(tmp_path / "report.html", dataset, split)
+    found = rows(tmp_path / "report.html")
+    assert found["train"] == ["36", "60.0%", "18", "18", "50.0%", "18", "36 (100.0%)"]
+    assert found["validation"] == ["12", "20.0%", "6", "6", "50.0%", "6", "0 (0.0%)"]
+    assert found["held out"] == ["12", "20.0%", "6", "6", "50.0%", "6", "0 (0.0%)"]
+    text = (tmp_path / "report.html").read_text()
+    assert "Near-duplicates stay together" in text
+    assert "memory, not skill" not in text
+
+
+def test_by_name_says_what_it_is(dataset: ImageDataset, by_name: Split, tmp_path: Path) -> None:
+    write_split_report(tmp_path / "report.html", dataset, by_name)
+    found = rows(tmp_path / "report.html")
+    assert found["validation"] == found["held out"]
+    assert found["held out"][-1] == "12 (100.0%)"
+    assert "memory, not skill" in (tmp_path / "report.html").read_text()
+
+
+def test_self_contained(dataset: ImageDataset, split: Split, tmp_path: Path) -> None:
+    write_split_report(tmp_path / "report.html", dataset, split)
+    assert not re.search(r"(src|href)=|https?://|<script", (tmp_path / "report.html").read_text())
+
+
+def test_patients_are_told_where_they_are_known(
+    dataset: ImageDataset, split: Split, tmp_path: Path
+) -> None:
+    known = ImageDataset(dataset.folder)
+    images = [replace(r, patient=r.group % 7) for r in dataset.manifest.images]
+    known.manifest = dataset.manifest.model_copy(update={"images": tuple(images)})
+    write_split_report(tmp_path / "report.html", known, split)
+    write_folds_report(tmp_path / "folds.html", known, [split])
+    assert "7 patients are known" in (tmp_path / "report.html").read_text()
+    assert "all images of its patient" in (tmp_path / "folds.html").read_text()
+    write_folds_report(tmp_path / "folds.html", dataset, [split])
+    assert "patient" not in (tmp_path / "folds.html").read_text()

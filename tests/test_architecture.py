@@ -1,0 +1,59 @@
+"""Which folder may import which: the rules of docs/architecture.md."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMPONENTS = ROOT / "components"
+STEPS = sorted(door.parent.name for door in COMPONENTS.glob("*/component.py"))
+
+
+def _imports(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yields each module below a folder and a name that it imports, also within a function."""
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: imports are absolute"
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from ((str(path.relative_to(ROOT)), name) for name in names)
+
+
+@pytest.mark.parametrize("folder", [*STEPS, "shared"])
+def test_nothing_imports_another_steps_folder(folder: str) -> None:
+    others = tuple(f"components.{step}." for step in STEPS if step != folder)
+    assert [
+        pair for pair in _imports(COMPONENTS / folder) if f"{pair[1]}.".startswith(others)
+    ] == []
+
+
+def test_components_hold_steps_and_what_they_share() -> None:
+    folders = {path.parent.name for path in COMPONENTS.glob("*/__init__.py")}
+    assert folders == {*STEPS, "shared"}
+    assert [path.name for path in COMPONENTS.glob("*.py")] == ["__init__.py"]
+
+
+def test_logic_knows_no_pipeline_and_no_server() -> None:
+    above = ("pipelines.", "serving.", "benchmarks.", "tests.")
+    assert [pair for pair in _imports(COMPONENTS) if f"{pair[1]}.".startswith(above)] == []
+
+
+def test_only_doors_know_kfp() -> None:
+    known = {path for path, name in _imports(COMPONENTS) if f"{name}.".startswith("kfp.")}
+    doors = {f"components/{step}/component.py" for step in STEPS}
+    assert known - doors == {"components/shared/run/component.py"}
+
+
+def test_serving_knows_what_is_shared() -> None:
+    names = [name for _, name in _imports(ROOT / "serving") if name.startswith("components.")]
+    assert {name.split(".")[1] for name in names} == {"shared"}
+
+
+def test_tests_mirror_the_folders_of_the_code() -> None:
+    whole = {"", "cluster", "e2e"}  # of no one folder
+    for tests in sorted((ROOT / "tests").rglob("test_*.py")):
+        folder = str(tests.parent.relative_to(ROOT / "tests")).removeprefix(".")
+        assert folder in whole or (COMPONENTS / folder).is_dir() or (ROOT / folder).is_dir(), tests
