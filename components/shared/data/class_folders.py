@@ -5,6 +5,7 @@ not matter: `brain_tumor`, `Brain Tumor` and `Brain-Tumour` are one name.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,22 +21,34 @@ _KNOWN = {"brain tumor": TUMOR, "brain tumour": TUMOR, "healthy": HEALTHY}
 # Names that other datasets give their classes. They decide nothing by themselves: `no` may mean
 # much. But below a folder of the other class they say that something is wrong, and where a class
 # is missing they make the advice to the user.
+_FINDING = r"(tumou?rs?|cancers?|lesions?|pituitary|menin|\w+omas?)"
 _USUAL = {
-    TUMOR: {
-        *("yes", "tumor", "tumour", "positive", "cancer", "brain cancer", "lgg", "hgg", "gbm"),
-        *("glioma", "glioma tumor", "meningioma", "meningioma tumor", "pituitary"),
-        *("pituitary tumor", "brain glioma", "brain menin", "brain tumor"),
-    },
-    HEALTHY: {
-        *("no", "notumor", "no tumor", "notumour", "no tumour", "non tumor", "normal"),
-        *("negative", "control", "controls", "no cancer", "healthy"),
-    },
+    TUMOR: re.compile(rf"yes|positive|abnormal|lgg|hgg|gbm|{_FINDING}( tumou?rs?| cancers?)?"),
+    HEALTHY: re.compile(
+        r"no|normals?|healthy|negative|controls?"
+        rf"|(no|non|not|without)( a)? ?{_FINDING}( {_FINDING})?|{_FINDING} (free|negative)"
+    ),
 }
+_SAYS_NOTHING = {
+    "brain",
+    "brains",
+    "mri",
+    "mr",
+    "image",
+    "images",
+    "scan",
+    "scans",
+    "case",
+    "cases",
+}
+_SAYS_NOTHING |= {"class", "patient", "patients", "t1", "t1c+", "t2", "flair"}
 _NO_SCANS = {
     *("mask", "masks", "label", "labels", "seg", "segmentation", "segmentations"),
     *("annotation", "annotations", "ground truth", "groundtruth", "gt", "roi", "rois"),
 }
-_MASK = re.compile(r"[ _-](mask|seg|segmentation)(\.[a-z]+){1,2}$", re.I)
+_MASK = re.compile(
+    r"(^|[ _-])(masks?|seg|segmentation|gt|roi)([ _-]?\d+)?(\.[a-z]+){1,2}$|^masks?[ _-]", re.I
+)
 _MOST_LENGTH = 4096  # characters of what a run gives
 _FOLDERS_NAMED = 10
 
@@ -118,7 +131,7 @@ class ClassNames:
                     if label is not None and doubtful and _usual(doubtful) != label:
                         return Assigned(None, _contradiction(doubtful, label))
                     return _assigned(label, "/".join(folders[start:end]))
-            if not doubtful and (names[end - 1] in _NO_SCANS or _usual(names[end - 1]) is not None):
+            if not doubtful and _tells(names[end - 1]):
                 doubtful = names[end - 1]
         return Assigned(None, IN_NO_CLASS)
 
@@ -154,7 +167,7 @@ def telling_folder(path: str) -> str:
     """Returns the folder above a file that may be named after a class, else the nearest."""
     folders = path_parts(path)[:-1]
     for folder in reversed(folders):
-        if _usual(_normal(folder)) is not None or _normal(folder) in _NO_SCANS:
+        if _tells(_normal(folder)):
             return folder
     return folders[-1] if folders else "the top folder"
 
@@ -203,11 +216,19 @@ def _key(name: str) -> tuple[str, ...]:
 
 
 def _normal(part: str) -> str:
-    return re.sub(r"[\s_-]+", " ", part).strip().lower()
+    composed = unicodedata.normalize("NFC", part)  # which macOS does not write
+    return re.sub(r"[\s_-]+", " ", composed).strip().lower()
+
+
+def _tells(normal: str) -> bool:
+    """Returns whether a name is usual for a class, or for what is no scan."""
+    return _usual(normal) is not None or not _NO_SCANS.isdisjoint((normal, *normal.split(" ")))
 
 
 def _usual(normal: str) -> int | None:
-    return next((label for label, names in _USUAL.items() if normal in names), None)
+    """Returns the class that folders of such a name usually are of."""
+    telling = " ".join(word for word in normal.split(" ") if word not in _SAYS_NOTHING)
+    return next((label for label, name in _USUAL.items() if name.fullmatch(telling)), None)
 
 
 def _assigned(label: int | None, name: str) -> Assigned:

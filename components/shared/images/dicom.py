@@ -35,6 +35,7 @@ _NATIVE = (
 )
 _NO_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "a segmentation",  # a map of labels
     "1.2.840.10008.5.1.4.1.1.481.2": "a radiation dose",
 }
 _ALLOCATED = (1, 8, 16, 32, 64)

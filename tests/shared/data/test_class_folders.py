@@ -52,6 +52,7 @@ def test_class_folders_at_any_depth_in_any_spelling(path: str, label: int | None
         ("healthy=none", "Healthy/x.jpg", None),
         ("notumor=Healthy", "Brain Tumor/notumor/x.jpg", HEALTHY),
         ("masks=Brain Tumor", "Brain Tumor/masks/x.jpg", TUMOR),
+        ("Hirntumör=Brain Tumor", "Hirntumo\u0308r/a.jpg", TUMOR),  # as macOS writes it
         ("", "yes/Y1.jpg", None),
     ],
 )
@@ -68,12 +69,19 @@ def test_a_run_says_what_folders_mean(given: str, path: str, label: int | None) 
             "below Brain Tumor in 'no tumor'; if they count",
         ),
         ("Brain Tumor/NORMAL/deep/a.jpg", "below Brain Tumor in 'normal'; if they count"),
+        ("Brain Tumor/non-tumour/a.jpg", "below Brain Tumor in 'non tumour'; if they count"),
+        ("Brain Tumor/without_glioma/a.jpg", "below Brain Tumor in 'without glioma'; if they"),
+        ("Brain Tumor/_NORMAL T1/a.jpg", "below Brain Tumor in 'normal t1'; if they count"),
+        ("Healthy/Astrocytoma T1C+/a.jpg", "below Healthy in 'astrocytoma t1c+'; if they count"),
+        ("Brain Tumor/tumor_masks/a.png", "below Brain Tumor in 'tumor masks'; if they count"),
         ("Brain Tumor/masks/a.png", "below Brain Tumor in 'masks'; if they count"),
         ("Brain Tumor/Ground-Truth/a.png", "below Brain Tumor in 'ground truth'; if they count"),
         ("Healthy/labels/a.png", "below Healthy in 'labels'; if they count"),
         ("Healthy/glioma/a.png", "below Healthy in 'glioma'; if they count"),
         ("Brain Tumor/TCGA_CS_4941_1_mask.tif", "masks, by their names"),
         ("Brain Tumor/BraTS20_001_seg.nii.gz", "masks, by their names"),
+        ("Brain Tumor/7_Mask_2.png", "masks, by their names"),
+        ("Brain Tumor/mask-7.png", "masks, by their names"),
         ("Brain Tumor Data/a.png", IN_NO_CLASS),
         ("a.png", IN_NO_CLASS),
     ],
@@ -89,7 +97,11 @@ def test_what_cannot_be_of_a_class_is_in_none_and_says_why(path: str, reason: st
     [
         *("Brain Tumor/glioma/a.png", "Brain Tumor/yes/a.png", "Healthy/no/a.png"),
         *("masks/Brain Tumor/a.png", "no/Brain Tumor/a.png", "Brain Tumor/segments/a.png"),
-        "Healthy/masked.png",
+        *(
+            "Healthy/masked.png",
+            "Healthy/without contrast/a.png",
+            "Brain Tumor/T1 non-contrast/a.png",
+        ),
     ],
 )
 def test_what_agrees_with_its_class_or_lies_above_it_changes_nothing(path: str) -> None:
@@ -132,6 +144,7 @@ def test_a_name_that_nothing_has_is_told() -> None:
         ({"yes": 155, "no": 98}, '"yes=Brain Tumor,no=Healthy"'),
         ({"no_tumor": 5, "glioma_tumor": 8}, '"glioma_tumor=Brain Tumor,no_tumor=Healthy"'),
         ({"yes": 1500, "no": 1500, "pred": 60}, '"yes=Brain Tumor,no=Healthy"'),
+        ({"T1 Normal": 7, "Schwannoma T2": 8}, '"Schwannoma T2=Brain Tumor,T1 Normal=Healthy"'),
         ({"A": 3, "B": 4}, '"FOLDER=Brain Tumor,FOLDER=Healthy"'),
         ({"no": 98}, '"FOLDER=Brain Tumor,FOLDER=Healthy"'),
         ({"x=y": 1}, '"FOLDER=Brain Tumor,FOLDER=Healthy"'),

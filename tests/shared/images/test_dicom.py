@@ -566,6 +566,7 @@ def many_parts(count: int) -> bytes:
         (hostile(PixelData=None), "unreadable: the DICOM is cut off, or lacks its pixels"),
         (hostile(Rows=None, PixelData=None), "format: a DICOM without an image"),
         (hostile(SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4"), "format: a DICOM of a segmentation"),
+        (hostile(SOPClassUID="1.2.840.10008.5.1.4.1.1.66.7"), "format: a DICOM of a segmentation"),
         (hostile(PhotometricInterpretation="CMYK"), "format: a DICOM of other colours"),
         (hostile(PhotometricInterpretation="PALETTE COLOR"), "format: a DICOM with a segmented"),
         (hostile(BitsAllocated=12), "format: a DICOM of 12 bits a sample"),
