@@ -683,9 +683,9 @@ def test_broken_files_raise_nothing_else_and_tell_nothing(
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    import components
+    import components.shared.images
 
-    monkeypatch.delattr(components, "dicom")
+    monkeypatch.delattr(components.shared.images, "dicom")
     for name in [name for name in sys.modules if name.startswith("components.shared.images.dicom")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pydicom", None)
