@@ -384,13 +384,13 @@ def _prediction_table(rows: list[dict[str, Any]]) -> Table:
         if "error" in row:
             table.add_row(file, f"[red]{escape(row['error'])}[/]", "")
             continue
-        table.add_row(file, *_told(row))
+        table.add_row(file, *_cells(row))
         for slice in row.get("slices", ()):
-            table.add_row(f"  slice {slice['number']}", *_told(slice))
+            table.add_row(f"  slice {slice['number']}", *_cells(slice))
     return table
 
 
-def _told(answer: dict[str, Any]) -> tuple[str, str]:
+def _cells(answer: dict[str, Any]) -> tuple[str, str]:
     strange = answer.get("in_distribution") is False
     note = " [yellow](no brain MRI?)[/]" if strange else ""
     return answer["label"] + note, f"{answer['probability']:.1%}"

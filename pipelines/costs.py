@@ -56,7 +56,7 @@ def step_costs() -> Iterator[list[StepCost]]:
 
 
 def _cost(outputs: Mapping[str, Any], cached: bool) -> StepCost:
-    """Returns what `components.shared.run.step` wrote into the metadata of one of a step's outputs."""
+    """Returns what the step wrote into the metadata of one of its outputs."""
     metadata = next(
         output.metadata
         for output in outputs.values()

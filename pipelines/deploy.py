@@ -12,16 +12,15 @@ from pipelines.output import console
 _FIELDS = Plan.model_fields
 
 
-def _told(name: str, *spellings: str) -> Any:
+def _option(name: str, *spellings: str) -> Any:
     """Returns an option that says what the plan's field of that name says."""
-    text = _FIELDS[name].description or ""
-    return typer.Option(*spellings, help=f"{text[0].upper()}{text[1:]}.")
+    return typer.Option(*spellings, help=_FIELDS[name].description)
 
 
 def deploy(
     reference: Reference,
-    inference_service: Annotated[str, _told("inference_service")] = "brain-tumor",
-    namespace: Annotated[str, _told("namespace")] = "",
+    inference_service: Annotated[str, _option("inference_service")] = "brain-tumor",
+    namespace: Annotated[str, _option("namespace")] = "",
     registry: Address = DEFAULT,
     served_from: Annotated[
         str,
@@ -30,17 +29,17 @@ def deploy(
             "as pvc://claim/registry."
         ),
     ] = "",
-    canary_percent: Annotated[int, _told("canary_percent")] = _FIELDS["canary_percent"].default,
-    soak_seconds: Annotated[float, _told("soak_seconds")] = _FIELDS["soak_seconds"].default,
-    max_error_rate: Annotated[float, _told("max_error_rate")] = _FIELDS["max_error_rate"].default,
-    max_latency_seconds: Annotated[float, _told("max_latency_seconds")] = _FIELDS[
+    canary_percent: Annotated[int, _option("canary_percent")] = _FIELDS["canary_percent"].default,
+    soak_seconds: Annotated[float, _option("soak_seconds")] = _FIELDS["soak_seconds"].default,
+    max_error_rate: Annotated[float, _option("max_error_rate")] = _FIELDS["max_error_rate"].default,
+    max_latency_seconds: Annotated[float, _option("max_latency_seconds")] = _FIELDS[
         "max_latency_seconds"
     ].default,
-    timeout_seconds: Annotated[float, _told("timeout_seconds")] = _FIELDS[
+    timeout_seconds: Annotated[float, _option("timeout_seconds")] = _FIELDS[
         "timeout_seconds"
     ].default,
-    address: Annotated[str, _told("address")] = "",
-    force_conflicts: Annotated[bool, _told("force_conflicts", "--force-conflicts")] = False,
+    address: Annotated[str, _option("address")] = "",
+    force_conflicts: Annotated[bool, _option("force_conflicts", "--force-conflicts")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would change.")
     ] = False,

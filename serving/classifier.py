@@ -25,17 +25,17 @@ from serving.native import native_lines
 BATCH = 64
 _THREADS = 4
 _TELLING = 3  # slices of a volume that decide for it
-_OF_EACH_SLICE = (
+_SLICE_FIELDS = (
     "label",
     "probability",
     "probabilities",
     "in_distribution",
     "in_distribution_score",
 )
-_TOLD = (*_OF_EACH_SLICE[:3], "threshold", "model_version", *_OF_EACH_SLICE[3:])
+_FIELDS = (*_SLICE_FIELDS[:3], "threshold", "model_version", *_SLICE_FIELDS[3:])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """The answer for one image, or for a volume.
 
@@ -63,14 +63,14 @@ class Prediction:
 
     def as_json(self) -> dict[str, Any]:
         """Returns what is told of it on the wire; fields that are None are left out."""
-        told = self._told(_TOLD)
+        told = self._fields(_FIELDS)
         if self.slices:
             told["slices"] = [
-                {"number": number} | slice._told(_OF_EACH_SLICE) for number, slice in self.slices
+                {"number": number} | slice._fields(_SLICE_FIELDS) for number, slice in self.slices
             ]
         return told
 
-    def _told(self, names: Iterable[str]) -> dict[str, Any]:
+    def _fields(self, names: Iterable[str]) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -106,7 +106,9 @@ class Classifier:
             if cpus is not None:
                 use_cpus(cpus)
             self._serving, self._explain = load_saved_model(self.model.path)
-        self.knows_its_own = self.model.score_limit is not None and SCORE in self._serving.outputs
+        self.has_in_distribution_check = (
+            self.model.score_limit is not None and SCORE in self._serving.outputs
+        )
 
     def warm(self, largest: int) -> None:
         """Runs batches of every size once, because the first of each size is slow in each thread.
@@ -232,7 +234,7 @@ class Classifier:
         if not np.isfinite(outputs[PROBABILITY]).all():
             raise RuntimeError("the model answered with something that is no number")
         healthy = outputs[PROBABILITY].tolist()
-        if not self.knows_its_own:
+        if not self.has_in_distribution_check:
             return [self._prediction(probability) for probability in healthy]
         scores = outputs[SCORE].tolist()
         return list(map(self._prediction, healthy, scores))
@@ -245,13 +247,13 @@ class Classifier:
         positive, negative = model.classes[model.positive], model.classes[1 - model.positive]
         label = positive if probabilities[positive] >= model.threshold else negative
         return Prediction(
-            label,
-            probabilities[label],
-            probabilities,
-            model.threshold,
-            model.version,
-            None if score is None else score <= (model.score_limit or 0.0),
-            score,
+            label=label,
+            probability=probabilities[label],
+            probabilities=probabilities,
+            threshold=model.threshold,
+            model_version=model.version,
+            in_distribution=None if score is None else score <= (model.score_limit or 0.0),
+            in_distribution_score=score,
         )
 
 

@@ -90,6 +90,7 @@ class GrpcServer:
 
     def __init__(
         self,
+        *,
         predictor: Predictor,
         dataplane: DataPlane,
         repository: ModelRepositoryExtension,

@@ -5,7 +5,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -376,7 +376,11 @@ class Predictor(kserve.Model):
         return await asyncio.to_thread(explanation, image, answer or prediction, heatmap, number)
 
     def _outputs(self) -> list["_Output"]:
-        return [o for o in _OUTPUTS if not o.in_distribution or self.classifier.knows_its_own]
+        return [
+            o
+            for o in _OUTPUTS
+            if not o.in_distribution or self.classifier.has_in_distribution_check
+        ]
 
     def _v2_response(
         self, request: InferRequest, answers: Sequence[Prediction | Explanation]
@@ -414,7 +418,7 @@ class _Output:
     dtype: Any
     extent: tuple[int, ...]
     value: Callable[[Prediction], Any]
-    in_distribution: bool = False
+    in_distribution: bool = field(default=False, kw_only=True)
 
 
 _OUTPUTS = (
@@ -422,9 +426,16 @@ _OUTPUTS = (
     _Output("probability", "FP32", np.float32, (), lambda p: p.probability),
     _Output("probabilities", "FP32", np.float32, (2,), lambda p: list(p.probabilities.values())),
     _Output("threshold", "FP32", np.float32, (), lambda p: p.threshold),
-    _Output("in_distribution", "BOOL", np.bool_, (), lambda p: p.in_distribution, True),
     _Output(
-        "in_distribution_score", "FP32", np.float32, (), lambda p: p.in_distribution_score, True
+        "in_distribution", "BOOL", np.bool_, (), lambda p: p.in_distribution, in_distribution=True
+    ),
+    _Output(
+        "in_distribution_score",
+        "FP32",
+        np.float32,
+        (),
+        lambda p: p.in_distribution_score,
+        in_distribution=True,
     ),
 )
 

@@ -178,11 +178,13 @@ class RequestInterceptor(AsyncServerInterceptor):
         """
         given = given_in(context.invocation_metadata() or ())
         if not method_name.endswith("/ModelInfer"):
-            return await self._answer(method, request_or_iterator, context, method_name, given)
+            return await self._answer(
+                method, request_or_iterator, context, name=method_name, given=given
+            )
         with tracing.request(method_name[1:], given) as span:
             try:
                 return await self._answer(
-                    method, request_or_iterator, context, method_name, given, span
+                    method, request_or_iterator, context, name=method_name, given=given, span=span
                 )
             finally:
                 if span:
@@ -195,6 +197,7 @@ class RequestInterceptor(AsyncServerInterceptor):
         method: Callable[..., Any],
         request: Any,
         context: grpc.aio.ServicerContext,
+        *,
         name: str,
         given: dict[str, str],
         span: Any = None,

@@ -25,6 +25,7 @@ from serving.tokens import TokenMiddleware, Tokens
 
 
 def application(
+    *,
     dataplane: DataPlane,
     repository: ModelRepositoryExtension,
     predictor: Predictor,

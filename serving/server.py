@@ -129,15 +129,20 @@ class _Server(ModelServer):
         self.dataplane = _DataPlane(predictor, model_registry=self.registered_models)
         self.model_repository_extension = _ClosedRepository(self.registered_models)
         app = application(
-            self.dataplane, self.model_repository_extension, predictor, intake, settings, tokens
+            dataplane=self.dataplane,
+            repository=self.model_repository_extension,
+            predictor=predictor,
+            intake=intake,
+            settings=settings,
+            tokens=tokens,
         )
         self._grpc = GrpcServer(
-            predictor,
-            self.dataplane,
-            self.model_repository_extension,
-            intake,
-            settings,
-            tokens,
+            predictor=predictor,
+            dataplane=self.dataplane,
+            repository=self.model_repository_extension,
+            intake=intake,
+            settings=settings,
+            tokens=tokens,
         )
         self._rest = _Rest(
             uvicorn.Config(

@@ -137,10 +137,10 @@ def collect(
     write_cross_validation_report(
         report,
         result,
-        leads(mean, samples),
-        dataset.labels,
-        pooled.scores[MODEL],
-        pooled.uncalibrated,
+        found=leads(mean, samples),
+        labels=dataset.labels,
+        scores=pooled.scores[MODEL],
+        uncalibrated=pooled.uncalibrated,
     )
     write_suspicions_report(gallery, dataset, suspicions)
     _tell(result)

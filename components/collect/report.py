@@ -36,6 +36,7 @@ class Doubt(NamedTuple):
 def write_cross_validation_report(
     path: str | Path,
     result: CrossValidation,
+    *,
     found: list[Lead],
     labels: np.ndarray,
     scores: np.ndarray,

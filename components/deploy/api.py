@@ -126,7 +126,7 @@ class KubernetesAPI:
         query = {"fieldManager": MANAGER, "force": str(force).lower()} | _dry(dry_run)
         try:
             return InferenceService.of(
-                self._call("patch", _SERVICES, "PATCH", self.name, query, document)
+                self._call("patch", _SERVICES, "PATCH", name=self.name, query=query, body=document)
             )
         except _Missing as error:
             raise self.gone() from error
@@ -168,7 +168,8 @@ class KubernetesAPI:
             return _parsed(Claim, self._create(_LEASES, document, {}))
         try:
             name, query = document["metadata"]["name"], {"fieldManager": MANAGER}
-            return _parsed(Claim, self._call("update", _LEASES, "PUT", name, query, document))
+            updated = self._call("update", _LEASES, "PUT", name=name, query=query, body=document)
+            return _parsed(Claim, updated)
         except _Missing as error:
             raise Stale("the Lease was deleted") from error
 
@@ -185,7 +186,7 @@ class KubernetesAPI:
 
     def _find(self, kind: _Kind, name: str) -> dict[str, Any] | None:
         try:
-            return self._call("get", kind, "GET", name)
+            return self._call("get", kind, "GET", name=name)
         except _Missing:
             return None
 
@@ -204,6 +205,7 @@ class KubernetesAPI:
         verb: str,
         kind: _Kind,
         method: str,
+        *,
         name: str = "",
         query: dict[str, Any] | None = None,
         body: dict[str, Any] | None = None,

@@ -117,7 +117,7 @@ class InferenceService(Read):
         return mode in _STANDARD
 
     @property
-    def least_replicas(self) -> int:
+    def min_replicas(self) -> int:
         """How many replicas KServe's autoscaler will make of the predictor, whatever the load."""
         scaled = self.metadata.annotations.get(AUTOSCALER, "") in _SCALED_BY_KSERVE
         return self.spec.predictor.min_replicas if scaled else 0

@@ -30,7 +30,7 @@ from components.deploy.manifest import (
     difference,
 )
 from components.deploy.served import Probe, ServedModel, canary_address, in_cluster_address
-from components.deploy.soak import Tally, hopeless, verdict
+from components.deploy.soak import Tally, exceeds_error_budget, verdict
 from components.deploy.workload import Patience, Progress, Trouble, of_deployment, of_revision
 from components.shared.errors import UserError
 from components.shared.model_folder.smoke import SmokeImage
@@ -275,7 +275,7 @@ class Rollout:
         model = self._model(address, live)
         for probe in self._probes(model, plan.soak_seconds):
             tally.add(probe)
-            if hopeless(tally, plan):
+            if exceeds_error_budget(tally, plan):
                 break
         print(f"canary: {tally}")
         if reason := verdict(tally, plan):
@@ -397,7 +397,7 @@ class Rollout:
         else:
             deployment = self._api.deployment(f"{self._api.name}-predictor")
             progress = of_deployment(
-                deployment, self._api.pods(), wish.storage_uri, live.least_replicas
+                deployment, self._api.pods(), wish.storage_uri, live.min_replicas
             )
         if not progress.waits_for:
             return progress if live.ready else Progress(live.reason)

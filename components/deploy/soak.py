@@ -60,7 +60,7 @@ class Tally:
         )
 
 
-def hopeless(tally: Tally, plan: Plan) -> bool:
+def exceeds_error_budget(tally: Tally, plan: Plan) -> bool:
     """Returns whether so many probes failed that even a perfect rest would not help."""
     return len(tally.faults) > plan.max_error_rate * plan.soak_seconds / plan.probe_seconds
 
@@ -72,10 +72,10 @@ def verdict(tally: Tally, plan: Plan) -> str:
             f"{tally.error_rate:.1%} of the canary's {tally.probes} probes failed, at most "
             f"{plan.max_error_rate:.1%} may; the last: {tally.faults[-1]}"
         )
-    if tally.probes < plan.least_canary_answers:
+    if tally.probes < plan.min_canary_answers:
         return (
             f"the canary answered {tally.probes} of {tally.probes + tally.others} probes, too few "
-            f"to judge it by (less than {plan.least_canary_answers}); soak longer, give it a "
+            f"to judge it by (less than {plan.min_canary_answers}); soak longer, give it a "
             "greater share, or ask where the traffic is split"
         )
     if tally.latency > plan.max_latency_seconds:

@@ -247,7 +247,7 @@ class Revision(Read):
 
 
 def of_deployment(
-    deployment: Deployment | None, pods: Sequence[Pod], storage_uri: str, least_replicas: int
+    deployment: Deployment | None, pods: Sequence[Pod], storage_uri: str, min_replicas: int
 ) -> Progress:
     """Tells how far a Deployment is with a model.
 
@@ -258,7 +258,7 @@ def of_deployment(
         deployment: As it is now; None where KServe has not made it yet.
         pods: Of the InferenceService.
         storage_uri: Of the model.
-        least_replicas: How many KServe's autoscaler makes at least; 0 where there is none.
+        min_replicas: How many KServe's autoscaler makes at least; 0 where there is none.
     """
     if deployment is None or deployment.source != storage_uri:
         return Progress("KServe has not begun yet")
@@ -266,7 +266,7 @@ def of_deployment(
     if status.observed_generation < deployment.metadata.generation:
         return Progress(f"Kubernetes has not looked at Deployment {name} yet")
     own = [pod for pod in pods if deployment.owns(pod)]
-    wanted = least_replicas or deployment.spec.replicas
+    wanted = min_replicas or deployment.spec.replicas
     if not wanted:
         return Progress(
             "no pod", (Trouble(f"Deployment {name} is scaled to 0", name, _SCHEDULING),)

@@ -89,7 +89,7 @@ def decode_part(
         else:
             start = number * FILES_IN_A_CHUNK
             run = source.files[start : start + FILES_IN_A_CHUNK]
-            _decode_chunk(run, folder, number, source.readers, salt, slices)
+            _decode_chunk(run, folder, number, readers=source.readers, salt=salt, max_slices=slices)
     part = Part(
         source=source.uri,
         source_version=source.version,
@@ -123,9 +123,10 @@ def _decode_chunk(
     files: Sequence[SourceFile],
     folder: Path,
     number: int,
+    *,
     readers: int,
     salt: bytes,
-    most_slices: int,
+    max_slices: int,
 ) -> None:
     """Decodes a run of files; writes pixels and thumbnails first and the chunk's record last."""
     images: list[ImageRecord] = []
@@ -133,7 +134,7 @@ def _decode_chunk(
     patients: list[tuple[str, ...]] = []
     quarantined: list[QuarantinedFile] = []
     labels: list[int | None] = []
-    decode = partial(_decode_file, most_slices=most_slices)
+    decode = partial(_decode_file, max_slices=max_slices)
     # Volumes have many slices, so that pixels wait on disk until their number is known.
     with (
         ThreadPoolExecutor(max_workers=readers) as pool,
@@ -189,7 +190,7 @@ def _spooled(spool: IO[bytes], count: int) -> Iterator[np.ndarray]:
         yield np.frombuffer(content, np.uint8).reshape(-1, *SHAPE)
 
 
-def _decode_file(file: SourceFile, most_slices: int) -> list[_Image] | QuarantinedFile:
+def _decode_file(file: SourceFile, max_slices: int) -> list[_Image] | QuarantinedFile:
     if file.problem or file.label is None:
         return QuarantinedFile(path=file.path, reason=file.problem or "in no class folder")
     try:
@@ -199,7 +200,7 @@ def _decode_file(file: SourceFile, most_slices: int) -> list[_Image] | Quarantin
     except Exception as error:  # hostile archives raise nearly anything
         return QuarantinedFile(path=file.path, reason=f"unreadable: {error}")
     try:
-        slices = read(content, most_slices=most_slices)
+        slices = read(content, most_slices=max_slices)
     except ImageError as error:
         reason = _LFS_REASON if content.startswith(_LFS_POINTER) else str(error)
         return QuarantinedFile(path=file.path, reason=reason)

@@ -64,7 +64,7 @@ class _Listing(NamedTuple):
     find: Callable[[str, int], bytes]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """An opened source.
 
@@ -158,13 +158,13 @@ def open_source(
         files = _listed(listing, assignment, uri)
         stack.callback(files.close)
         yield Source(
-            uri,
-            version,
-            files,
-            dict(sorted(assignment.left_out.items())),
-            tuple(assignment.notes()),
-            assignment.advice,
-            readers,
+            uri=uri,
+            version=version,
+            files=files,
+            left_out=dict(sorted(assignment.left_out.items())),
+            notes=tuple(assignment.notes()),
+            advice=assignment.advice,
+            readers=readers,
         )
 
 

@@ -185,7 +185,16 @@ def _entry(file: BinaryIO, before: int) -> tuple[Entry, int]:
         extra = rest[name_length : name_length + extra_length]
         size, packed, offset = _zip64(extra, size, packed, offset)
     name = rest[:name_length].decode("utf-8" if flags & _UTF8 else "cp437")
-    entry = Entry(name, size, packed, crc, flags, method, attributes >> 16, before + offset)
+    entry = Entry(
+        name=name,
+        size=size,
+        packed=packed,
+        crc=crc,
+        flags=flags,
+        method=method,
+        mode=attributes >> 16,
+        offset=before + offset,
+    )
     return entry, _HEADER.size + length
 
 

@@ -38,6 +38,7 @@ _LIBRARIES = (
 
 def describe(
     version: int,
+    *,
     data: Data,
     evaluation: Evaluation,
     gate: GateRecord,

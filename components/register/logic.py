@@ -292,13 +292,13 @@ def _publish(
     def write(version: int) -> None:
         metadata = describe(
             version,
-            data,
-            inputs.evaluation,
-            record,
-            in_distribution,
-            inputs.training,
-            git_revision,
-            run_id,
+            data=data,
+            evaluation=inputs.evaluation,
+            gate=record,
+            in_distribution=in_distribution,
+            training=inputs.training,
+            git_revision=git_revision,
+            pipeline_run=run_id,
         )
         write_description(folder, metadata)
 

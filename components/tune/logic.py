@@ -27,7 +27,7 @@ Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
 OBJECTIVE = "val_accuracy"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trial:
     """One set of values and what came of it.
 
@@ -245,7 +245,7 @@ class _Search(base_tuner.BaseTuner):
                 raise keras_tuner.errors.FatalError(str(error)) from error
             write_atomically(record, json.dumps(asdict(done)))
         else:
-            print(self._whence(done), flush=True)
+            print(self._reuse_reason(done), flush=True)
         self.finished.append(done)
         if done.score is None:
             print(f"failed: {done.failure}", flush=True)
@@ -253,7 +253,8 @@ class _Search(base_tuner.BaseTuner):
         print(f"validation accuracy {done.score:.4f}", flush=True)
         return {OBJECTIVE: done.score}
 
-    def _whence(self, recalled: Trial) -> str:
+    def _reuse_reason(self, recalled: Trial) -> str:
+        """Returns why a trial was not trained, for people."""
         for number, trial in enumerate(self.finished, 1):
             if (trial.values, trial.epochs) == (recalled.values, recalled.epochs):
                 return f"the same as trial {number}: its result counts again"
@@ -275,12 +276,12 @@ class _Search(base_tuner.BaseTuner):
                 gc.collect()  # models and optimizers hold each other; a trial is up to 1 GB
             bests.append(fitted.best)
         return Trial(
-            values,
-            epochs,
-            tuple(best.val_accuracy for best in bests),
-            tuple(best.val_loss for best in bests),
-            time.perf_counter() - started,
-            failure,
+            values=values,
+            epochs=epochs,
+            accuracies=tuple(best.val_accuracy for best in bests),
+            losses=tuple(best.val_loss for best in bests),
+            seconds=time.perf_counter() - started,
+            failure=failure,
         )
 
     def _key(self, values: Hyperparameters, epochs: int) -> str:
@@ -304,7 +305,7 @@ def _recall(record: Path) -> Trial | None:
         return None
     values = Hyperparameters(**facts.pop("values"))
     return Trial(
-        values,
+        values=values,
         accuracies=tuple(facts.pop("accuracies")),
         losses=tuple(facts.pop("losses")),
         **facts,

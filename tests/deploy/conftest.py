@@ -400,7 +400,7 @@ def plan(version: int = 6, **changes: Any) -> Plan:
         "soak_seconds": 1,
         "probe_seconds": 0.005,
         "answers_in_a_row": 6,
-        "least_canary_answers": 4,
+        "min_canary_answers": 4,
     }
     return Plan.model_validate(quick | changes)
 

@@ -29,14 +29,14 @@ def read_by_zipfile(path: Path) -> list[tuple[Entry, bytes]]:
 
 def of_zipfile(info: zipfile.ZipInfo) -> Entry:
     return Entry(
-        info.orig_filename,
-        info.file_size,
-        info.compress_size,
-        info.CRC,
-        info.flag_bits,
-        info.compress_type,
-        info.external_attr >> 16,
-        info.header_offset,
+        name=info.orig_filename,
+        size=info.file_size,
+        packed=info.compress_size,
+        crc=info.CRC,
+        flags=info.flag_bits,
+        method=info.compress_type,
+        mode=info.external_attr >> 16,
+        offset=info.header_offset,
     )
 
 

@@ -396,12 +396,23 @@ def test_a_record_beside_its_place_is_no_record(
     assert json.loads(record.read_text())["accuracies"] == list(done[0].accuracies)
 
 
+def _trial(**changed: Any) -> Trial:
+    facts = {
+        "values": Hyperparameters(),
+        "epochs": 5,
+        "accuracies": (),
+        "losses": (),
+        "seconds": 1.0,
+    }
+    return Trial(**facts | changed)
+
+
 def test_equal_accuracy_is_decided_by_the_loss() -> None:
     low, high = (
-        Trial(Hyperparameters(dropout=dropout), 5, (0.9,), (loss,), 1.0)
+        _trial(values=Hyperparameters(dropout=dropout), accuracies=(0.9,), losses=(loss,))
         for dropout, loss in ((0.2, 0.3), (0.4, 0.5))
     )
-    failed = Trial(Hyperparameters(), 5, (), (), 1.0, "the loss is not a number")
+    failed = _trial(failure="the loss is not a number")
     assert best_trial([failed, high, low]) is low
 
 
@@ -478,7 +489,7 @@ def test_a_failure_is_escaped_in_the_report(
 
 
 def test_csv_keeps_failures_with_commas_in_one_cell() -> None:
-    failed = Trial(Hyperparameters(), 5, (), (), 1.0, 'one, "two"')
+    failed = _trial(failure='one, "two"')
     (row,) = csv.DictReader(io.StringIO(trials_csv([failed])))
     assert row["failure"] == 'one, "two"'
     assert row["val_accuracy"] == row["val_loss"] == ""

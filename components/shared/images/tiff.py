@@ -43,7 +43,7 @@ UPRIGHT = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tiff:
     """A TIFF that is read here.
 
@@ -180,7 +180,15 @@ def opened(data: bytes) -> Tiff | None:
         extra = _ALPHAS[:1]
     alphas = [colours + place for place, meaning in enumerate(extra) if meaning in _ALPHAS]
     alpha = alphas[0] if alphas and alphas[0] < samples else None
-    return Tiff(data, found, colours, samples, depth, kind, alpha)
+    return Tiff(
+        data=data,
+        tags=found,
+        colours=colours,
+        samples=samples,
+        bits=depth,
+        kind=kind,
+        alpha=alpha,
+    )
 
 
 def is_deep(data: bytes) -> bool:
@@ -214,7 +222,7 @@ def tags(data: bytes) -> dict[int, Any]:
         return {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Blocks:
     """The strips or tiles of a plane, or of all channels together.
 
@@ -251,7 +259,15 @@ class _Blocks:
         across, down = math.ceil(width / wide), math.ceil(height / high)
         together = 1 if tiff._is_planar else tiff.samples
         row = math.ceil(wide * together * tiff.bits / 8)
-        return cls(wide, high, across, across * down, row, height, are_tiles)
+        return cls(
+            width=wide,
+            height=high,
+            across=across,
+            count=across * down,
+            row=row,
+            rows=height,
+            are_tiles=are_tiles,
+        )
 
     @property
     def size(self) -> int:

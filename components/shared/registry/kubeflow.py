@@ -34,7 +34,7 @@ def record(address: str, metadata: ModelMetadata, uri: str) -> None:
     try:
         _record(address, metadata, uri)
     except Exception as error:  # a second-rate record must not cost a registration
-        raise UserError(f"Kubeflow Model Registry {address}: {_told(error)}") from error
+        raise UserError(f"Kubeflow Model Registry {address}: {_message(error)}") from error
 
 
 def _record(address: str, metadata: ModelMetadata, uri: str) -> None:
@@ -85,7 +85,7 @@ def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(asyncio.wait_for(coroutine, _SECONDS))
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Returns what a failure comes to, in one line."""
     if isinstance(error, TimeoutError):
         return f"no answer within {_SECONDS} s"

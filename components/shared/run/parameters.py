@@ -19,6 +19,8 @@ from components.shared.networks.table import ARCHITECTURES, Architecture
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
+ServiceName = Annotated[str, Field(pattern=r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?)?$")]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 _ARCHITECTURES = "|".join(ARCHITECTURES)
 _DEFAULT: Any = Hyperparameters()  # Any: its architecture is any text
@@ -340,16 +342,16 @@ class Deploy(Group):
 
     panel = "Deploy"
 
-    inference_service: str = Field(
+    inference_service: ServiceName = Field(
         "",
-        pattern=r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?)?$",
         description="InferenceService to roll the registered model out to; made where missing. "
         "Empty deploys nothing.",
     )
     serving_namespace: str = Field(
         "",
         pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
-        description="Namespace of the InferenceService. Empty for that of the run.",
+        description="Namespace of the InferenceService. Empty for that of the run, or "
+        "of the kubeconfig.",
     )
     served_from: str = Field(
         "",
@@ -373,12 +375,8 @@ class Deploy(Group):
     canary_max_error_rate: Bound = Field(
         0.01, description="Greatest share of a canary's answers that may fail, 0 to 1."
     )
-    canary_max_latency_seconds: float = Field(
-        1.0,
-        gt=0,
-        le=86_400,
-        allow_inf_nan=False,
-        description="What 95 of 100 answers of a canary have to stay below.",
+    canary_max_latency_seconds: Seconds = Field(
+        1.0, description="What 95 of 100 answers of a canary have to stay below."
     )
     deploy_force_conflicts: bool = Field(
         False, description="Take storageUri over from what else manages it, such as kubectl."

@@ -1,12 +1,14 @@
 """What to roll out, where to, and how carefully."""
 
 import re
-from typing import Annotated
+from copy import copy
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
 
 from components.shared.errors import UserError, first_fault
+from components.shared.run.parameters import Deploy, Seconds, ServiceName
 from components.shared.storage.location import STORES
 from components.shared.strict import Strict
 
@@ -14,44 +16,35 @@ _VERSION = re.compile(r"/([1-9]\d{0,8})/?$")
 _BY_PREFIX = tuple(STORES)  # KServe lists by the start of the name: /1 would bring /10 as well
 _READABLE = (*_BY_PREFIX, "pvc")
 
-Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
-Namespace = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+def _as_in_a_run(name: str) -> Any:
+    """Returns a run's parameter as a plan's field: its default, range and description."""
+    return copy(Deploy.model_fields[name])
 
 
 class Plan(Strict):
     """A rollout of one version onto one InferenceService."""
 
-    inference_service: Name = Field(
-        description="name of the InferenceService, which is the served model's as well"
+    inference_service: Annotated[ServiceName, Field(min_length=1)] = Field(
+        description="Name of the InferenceService, which is the served model's as well."
     )
-    namespace: Namespace = Field(
-        "", description="its namespace; empty: that of the pod, or of the kubeconfig"
-    )
+    namespace: str = _as_in_a_run("serving_namespace")
     version: int = Field(ge=1)
-    storage_uri: str = Field(min_length=1, description="where KServe reads the version")
-    canary_percent: int = Field(
-        0, ge=0, le=99, description="share of the traffic during the soak; 0: no canary"
-    )
-    soak_seconds: Seconds = Field(300, description="seconds for which the canary has to do well")
-    max_error_rate: float = Field(
-        0.01, ge=0, le=1, description="greatest share of the canary's probes that may fail"
-    )
-    max_latency_seconds: Seconds = Field(
-        1, description="95 of 100 of the canary's answers have to be there by then"
-    )
+    storage_uri: str = Field(min_length=1, description="Where KServe reads the version.")
+    canary_percent: int = _as_in_a_run("canary_percent")
+    soak_seconds: float = _as_in_a_run("canary_soak_seconds")
+    max_error_rate: float = _as_in_a_run("canary_max_error_rate")
+    max_latency_seconds: float = _as_in_a_run("canary_max_latency_seconds")
     address: str = Field(
         "",
         pattern=r"^(https?://[^/?#@]+/?)?$",
-        description="where to ask the model instead of at its address inside of the cluster",
+        description="Where to ask the model instead of at its address inside of the cluster.",
     )
-    force_conflicts: bool = Field(
-        False, description="take storageUri over from what else manages it, such as kubectl"
-    )
-    timeout_seconds: Seconds = Field(900, description="seconds for each wait")
-    answers_in_a_row: int = Field(20, ge=1, description="from the new version, and no other")
-    least_canary_answers: int = Field(20, ge=1, description="below, a soak says nothing")
-    probe_seconds: Seconds = Field(0.2, description="from one probe to the next")
+    force_conflicts: bool = _as_in_a_run("deploy_force_conflicts")
+    timeout_seconds: Seconds = Field(900, description="Seconds for each wait.")
+    answers_in_a_row: int = Field(20, ge=1, description="From the new version, and no other.")
+    min_canary_answers: int = Field(20, ge=1, description="Below, a soak says nothing.")
+    probe_seconds: Seconds = Field(0.2, description="From one probe to the next.")
 
 
 def checked_plan(**given: object) -> Plan:

@@ -50,7 +50,7 @@ class GCSStore(ObjectStore):
             UserError: The credentials are malformed.
         """
         super().__init__(f"gs://{bucket}/{prefix}".rstrip("/"), prefix, what)
-        with self._told(""):
+        with self._translated_errors(""):
             try:
                 client = storage.Client(project=None)
             except DefaultCredentialsError:
@@ -168,7 +168,7 @@ class GCSStore(ObjectStore):
 
     @override
     @contextlib.contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def _translated_errors(self, name: str) -> Iterator[None]:
         try:
             yield
         except _ERRORS as error:

@@ -77,12 +77,12 @@ class LocalStore(Store):
     @override
     def list(self, prefix: str = "", skip: Skip | None = None) -> Iterator[Entry]:
         skip = skip or partial(skipped, self)
-        with self._told(prefix):
+        with self._translated_errors(prefix):
             yield from self._entries(self._below(prefix), skip)
 
     @override
     def folders(self, prefix: str = "") -> builtins.list[str]:
-        with self._told(prefix):
+        with self._translated_errors(prefix):
             try:
                 below = list(os.scandir(self._below(prefix)))
             except (FileNotFoundError, NotADirectoryError):
@@ -92,7 +92,7 @@ class LocalStore(Store):
 
     @override
     def stat(self, name: str) -> Entry:
-        with self._told(name):
+        with self._translated_errors(name):
             info = self._path(name).lstat()
             if not stat.S_ISREG(info.st_mode):
                 raise FileNotFoundError
@@ -100,7 +100,7 @@ class LocalStore(Store):
 
     @override
     def read(self, name: str, limit: int = LIMIT) -> bytes:
-        with self._told(name), open(self._path(name), "rb", opener=_no_link) as file:
+        with self._translated_errors(name), open(self._path(name), "rb", opener=_no_link) as file:
             content = file.read(limit + 1)
         if len(content) > limit:
             raise UserError(f"{self.what} {self.address(name)}: larger than {limit:,} bytes")
@@ -110,7 +110,7 @@ class LocalStore(Store):
     def create(self, name: str, content: bytes) -> bool:
         path = self._path(name)
         beside = path.with_name(f"{STAGING}{uuid.uuid4()}")
-        with self._told(name):
+        with self._translated_errors(name):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 beside.write_bytes(content)
@@ -133,7 +133,7 @@ class LocalStore(Store):
     ) -> bool:
         files = [file for file in local_files(folder) if commit is None or file != last]
         place = self._path(name)
-        with self._told(name):
+        with self._translated_errors(name):
             place.parent.mkdir(parents=True, exist_ok=True)
             with whole_folder(place) as staging:  # so nothing is seen before `last`
                 _copy(folder, files, staging)
@@ -152,12 +152,12 @@ class LocalStore(Store):
         files = [entry.name.removeprefix(f"{name}/") for entry in self.list(name)]
         if not files:
             raise NotFound(f"{self.what} {self.address(name)}: there is nothing; check the name")
-        with self._told(name), whole_folder(folder) as staging:
+        with self._translated_errors(name), whole_folder(folder) as staging:
             _copy(self._path(name), files, staging)
 
     @override
     def fetch(self, name: str, path: Path) -> None:
-        with self._told(name), open(self._path(name), "rb", opener=_no_link) as file:
+        with self._translated_errors(name), open(self._path(name), "rb", opener=_no_link) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise IsADirectoryError
@@ -168,7 +168,7 @@ class LocalStore(Store):
     def delete(self, name: str, first: str = "") -> None:
         place = self._path(name)
         gone = place.with_name(f"{STAGING}{uuid.uuid4()}")
-        with self._told(name):
+        with self._translated_errors(name):
             try:
                 os.utime(place)  # so that nobody sweeps it meanwhile
                 os.rename(place, gone)  # all at once, so `first` is before the others
@@ -178,7 +178,7 @@ class LocalStore(Store):
 
     @override
     def sweep(self, name: str) -> None:
-        with self._told(name):
+        with self._translated_errors(name):
             for folder, _, _ in os.walk(self._below(name), onerror=_unless_missing):
                 remove_stale(Path(folder))
 
@@ -204,7 +204,7 @@ class LocalStore(Store):
         return self._folder / name
 
     @contextlib.contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def _translated_errors(self, name: str) -> Iterator[None]:
         """Turns what the file system says into one line."""
         where = f"{self.what} {self.address(name)}"
         try:

@@ -86,7 +86,7 @@ class S3Store(ObjectStore):
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         if not region and not url.netloc.endswith(".amazonaws.com"):  # AWS itself is asked
             region = "us-east-1"
-        with self._told(""):
+        with self._translated_errors(""):
             self._client = Minio(
                 url.netloc,
                 secure=url.scheme == "https",
@@ -216,7 +216,7 @@ class S3Store(ObjectStore):
     @override
     def sweep(self, name: str) -> None:
         """Aborts uploads in several parts: their parts are in no listing, and are paid for."""
-        with self._told(name):
+        with self._translated_errors(name):
             # The client has no public name for these two.
             found = self._client._list_multipart_uploads(self._bucket, prefix=self._below(name))
             for upload in found.uploads:
@@ -227,7 +227,7 @@ class S3Store(ObjectStore):
 
     @override
     @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def _translated_errors(self, name: str) -> Iterator[None]:
         where = f"{self.what} {self.address(name)}"
         try:
             yield

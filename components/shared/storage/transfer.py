@@ -114,7 +114,7 @@ class ObjectStore(Store):
         self._root = f"{prefix}/" if prefix else ""
 
     @abstractmethod
-    def _told(self, name: str) -> AbstractContextManager[None]:
+    def _translated_errors(self, name: str) -> AbstractContextManager[None]:
         """Turns what the client library raises into a `UserError` of one line about an object."""
 
     @abstractmethod
@@ -145,7 +145,7 @@ class ObjectStore(Store):
     def list(self, prefix: str = "", skip: Skip | None = None) -> Iterator[Entry]:
         skip = skip or partial(skipped, self)
         base = self._below(prefix)
-        with self._told(prefix):
+        with self._translated_errors(prefix):
             for key, size, stamp in self._entries(base):
                 name = key.removeprefix(self._root)
                 if key.endswith("/") and not size:  # what consoles make to show an empty folder
@@ -159,14 +159,14 @@ class ObjectStore(Store):
     @override
     def folders(self, prefix: str = "") -> builtins.list[str]:
         base = self._below(prefix)
-        with self._told(prefix):
+        with self._translated_errors(prefix):
             names = {key.removeprefix(base).removesuffix("/") for key in self._folders(base)}
         return sorted(name for name in names if name_fault(name) is None and "/" not in name)
 
     @override
     def stat(self, name: str) -> Entry:
         key = self._key(name)
-        with self._told(name):
+        with self._translated_errors(name):
             for found, size, stamp in self._entries(key):
                 if found == key:
                     return Entry(name, size, stamp)
@@ -185,13 +185,13 @@ class ObjectStore(Store):
             return bytes(content)
 
         key = self._key(name)
-        with self._told(name):
+        with self._translated_errors(name):
             return _undamaged(read)
 
     @override
     def create(self, name: str, content: bytes) -> bool:
         key = self._key(name)
-        with self._told(name):
+        with self._translated_errors(name):
             created = self._create(key, content)
         if created is None:
             return self.read(name, max(LIMIT, len(content))) == content
@@ -212,7 +212,7 @@ class ObjectStore(Store):
         meter = Meter(sum(sizes.values()), "bytes uploaded")
 
         def put(file: str) -> None:
-            with self._told(f"{name}/{file}"):
+            with self._translated_errors(f"{name}/{file}"):
                 _undamaged(lambda: self._put(folder / file, f"{key}/{file}"))
             meter.add(sizes[file])
 
@@ -258,7 +258,7 @@ class ObjectStore(Store):
     def delete(self, name: str, first: str = "") -> None:
         base = f"{self._key(name)}/"
         leader = base + first
-        with self._told(name):
+        with self._translated_errors(name):
             # Not list(): what it skips or ignores is to go as well.
             keys = [key for key, _, _ in self._entries(base) if key.startswith(base)]
             if leader in keys:
@@ -277,7 +277,7 @@ class ObjectStore(Store):
                     file.write(piece)
                 meter.add(len(piece))
 
-        with open(path, "xb") as file, self._told(name):
+        with open(path, "xb") as file, self._translated_errors(name):
             _undamaged(lambda: write(file))
 
     def _content(self, key: str) -> Iterator[bytes]:

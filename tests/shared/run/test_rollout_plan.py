@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.deploy.served import Probe, canary_address, in_cluster_address
-from components.deploy.soak import Tally, hopeless, verdict
+from components.deploy.soak import Tally, exceeds_error_budget, verdict
 from components.shared.errors import UserError
 from components.shared.run.rollout_plan import checked_plan, storage_uri, version_of
 from tests.deploy.conftest import plan
@@ -48,6 +48,7 @@ def test_any_address_has_one_or_none(uri: str) -> None:
     [
         {"inference_service": "Brain_Tumor"},
         {"inference_service": "../x"},
+        {"inference_service": ""},
         {"namespace": "a/b"},
         {"canary_percent": 100},
         {"soak_seconds": 0},
@@ -101,7 +102,7 @@ def tally(good: int = 0, bad: int = 0, others: int = 0, seconds: float = 0.01) -
     ],
 )
 def test_the_verdict_on_a_canary(found: Tally, expected: str) -> None:
-    told = verdict(found, plan(least_canary_answers=20))
+    told = verdict(found, plan(min_canary_answers=20))
     assert expected in told
     assert bool(expected) is bool(told)
 
@@ -109,9 +110,11 @@ def test_the_verdict_on_a_canary(found: Tally, expected: str) -> None:
 @given(
     good=st.integers(0, 50), bad=st.integers(0, 50), rate=st.floats(0, 1), most=st.integers(1, 100)
 )
-def test_the_hopeless_stay_hopeless(good: int, bad: int, rate: float, most: int) -> None:
+def test_a_canary_over_its_error_budget_fails_whatever_follows(
+    good: int, bad: int, rate: float, most: int
+) -> None:
     limits = plan(max_error_rate=rate, soak_seconds=most, probe_seconds=1)
-    if good + bad <= most and hopeless(tally(good, bad), limits):
+    if good + bad <= most and exceeds_error_budget(tally(good, bad), limits):
         rest = most - good - bad
         assert "probes failed" in verdict(tally(good + rest, bad), limits)
 
