@@ -309,7 +309,7 @@ KILLED = """
 import os, runpy, signal, sys
 from pathlib import Path
 from components.shared.data.dataset import ImageDataset, Split
-from components.tune import search as searching
+from components.tune import logic as searching
 
 data, split, root, here = sys.argv[1:]
 test = runpy.run_path(here)
