@@ -23,7 +23,7 @@ from rich.text import Text
 
 from components.collect.results import CROSS_VALIDATION, PREDICTIONS, CrossValidation
 from components.ingest.labels_file import pinned
-from components.ingest.sources import source_fingerprint
+from components.ingest.sources import source_fingerprint, source_location
 from components.shared.errors import UserError
 from components.shared.evaluation.metrics import MEASURES, Scores
 from components.shared.evaluation.predictors import PREDICTORS, Compared
@@ -92,8 +92,8 @@ def run_local(
         "gpu_count": "0",
         "ingest_workers": 1,  # which takes all CPUs
     }
-    if "source" in parameters and "://" not in parameters["source"]:
-        parameters["source"] = str(Path(parameters["source"]).expanduser().absolute())
+    if "source" in parameters:
+        parameters["source"] = str(source_location(parameters["source"]))
     cluster = Cluster(parallel_folds=1)  # one fold takes all CPUs
     check_deploy(parameters, cluster)
     Trust.from_environment()  # a key that cannot be used is told now, not after hours

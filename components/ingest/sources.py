@@ -132,7 +132,7 @@ def open_source(
     """
     classes = ClassNames(class_folders)
     with ExitStack() as stack:
-        location = _location(uri)
+        location = source_location(uri)
         readers = os.cpu_count() or 1
         if location.scheme == "kaggle":
             folder, version = _download_from_kaggle(uri, location.place, version)
@@ -186,7 +186,7 @@ def source_fingerprint(
     Raises:
         UserError: As for `open_source`.
     """
-    location = _location(uri)
+    location = source_location(uri)
     if location.scheme in ("kaggle", "sample"):
         return version
     if location.in_store and _is_zip(location):
@@ -195,6 +195,21 @@ def source_fingerprint(
         return hashlib.sha256(f"{uri}\t{entry.size}\t{entry.stamp}".encode()).hexdigest()
     with open_source(uri, version, labels, class_folders) as source:
         return source.fingerprint()
+
+
+def source_location(uri: str) -> Location:
+    """Returns the place of a source.
+
+    Raises:
+        UserError: The URI is malformed, or of a place that is not read.
+    """
+    try:
+        location = read_location(uri)
+    except ValueError as error:
+        raise UserError(f"source {uri}: {error}; {_NO_SUCH_PLACE}") from error
+    if location.scheme not in ("file", *STORES, "kaggle", "sample"):
+        raise UserError(f"source {uri}: cannot read {location.scheme}://; give {SUPPORTED}")
+    return location
 
 
 def sample_options(uri: str) -> dict[str, int]:
@@ -213,16 +228,6 @@ def sample_options(uri: str) -> dict[str, int]:
             )
         options[name] = int(values[-1])
     return options
-
-
-def _location(uri: str) -> Location:
-    try:
-        location = read_location(uri)
-    except ValueError as error:
-        raise UserError(f"source {uri}: {error}; {_NO_SUCH_PLACE}") from error
-    if location.scheme not in ("file", *STORES, "kaggle", "sample"):
-        raise UserError(f"source {uri}: cannot read {location.scheme}://; give {SUPPORTED}")
-    return location
 
 
 def _is_zip(location: Location) -> bool:

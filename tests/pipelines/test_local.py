@@ -100,6 +100,20 @@ def test_two_runs_of_one_second_have_a_log_each(tmp_path: Path) -> None:
         assert one.name != other.name
 
 
+def test_a_folder_is_the_same_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    started: list[str] = []
+    monkeypatch.setattr(local, "_run", lambda _, given, *__: started.append(given["source"]))
+    for uri in ("a b", "file:{}/a%20b", "file://{}/a b", "FILE://localhost{}/a%20b"):
+        run_local(Pipeline.training, {"source": uri.format(tmp_path)}, tmp_path / "runs", Console())
+    assert started == [f"{tmp_path}/a b"] * 4
+    with pytest.raises(UserError, match="source ~nobody-of-this-name/x: "):
+        run_local(Pipeline.training, {"source": "~nobody-of-this-name/x"}, tmp_path, Console())
+
+
 def test_a_run_is_another_when_its_labels_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
