@@ -265,18 +265,21 @@ def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
             are passed over.
 
     Yields:
-        Paths; within a folder sorted by name, its own files first.
+        Paths; within a folder sorted by name, its own files first. Last come the folders that
+        cannot be read.
     """
     for path in map(Path, paths):
         if not path.is_dir():
             yield path
             continue
-        for parent, folders, names in os.walk(path):  # which follows no links
+        unread: list[OSError] = []
+        for parent, folders, names in os.walk(path, onerror=unread.append):  # follows no links
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 file = Path(parent, name)
                 if not name.startswith(".") and stat.S_ISREG(file.lstat().st_mode):
                     yield file
+        yield from (Path(error.filename) for error in unread)
 
 
 def use_cpus(count: int) -> None:
@@ -313,7 +316,10 @@ def batches_at_once(cpus: int) -> int:
 
 def _read_file(path: Path, most_slices: int) -> Slices | ImageError:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return ImageError("unreadable", "a folder that cannot be read")
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
             return ImageError("unreadable", "not a regular file")
         with path.open("rb") as file:
             return read(file.read(MAX_BYTES + 1), most_slices=most_slices)

@@ -1,11 +1,13 @@
 """The classifier on a model whose answer is plain to see: the image's brightness."""
 
+import errno
 import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +134,23 @@ def test_files_keep_their_order_and_bad_ones_their_reason(
     assert shown == [
         "Brain Tumor", "Brain Tumor", "Healthy", "format", "empty", "Healthy", "unreadable",
     ]  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: str) -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    ((path, result),) = classifier.classify_files([tmp_path])
+    assert path == tmp_path / "locked"
+    assert str(result) == "unreadable: a folder that cannot be read"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
