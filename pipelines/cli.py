@@ -313,7 +313,7 @@ def predict(
     Exit status 1 if a file could not be classified. This is no diagnosis.
     """
     from components.shared.images.decode import ImageError
-    from components.shared.images.slices import MOST_SLICES
+    from components.shared.images.slices import MAX_SLICES
     from components.shared.model_folder.signing import Trust
     from pipelines.quiet import quiet_stderr
     from serving.classifier import Classifier, find_files
@@ -322,7 +322,7 @@ def predict(
         classifier = Classifier(model, trust=Trust.from_environment())
     paths = list(find_files(files))
     answers = track(
-        classifier.classify_files(paths, most_slices=slices or MOST_SLICES),
+        classifier.classify_files(paths, max_slices=slices or MAX_SLICES),
         "classifying",
         len(paths),
         console=errors,

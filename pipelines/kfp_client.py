@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from components.shared.errors import UserError, one_line
 
-LONGEST_REASON = 2000  # characters; what names a missing permission has about 600
+MAX_REASON = 2000  # characters; what names a missing permission has about 600
 LOG_IN = "set KFP_COOKIE to the cookie of a session, or KFP_TOKEN to a token"
 ADVICE = {
     401: "check --token and --cookie, or KFP_TOKEN and KFP_COOKIE",
@@ -168,7 +168,7 @@ def _refusal(error: api.ApiException, secrets: list[str]) -> str:
     said = str(_reason(error))
     for secret in filter(None, secrets):
         said = said.replace(secret, "***")  # a proxy may quote what it was sent
-    reason = one_line(said, LONGEST_REASON)
+    reason = one_line(said, MAX_REASON)
     advice = ADVICE.get(error.status)
     if error.status == 400 and NO_NAMESPACE.search(reason):
         advice = "give yours with --namespace or KFP_NAMESPACE"

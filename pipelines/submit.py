@@ -23,9 +23,9 @@ from pipelines.version import git_revision, version_name
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and for an answer
 LOOKS, LOOK_AGAIN = 5, 1.0  # how often to look for what another submit makes, seconds between
-LONGEST_EXPERIMENT = 128  # bytes
-LONGEST_VERSION = 127  # bytes
-LONGEST_RUN = 255  # characters; KFP starts a longer one before its database refuses it
+MAX_EXPERIMENT = 128  # bytes
+MAX_VERSION = 127  # bytes
+MAX_RUN = 255  # characters; KFP starts a longer one before its database refuses it
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ def submit(
     run_name = run_name or f"{info.name} {version}"
     if namespace:
         check_namespace(namespace)
-    _check_name("--experiment", experiment, LONGEST_EXPERIMENT)
-    _check_name("version", version, LONGEST_VERSION)
-    _check_name("--run-name", run_name, LONGEST_RUN, "characters")
+    _check_name("--experiment", experiment, MAX_EXPERIMENT)
+    _check_name("version", version, MAX_VERSION)
+    _check_name("--run-name", run_name, MAX_RUN, "characters")
     for name, value in parameters.items():
         _check_text(name, value)
     with connected(endpoint, TIMEOUT, token, cookie, ca_file) as client:

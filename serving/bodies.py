@@ -15,13 +15,13 @@ from serving.events import STRUCTURED, data_of, is_event
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*")
 _SPACE = b" \t\r\n"
 _JSON = re.compile(rb"(\xef\xbb\xbf)?[ \t\r\n]*[{\[]")
-_MOST_SPACE = 1024  # before JSON that is not called so
+_MAX_SPACE = 1024  # before JSON that is not called so
 _HEAD = 32  # bytes that tell text from other files
 _TEXT = frozenset(range(32, 127)) | frozenset(_SPACE)
 _BOUNDARY = re.compile(
     r'boundary=(?:"([ !#-\[\]-~]{1,70})"|([!#-:<-~]{1,70}))(?=[\s;]|$)', re.IGNORECASE
 )
-_MOST_PART_HEAD = 8 * 2**10
+_MAX_PART_HEAD = 8 * 2**10
 _ENCODED_PART = re.compile(
     rb"^content-transfer-encoding:[ \t]*(?!binary|[78]bit)", re.IGNORECASE | re.MULTILINE
 )
@@ -63,7 +63,7 @@ def _payload(body: bytes, content_type: str, max_values: int, max_instances: int
     if media_type.startswith("image/") or media_type == "application/dicom":
         return (body,)
     says_json = media_type.endswith(("/json", "+json"))
-    if says_json or _JSON.match(body[:_MOST_SPACE]):
+    if says_json or _JSON.match(body[:_MAX_SPACE]):
         return parse_json(body, max_values)
     if _TEXT.issuperset(body[:_HEAD]):
         raise PredictorError("malformed", "the body is neither JSON nor an image file")
@@ -97,7 +97,7 @@ def _parts(body: bytes, boundary: bytes, most: int) -> tuple[bytes, ...]:
 
 def _content(index: int, part: bytes) -> bytes:
     """Returns what a part holds behind its headers."""
-    end = part.find(b"\r\n\r\n", 0, _MOST_PART_HEAD)
+    end = part.find(b"\r\n\r\n", 0, _MAX_PART_HEAD)
     if end < 0 or part[: part.find(b"\r\n")].strip(b" \t"):
         error = "the part has no end of its headers, or too many of them"
     elif _ENCODED_PART.search(part, 0, end):

@@ -15,7 +15,7 @@ import numpy as np
 
 from components.shared.data.classes import CLASSES, HEALTHY
 from components.shared.images.decode import MAX_BYTES, SHAPE, ImageError
-from components.shared.images.slices import MOST_SLICES, Slices, read
+from components.shared.images.slices import MAX_SLICES, Slices, read
 from components.shared.model_folder.contract import HEATMAP, PROBABILITY, SCORE
 from components.shared.model_folder.reader import open_model_folder, settled
 from components.shared.model_folder.saved_model import load_saved_model
@@ -188,7 +188,7 @@ class Classifier:
         self,
         paths: Iterable[str | Path],
         batch_size: int = BATCH,
-        most_slices: int = MOST_SLICES,
+        max_slices: int = MAX_SLICES,
     ) -> Iterator[tuple[Path, Prediction | ImageError]]:
         """Classifies image files and volumes, and all files below folders.
 
@@ -198,7 +198,7 @@ class Classifier:
         Args:
             paths: Files and folders.
             batch_size: How many files are read, and images go through the model, at once.
-            most_slices: That are read of a volume.
+            max_slices: That are read of a volume.
 
         Yields:
             Each file with its prediction, or with the reason why there is none; in the order
@@ -206,7 +206,7 @@ class Classifier:
         """
         files = find_files(paths)
         with ThreadPoolExecutor(_THREADS) as pool:
-            read_file = partial(_read_file, most_slices=most_slices)
+            read_file = partial(_read_file, max_slices=max_slices)
             chunk = list(islice(files, batch_size))
             decoding = pool.map(read_file, chunk)
             while chunk:
@@ -314,7 +314,7 @@ def batches_at_once(cpus: int) -> int:
     return 1 if tf.config.list_physical_devices("GPU") else cpus
 
 
-def _read_file(path: Path, most_slices: int) -> Slices | ImageError:
+def _read_file(path: Path, max_slices: int) -> Slices | ImageError:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -322,7 +322,7 @@ def _read_file(path: Path, most_slices: int) -> Slices | ImageError:
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
             return ImageError("unreadable", "not a regular file")
         with path.open("rb") as file:
-            return read(file.read(MAX_BYTES + 1), most_slices=most_slices)
+            return read(file.read(MAX_BYTES + 1), max_slices=max_slices)
     except (OSError, ValueError) as error:
         return error if isinstance(error, ImageError) else _unreadable(error)
 

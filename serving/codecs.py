@@ -26,11 +26,11 @@ FORMS = (
     '{"image_bytes": {"b64": "..."}}, {"image": ...}, {"b64": "..."}, {"data": ...}, '
     '{"image_url": "..."} or nested 150x150x3 numbers'
 )
-_LONGEST_ID = 256  # it is sent back
+_MAX_ID = 256  # it is sent back
 _CONTAINER = 3  # measured against a number
 # What JSON may hold beside numbers and lists; 32 images with a key each are 128 quotes.
-_MOST = {b'"': 4000, b"{": 1000}
-_MOST_TENSORS, _MOST_OUTPUTS, _MOST_AXES = 8, 64, 8
+_MAX_COUNTS = {b'"': 4000, b"{": 1000}
+_MAX_TENSORS, _MAX_OUTPUTS, _MAX_AXES = 8, 64, 8
 _BASE64_ALPHABET = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"+/-_=\r\n")
 _HEAD = 32  # bytes that tell base64 from files
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which editors and PowerShell put before UTF-8
@@ -58,7 +58,7 @@ def parse_json(body: bytes, max_values: int) -> Any:
     Raises:
         PredictorError: It is no JSON, or too much of it.
     """
-    if any(_has_more(body, sign, most) for sign, most in _MOST.items()):
+    if any(_has_more(body, sign, most) for sign, most in _MAX_COUNTS.items()):
         raise PredictorError("body-size", "too many keys or texts in the JSON")
     # A comma stands before nearly every value; a list or an object costs as much as some numbers.
     # Counting takes a tenth of the time of parsing.
@@ -240,7 +240,7 @@ class _V2Tensor(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     name: str
-    shape: list[int] = Field(min_length=1, max_length=_MOST_AXES)
+    shape: list[int] = Field(min_length=1, max_length=_MAX_AXES)
     datatype: str
     parameters: dict[str, Any] | None = None
     data: Any = None
@@ -258,8 +258,8 @@ class _V2Request(BaseModel):
 
     id: str | None = None
     parameters: dict[str, Any] | None = None
-    inputs: list[_V2Tensor] = Field(min_length=1, max_length=_MOST_TENSORS)
-    outputs: list[_V2Output] | None = Field(None, max_length=_MOST_OUTPUTS)
+    inputs: list[_V2Tensor] = Field(min_length=1, max_length=_MAX_TENSORS)
+    outputs: list[_V2Output] | None = Field(None, max_length=_MAX_OUTPUTS)
 
 
 def v2_request(
@@ -333,8 +333,8 @@ def v2_items(request: InferRequest, max_instances: int) -> list[Item]:
     Raises:
         PredictorError: Another input, datatype or shape, or data that do not fit them.
     """
-    if len(request.id or "") > _LONGEST_ID:
-        raise PredictorError("malformed", f"id has more than {_LONGEST_ID} characters")
+    if len(request.id or "") > _MAX_ID:
+        raise PredictorError("malformed", f"id has more than {_MAX_ID} characters")
     if len(request.inputs) != 1:
         raise PredictorError(
             "malformed", f"one input is needed, {PIXELS} or {ENCODED}, not {len(request.inputs)}"

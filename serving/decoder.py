@@ -22,14 +22,14 @@ REQUEST, ANSWER, NUMBER = struct.Struct("<II"), struct.Struct("<?I"), struct.Str
 _BYTES_PER_PIXEL = 24  # six copies of RGBA; the greatest that Pillow takes is five
 
 
-def main(server: int, max_bytes: int, max_pixels: int, most_slices: int) -> None:
+def main(server: int, max_bytes: int, max_pixels: int, max_slices: int) -> None:
     """Decodes until the server has gone.
 
     Args:
         server: File descriptor of a socket to it.
         max_bytes: Of a file.
         max_pixels: Of an image, or of all slices that are read of a volume.
-        most_slices: Of a volume.
+        max_slices: Of a volume.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server tells when to end
     _limit_memory(max_bytes + max_pixels * _BYTES_PER_PIXEL)
@@ -37,13 +37,13 @@ def main(server: int, max_bytes: int, max_pixels: int, most_slices: int) -> None
         connection.sendall(READY)
         while request := source.read(REQUEST.size):
             length, pixels = REQUEST.unpack(request)
-            good, content = _decoded(source.read(length), max_bytes, pixels, most_slices)
+            good, content = _decoded(source.read(length), max_bytes, pixels, max_slices)
             connection.sendall(ANSWER.pack(good, len(content)) + content)
 
 
-def _decoded(data: bytes, max_bytes: int, max_pixels: int, most_slices: int) -> tuple[bool, bytes]:
+def _decoded(data: bytes, max_bytes: int, max_pixels: int, max_slices: int) -> tuple[bool, bytes]:
     try:
-        slices = read(data, max_bytes, max_pixels, most_slices)
+        slices = read(data, max_bytes, max_pixels, max_slices)
         numbers = map(NUMBER.pack, (slices.of, *slices.numbers))
         return True, b"".join((*numbers, *(image.pixels.tobytes() for image in slices.images)))
     except ImageError as error:

@@ -34,7 +34,7 @@ FAULTS = {
     "overloaded": Fault(503, StatusCode.UNAVAILABLE),
 }
 RETRY_AFTER_SECONDS = 1
-_LONGEST = 500
+_MAX_DETAILS = 500
 
 
 class PredictorError(GrpcException):
@@ -50,8 +50,8 @@ class PredictorError(GrpcException):
 
     def __init__(self, reason: str, details: str) -> None:
         """Args: reason: see the class; details: one line for the client, cut off if it is long."""
-        if len(details) > _LONGEST:  # it may quote the request
-            details = details[: _LONGEST - 3] + "..."
+        if len(details) > _MAX_DETAILS:  # it may quote the request
+            details = details[: _MAX_DETAILS - 3] + "..."
         super().__init__(details, FAULTS[reason].grpc)
         self.reason = reason
 

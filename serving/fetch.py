@@ -21,7 +21,7 @@ Hold = Callable[[int], None]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
-_LONGEST_URL = 2048
+_MAX_URL = 2048
 # Images lie at unicast addresses that are given out to hosts. What IANA's registries of special
 # purposes name is refused as a whole: of the blocks that are globally reachable, some carry an IPv4
 # address of anyone's choice, and none holds images. So is IPv6 beyond 2000::/3, where nothing is
@@ -152,8 +152,8 @@ class Fetcher:
         """Returns the URL if its scheme, host and form are allowed."""
         schemes = ("https", "http") if self._settings.image_url_http else ("https",)
         try:
-            if len(address) > _LONGEST_URL:
-                raise PredictorError("url-refused", f"image_url is over {_LONGEST_URL} characters")
+            if len(address) > _MAX_URL:
+                raise PredictorError("url-refused", f"image_url is over {_MAX_URL} characters")
             url = httpx.URL(address)
         except httpx.InvalidURL as error:
             raise PredictorError("malformed", "image_url is no URL") from error

@@ -20,7 +20,7 @@ from serving.settings import Settings
 from serving.wire import check_request
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-MOST_STREAMS = 256
+MAX_STREAMS = 256
 _SOON_SECONDS = 0.1
 _COPY_SECONDS = 5e-9  # for a byte of a message
 
@@ -39,10 +39,10 @@ class Reader(grpc.aio.ServerInterceptor):
     def __init__(self, intake: Intake, settings: Settings) -> None:
         """Args: intake: shared with REST; settings: limits."""
         self._intake = intake
-        self._most_values = settings.max_json_values
+        self._max_values = settings.max_json_values
         self._seconds = settings.body_seconds
         self._arriving = _Places(max(1, settings.max_held_bytes // settings.max_grpc_bytes))
-        self._streams = _Places(MOST_STREAMS)
+        self._streams = _Places(MAX_STREAMS)
         self._turn = asyncio.Lock()
 
     async def intercept_service(
@@ -111,7 +111,7 @@ class Reader(grpc.aio.ServerInterceptor):
                     size = len(body)
                     self._intake.hold(size)
                     async with self._intake.parsing(size):
-                        check_request(body, self._most_values)
+                        check_request(body, self._max_values)
                         request = _parsed(body, deserialize)
                 except PredictorError as error:  # the predictor counts those that reach it
                     metrics.count_refused_call(error.reason, error.status_code.name)

@@ -30,9 +30,9 @@ from serving.tokens import TokenInterceptor, Tokens
 
 _SERVICE = "inference.GRPCInferenceService"
 _SERVICES = (_SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
-_MOST_METADATA = 8 * 2**10  # gRPC's own default, which it lets some of pass
-_LONGEST_AGE = 300_000  # of a connection, ms
-_LONGEST_CALL = 120_000  # ms
+_MAX_METADATA = 8 * 2**10  # gRPC's own default, which it lets some of pass
+_MAX_AGE = 300_000  # of a connection, ms
+_MAX_CALL = 120_000  # ms
 _CHANNEL_AGE = 450  # ms for a second of draining: with gRPC's jitter of 10%, under half of it
 
 
@@ -163,7 +163,7 @@ class GrpcServer:
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
     """Returns the options of gRPC's core."""
-    age = settings.drain_seconds * _CHANNEL_AGE if settings.drain_seconds else _LONGEST_AGE
+    age = settings.drain_seconds * _CHANNEL_AGE if settings.drain_seconds else _MAX_AGE
     return [
         ("grpc.max_receive_message_length", settings.max_grpc_bytes),
         ("grpc.max_send_message_length", -1),
@@ -175,13 +175,13 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         # Stopping cancels calls that reach the server before its GOAWAY reaches the client. The one
         # for age loses none, so each channel is told at least once to connect elsewhere.
         ("grpc.max_connection_age_ms", int(age)),
-        ("grpc.max_connection_age_grace_ms", _LONGEST_CALL),
+        ("grpc.max_connection_age_grace_ms", _MAX_CALL),
         ("grpc.keepalive_time_ms", settings.keep_alive_seconds * 1000),
         ("grpc.keepalive_timeout_ms", int(settings.write_seconds * 1000)),
         # Of one channel; gRPC's own clients exceed it, and what is beyond it fails.
         ("grpc.max_concurrent_streams", 128),
-        ("grpc.max_metadata_size", _MOST_METADATA),
-        ("grpc.absolute_max_metadata_size", _MOST_METADATA),
+        ("grpc.max_metadata_size", _MAX_METADATA),
+        ("grpc.absolute_max_metadata_size", _MAX_METADATA),
         # What a client may send of a message before it is asked for.
         ("grpc.http2.lookahead_bytes", 64 * 2**10),
         ("grpc.http2.bdp_probe", 0),

@@ -2,7 +2,7 @@
 
 from serving.errors import PredictorError
 
-_MOST_DIGITS = 20  # int() of thousands raises, and takes long before it does
+_MAX_DIGITS = 20  # int() of thousands raises, and takes long before it does
 
 
 def number(name: str, text: str) -> int:
@@ -18,8 +18,8 @@ def number(name: str, text: str) -> int:
     Raises:
         PredictorError: It is none, or has more than 20 digits.
     """
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise PredictorError(
-            "malformed", f"{name} has to be a number of at most {_MOST_DIGITS} digits"
+            "malformed", f"{name} has to be a number of at most {_MAX_DIGITS} digits"
         )
     return int(text)

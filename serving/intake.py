@@ -13,9 +13,9 @@ _SHORT_SECONDS = 0.002
 class Intake:
     """Shared by REST and gRPC; lives on the event loop."""
 
-    def __init__(self, most_held: int) -> None:
-        """Args: most_held: bytes of all requests that are not yet answered, at least one."""
-        self._most_held = most_held
+    def __init__(self, max_held: int) -> None:
+        """Args: max_held: bytes of all requests that are not yet answered, at least one."""
+        self._max_held = max_held
         self._held = 0
         self._receiving = asyncio.Lock()
         self._parsing = asyncio.Lock()
@@ -30,7 +30,7 @@ class Intake:
             PredictorError: Too many are held.
         """
         self._held += size
-        if self._held > self._most_held:
+        if self._held > self._max_held:
             raise PredictorError(
                 "overloaded", "too many bytes wait to be answered; try again shortly"
             )

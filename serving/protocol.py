@@ -18,9 +18,9 @@ from serving import metrics
 from serving.errors import RETRY_AFTER_SECONDS, PredictorError
 from serving.settings import Settings
 
-MOST_HEADERS = 100
-MOST_URL_BYTES = 8 * 2**10
-MOST_PIPELINED = 16
+MAX_HEADERS = 100
+MAX_URL_BYTES = 8 * 2**10
+MAX_PIPELINED = 16
 _LOOK_SECONDS = 0.5
 
 
@@ -112,22 +112,22 @@ class Connection(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """Takes a part of the URL."""
         super().on_url(url)
-        if len(self.url) > MOST_URL_BYTES:
-            raise PredictorError("url-size", f"the URL has more than {MOST_URL_BYTES:,} bytes")
+        if len(self.url) > MAX_URL_BYTES:
+            raise PredictorError("url-size", f"the URL has more than {MAX_URL_BYTES:,} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header, or a trailer."""
         if not self._in_head:  # trailers are no headers, whatever they are called
             return
         super().on_header(name, value)
-        if len(self.headers) > MOST_HEADERS:
-            raise PredictorError("head-size", f"more than {MOST_HEADERS} headers")
+        if len(self.headers) > MAX_HEADERS:
+            raise PredictorError("head-size", f"more than {MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
         """Starts to answer."""
         if self.parser.should_upgrade():
             return
-        if len(self.pipeline) >= MOST_PIPELINED:
+        if len(self.pipeline) >= MAX_PIPELINED:
             raise PredictorError("overloaded", "too many requests wait on one connection")
         super().on_headers_complete()
         self._in_head = False

@@ -9,12 +9,12 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from components.shared.errors import UserError, first_fault
-from components.shared.images.slices import MOST_SLICES
+from components.shared.images.slices import MAX_SLICES
 from components.shared.model_folder.signing import Trust
 
 PREFIX = "BRAIN_TUMOR_SERVE_"
 _ORIGIN = r"^(\*|https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?)$"  # as browsers write it
-_MOST_CHARACTERS = 4096  # of an address
+_MAX_CHARACTERS = 4096  # of an address
 
 
 class Settings(BaseSettings):
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         ge=1,
         description="width x height of one image, or of a volume's slices together",
     )
-    max_slices: int = Field(MOST_SLICES, ge=1, description="slices that are read of a volume")
+    max_slices: int = Field(MAX_SLICES, ge=1, description="slices that are read of a volume")
     decode_seconds: float = Field(5, gt=0, description="for one image to be decoded")
 
     public_key: Path | None = Field(
@@ -168,7 +168,7 @@ class Settings(BaseSettings):
             return ""
         try:
             with open(self.storage_uri_file, encoding="utf-8") as file:
-                return file.read(_MOST_CHARACTERS).strip()
+                return file.read(_MAX_CHARACTERS).strip()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{self.storage_uri_file}: cannot read: {error}") from error
 

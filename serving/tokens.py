@@ -18,8 +18,8 @@ from components.shared.errors import UserError
 from serving import metrics
 from serving.errors import PredictorError
 
-MOST_BYTES = 64 * 2**10
-LEAST_CHARACTERS = 16
+MAX_BYTES = 64 * 2**10
+MIN_CHARACTERS = 16
 _LOOK_SECONDS = 1.0
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
@@ -181,9 +181,9 @@ def _digests(path: Path) -> frozenset[bytes]:
             raise UserError(
                 f"{path}, line {number}: a token is letters, digits and -._~+/ with = at its end"
             )
-        if len(token) < LEAST_CHARACTERS:
+        if len(token) < MIN_CHARACTERS:
             raise UserError(
-                f"{path}, line {number}: a token needs at least {LEAST_CHARACTERS} characters; "
+                f"{path}, line {number}: a token needs at least {MIN_CHARACTERS} characters; "
                 "openssl rand -hex 32 makes a good one"
             )
         found.add(_digest(token))
@@ -198,9 +198,9 @@ def _content(path: Path) -> bytes:
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(None, "it is no regular file")
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise OSError(None, f"it has more than {MOST_BYTES:,} bytes")
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise OSError(None, f"it has more than {MAX_BYTES:,} bytes")
     return content
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from serving.errors import PredictorError
 
-MOST_PARTS = 1000
-_MOST_AXES = 8  # of a tensor
+MAX_PARTS = 1000
+_MAX_AXES = 8  # of a tensor
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 # Field numbers of Open Inference's messages: of the request, of a tensor, of its contents.
@@ -20,12 +20,12 @@ _SHAPE, _CONTENTS = 3, 5
 _VARINTS, _FLOATS, _DOUBLES = range(1, 6), 6, 7
 
 
-def check_request(message: bytes, most_values: int) -> None:
+def check_request(message: bytes, max_values: int) -> None:
     """Refuses a ModelInferRequest that would take long to parse.
 
     Args:
         message: The request, encoded.
-        most_values: How many typed numbers it may hold. Beside them it may have 1,000 parts:
+        max_values: How many typed numbers it may hold. Beside them it may have 1,000 parts:
             tensors, files, parameters, names; and a tensor 8 axes.
 
     Raises:
@@ -34,11 +34,11 @@ def check_request(message: bytes, most_values: int) -> None:
     values = 0
     for part, numbers in enumerate(_parts(message), start=1):
         values += numbers
-        if part > MOST_PARTS:
-            raise PredictorError("malformed", f"the message has more than {MOST_PARTS:,} parts")
-        if values > most_values:
+        if part > MAX_PARTS:
+            raise PredictorError("malformed", f"the message has more than {MAX_PARTS:,} parts")
+        if values > max_values:
             raise PredictorError(
-                "body-size", f"more than {most_values:,} values; send them as raw_input_contents"
+                "body-size", f"more than {max_values:,} values; send them as raw_input_contents"
             )
 
 
@@ -53,8 +53,8 @@ def _parts(message: bytes) -> Iterator[int]:
 def _tensor(message: bytes, start: int, end: int) -> Iterator[int]:
     for field, first, last in _fields(message, start, end):
         yield 0
-        if field == _SHAPE and _varints(message, first, last) > _MOST_AXES:
-            raise PredictorError("malformed", f"a tensor has more than {_MOST_AXES} axes")
+        if field == _SHAPE and _varints(message, first, last) > _MAX_AXES:
+            raise PredictorError("malformed", f"a tensor has more than {_MAX_AXES} axes")
         if field == _CONTENTS:
             for kind, low, high in _fields(message, first, last):
                 yield _numbers(message, kind, low, high)

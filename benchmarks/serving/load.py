@@ -24,7 +24,7 @@ import httptools
 import uvloop
 
 DRAIN_SECONDS = 10.0  # what is not answered so long after the end never was
-_MOST_CONNECTIONS = 256
+_MAX_CONNECTIONS = 256
 _PAUSE_AFTER_ERROR = 0.01
 
 
@@ -214,7 +214,7 @@ class _Clients:
         self._port = port
         self._idle: list[Connection] = []
         self._all: list[Connection] = []
-        self._few = asyncio.Semaphore(_MOST_CONNECTIONS)
+        self._few = asyncio.Semaphore(_MAX_CONNECTIONS)
         self.finished: list[tuple[float, float]] = []  # started or due, and answered
         self.late: list[float] = []
         self.errors = 0

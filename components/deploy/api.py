@@ -30,8 +30,8 @@ _PASSING = (429, 500, 502, 503, 504)
 _ROLE = "the Role brain-tumor-pipeline of manifests/base"
 # What autoscalers of nodes say of a pod for which they add one.
 _SCALING_UP = ("TriggeredScaleUp", "Nominated")
-_MOST_EVENTS = 100
-_LONGEST = 400  # characters of a message
+_MAX_EVENTS = 100
+_MAX_LINE = 400  # characters of a message
 _PARTS = {GROUP: "KServe", "serving.knative.dev": "Knative Serving"}
 
 _Read = TypeVar("_Read", bound=BaseModel)
@@ -146,7 +146,7 @@ class KubernetesAPI:
 
     def is_node_coming(self, uid: str) -> bool:
         """Returns whether an autoscaler of nodes says that it adds one for a pod of a uid."""
-        about = {"fieldSelector": f"involvedObject.uid={uid}", "limit": _MOST_EVENTS}
+        about = {"fieldSelector": f"involvedObject.uid={uid}", "limit": _MAX_EVENTS}
         return any(event.get("reason") in _SCALING_UP for event in self._list(_EVENTS, about))
 
     def claim(self) -> Claim | None:
@@ -258,7 +258,7 @@ class KubernetesAPI:
         if not error.status:  # TLS failed
             return self._unreachable(error.reason)
         told = _status(error)
-        message = one_line(told.get("message") or error.reason, _LONGEST)
+        message = one_line(told.get("message") or error.reason, _MAX_LINE)
         missing = (told.get("details") or {}).get("kind", "")
         here = f"{kind.plural} of namespace {self.namespace}"
         if error.status == 409 and verb in ("create", "patch", "update"):
@@ -297,7 +297,7 @@ class KubernetesAPI:
     def _unreachable(self, reason: object) -> Unavailable:
         return Unavailable(
             f"the Kubernetes API at {self._client.configuration.host} cannot be reached: "
-            f"{one_line(reason, _LONGEST)}; check the kubeconfig and the network"
+            f"{one_line(reason, _MAX_LINE)}; check the kubeconfig and the network"
         )
 
 
@@ -325,7 +325,7 @@ def open_api(name: str, namespace: str) -> KubernetesAPI:
             _, context = config.list_kube_config_contexts()
         except (config.ConfigException, OSError, ValueError) as error:
             raise UserError(
-                f"no Kubernetes cluster to deploy to: {one_line(error, _LONGEST)}; set KUBECONFIG"
+                f"no Kubernetes cluster to deploy to: {one_line(error, _MAX_LINE)}; set KUBECONFIG"
             ) from error
         here = context["context"].get("namespace") or "default"
     settings.retries = False

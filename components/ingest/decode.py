@@ -30,7 +30,7 @@ from components.ingest.sources import Source
 from components.shared.data.dataset import CLASSES, ImageRecord, QuarantinedFile
 from components.shared.errors import UserError
 from components.shared.images.decode import SHAPE, THUMBNAIL, ImageError, thumbnail
-from components.shared.images.slices import MOST_SLICES, Slices, read
+from components.shared.images.slices import MAX_SLICES, Slices, read
 from components.shared.run.progress import track
 from components.shared.storage.files import write_atomically
 
@@ -58,7 +58,7 @@ def decode_part(
     folder: Path,
     worker: int = 1,
     workers: int = 1,
-    slices: int = MOST_SLICES,
+    slices: int = MAX_SLICES,
 ) -> None:
     """Decodes one worker's share of a source's files.
 
@@ -200,7 +200,7 @@ def _decode_file(file: SourceFile, max_slices: int) -> list[_Image] | Quarantine
     except Exception as error:  # hostile archives raise nearly anything
         return QuarantinedFile(path=file.path, reason=f"unreadable: {error}")
     try:
-        slices = read(content, most_slices=max_slices)
+        slices = read(content, max_slices=max_slices)
     except ImageError as error:
         reason = _LFS_REASON if content.startswith(_LFS_POINTER) else str(error)
         return QuarantinedFile(path=file.path, reason=reason)

@@ -25,7 +25,7 @@ MAX_ROW = 2**16  # characters
 MAX_DEPTH = 32  # folders of a path, and its name
 
 COLUMNS = ("path", "label", "patient", "site", "sequence")
-_MOST_CHARACTERS = {"path": 4096, "label": 256, "patient": 256} | dict.fromkeys(
+_MAX_CHARACTERS = {"path": 4096, "label": 256, "patient": 256} | dict.fromkeys(
     ("site", "sequence"), MAX_NAME
 )
 _SEPARATORS = ",;\t"
@@ -250,7 +250,7 @@ class _Header:
             if column in named:
                 named[column] = printable(" ".join(named[column].split()))
         for column, text in named.items():
-            if len(text) > (most := _MOST_CHARACTERS[column]):
+            if len(text) > (most := _MAX_CHARACTERS[column]):
                 raise ValueError(
                     f"the {column} has {len(text):,} characters, at most {most:,} are allowed"
                 )

@@ -11,7 +11,7 @@ themselves, and no pair that is alike is missed. Three things keep the work smal
   likeliest candidates come first.
 
 A great many items that are nearly alike, but not alike, could still have candidates without end.
-Where there are more than `_MOST_CONFIRMED`, only the likeliest of each item are looked at, and a
+Where there are more than `_MAX_CONFIRMED`, only the likeliest of each item are looked at, and a
 line says how many were not.
 """
 
@@ -32,9 +32,9 @@ Confirm = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _ROWS, _COLUMNS = 128, 16_384  # of a block of products
 _BOX = 16  # coordinates of a bounding box
 _TASKS_AT_ONCE = 64  # before what they joined is looked at; whatever the number of threads
-_MOST_THREADS = 8  # each takes up to 100 MB
+_MAX_THREADS = 8  # each takes up to 100 MB
 _MANY = 1 << 16  # candidates, of one block and of several
-_MOST_CONFIRMED = 500_000_000  # all pairs of 31,000 items
+_MAX_CONFIRMED = 500_000_000  # all pairs of 31,000 items
 _ROUNDING = 1e-5  # of float32 products
 
 
@@ -62,12 +62,12 @@ def single_linkage(
     search = _Search(descriptors, coarse, items, least - _ROUNDING, confirm)
     count = len(items)
     component = np.arange(count, dtype=np.int32)
-    links, left, passed_over = [np.empty((0, 2), dtype=np.int64)], _MOST_CONFIRMED, 0
+    links, left, passed_over = [np.empty((0, 2), dtype=np.int64)], _MAX_CONFIRMED, 0
     meter = Meter(count, f"{what} compared")
-    workers = min(os.cpu_count() or 1, _MOST_THREADS)
+    workers = min(os.cpu_count() or 1, _MAX_THREADS)
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1, "blas"):
         for tasks in _rounds(count):
-            share = 1 if count * (count - 1) // 2 <= _MOST_CONFIRMED else len(tasks)
+            share = 1 if count * (count - 1) // 2 <= _MAX_CONFIRMED else len(tasks)
             compare = partial(search.compare, component, left // share)
             found = list(pool.map(lambda task, compare=compare: compare(*task), tasks))
             new = np.concatenate([task.links for task in found])

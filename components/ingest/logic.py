@@ -8,7 +8,7 @@ from components.ingest.decode import decode_part
 from components.ingest.parts import hand_over
 from components.ingest.sources import Source
 from components.shared.data.dataset import Manifest
-from components.shared.images.slices import MOST_SLICES
+from components.shared.images.slices import MAX_SLICES
 from components.shared.run.work import work_folder
 
 
@@ -19,7 +19,7 @@ def ingest_part(
     *,
     worker: int,
     workers: int,
-    slices: int = MOST_SLICES,
+    slices: int = MAX_SLICES,
 ) -> None:
     """Writes what one worker decodes of a source.
 

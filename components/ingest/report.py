@@ -43,7 +43,7 @@ class Group(NamedTuple):
     images: int
     classes: str
     pictures: list[str]
-    least_correlation: float
+    min_correlation: float
 
 
 def write_data_report(

@@ -338,13 +338,13 @@ def _read_file(path: Path) -> bytes:
 
 
 def _in_zip(stack: ExitStack, path: Path, uri: str) -> _Listing:
-    with _told_of_zip(uri):
+    with _zip_errors_translated(uri):
         archive = ZipArchive(path)
     stack.callback(archive.close)
 
     def found() -> Iterator[Found]:
         shrunk = 0  # bytes that come of few
-        with _told_of_zip(uri):
+        with _zip_errors_translated(uri):
             for entry in archive.entries():
                 name = _entry_name(entry)
                 if name.endswith("/") and not entry.size:
@@ -357,7 +357,7 @@ def _in_zip(stack: ExitStack, path: Path, uri: str) -> _Listing:
                 yield Found(name, entry.size, f"{entry.crc:08x}", problem, entry.as_bytes())
 
     def find(name: str, most: int) -> bytes:
-        with _told_of_zip(uri):
+        with _zip_errors_translated(uri):
             for entry in archive.entries():
                 if _entry_name(entry) == name:
                     # Which may be larger than an image.
@@ -378,7 +378,7 @@ def _entry_name(entry: Entry) -> str:
 
 
 @contextmanager
-def _told_of_zip(uri: str) -> Iterator[None]:
+def _zip_errors_translated(uri: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, zipfile.BadZipFile) as error:

@@ -29,7 +29,7 @@ METHOD = (
 )
 QUANTILE = 0.99
 
-_MOST_SLICES, _MOST_STRANGERS = 4000, 1500
+_MAX_SLICES, _MAX_STRANGERS = 4000, 1500
 _STRANGERS_PER_SLICE = 8  # so that a tiny dataset takes no longer than it deserves
 _SLICES_TO_BEND = 250
 _BATCH = 64
@@ -42,7 +42,7 @@ _WHITE = 3 * 255  # the sum of an image's channels where it is brightest
 
 _HIDDEN = (64, 32)
 _WEIGHT_DECAY = 1.0
-_UPDATES, _MOST_EPOCHS, _ROWS_PER_UPDATE = 1200, 30, 200
+_UPDATES, _MAX_EPOCHS, _ROWS_PER_UPDATE = 1200, 30, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +99,10 @@ def fit_check(dataset: ImageDataset, split: Split, seed: int = 0) -> InDistribut
         The check.
     """
     rng = np.random.default_rng(seed)
-    train = rng.permutation(split.part("train"))[:_MOST_SLICES]
+    train = rng.permutation(split.part("train"))[:_MAX_SLICES]
     strangers = draw_strangers(
         dataset.read(train[:_SLICES_TO_BEND]),
-        min(_MOST_STRANGERS, _STRANGERS_PER_SLICE * len(train)),
+        min(_MAX_STRANGERS, _STRANGERS_PER_SLICE * len(train)),
         seed,
     )
     weights, biases = _fit_network(
@@ -189,7 +189,7 @@ def _fit_network(
     stranger = np.repeat([0, 1], [4 * len(slices), 4 * len(strangers)])
     scaler = StandardScaler().fit(rows)
     # About the same time for any dataset but a tiny one, which learns no more after some epochs.
-    epochs = min(_MOST_EPOCHS, round(_UPDATES / math.ceil(len(rows) / _ROWS_PER_UPDATE)))
+    epochs = min(_MAX_EPOCHS, round(_UPDATES / math.ceil(len(rows) / _ROWS_PER_UPDATE)))
     network = MLPClassifier(
         _HIDDEN,
         alpha=_WEIGHT_DECAY,

@@ -10,7 +10,7 @@ from pipelines import submit as submitting
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster as Settings
 from pipelines.compile import manifest
-from pipelines.submit import LONGEST_EXPERIMENT, LONGEST_RUN, Submission
+from pipelines.submit import MAX_EXPERIMENT, MAX_RUN, Submission
 from tests.cluster.cluster import Cluster
 from tests.cluster.kfp import ENDPOINT, NAMESPACE, SYSTEM, Kfp
 from tests.pipelines.exchanges import Recorder, record, recorded, serving
@@ -87,9 +87,9 @@ def test_some_at_once(kfp: Kfp, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("letter", ["x", "é", "脑"])
 def test_the_longest_names(letter: str, kfp: Kfp, monkeypatch: pytest.MonkeyPatch) -> None:
-    room = (LONGEST_EXPERIMENT - len(kfp.experiment)) // len(letter.encode())
+    room = (MAX_EXPERIMENT - len(kfp.experiment)) // len(letter.encode())
     kfp.experiment += letter * room
-    run = letter * LONGEST_RUN
+    run = letter * MAX_RUN
     with named(kfp.suffix, monkeypatch):
         options = {"experiment": kfp.experiment, "run_name": run}
         done = attempt(ENDPOINT, kfp.suffix, **options, **kfp.user)

@@ -87,7 +87,7 @@ def test_the_number_of_threads_does_not_matter(monkeypatch: pytest.MonkeyPatch) 
     for threads in (1, 7):
         monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
         # So few may be looked at that the choice among them shows.
-        monkeypatch.setattr(linkage, "_MOST_CONFIRMED", 5_000)
+        monkeypatch.setattr(linkage, "_MAX_CONFIRMED", 5_000)
         found.append(single_linkage(points, LEAST, Looks(points, hidden), "points"))
     assert np.array_equal(*found)
 
@@ -104,7 +104,7 @@ def test_a_cluster_takes_few_looks(capsys: pytest.CaptureFixture) -> None:
 def test_a_cloud_without_a_link_is_bounded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(linkage, "_MOST_CONFIRMED", 50_000)
+    monkeypatch.setattr(linkage, "_MAX_CONFIRMED", 50_000)
     rng = np.random.default_rng(2)
     cloud = around(rng, direction(rng), 1_000, 0.05)
     twins = rng.permutation(np.concatenate([np.arange(1_000), np.arange(0, 1_000, 50)]))

@@ -72,7 +72,7 @@ SCENARIOS = {
     ),
     "version": Scenario(
         kinds=(DATABASE,),
-        patched={"LONGEST_VERSION": 1000, "version_name": lambda *_: "v" * 128},
+        patched={"MAX_VERSION": 1000, "version_name": lambda *_: "v" * 128},
         told="PipelineVersion.Name length cannot exceed 127",
     ),
     "nowhere": Scenario(

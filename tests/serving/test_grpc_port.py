@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.hostile import over_grpc
 from serving.grpc_connections import make_room
-from serving.grpc_reader import MOST_STREAMS
+from serving.grpc_reader import MAX_STREAMS
 
 SERVICE = "inference.GRPCInferenceService"
 MIB = 2**20
@@ -212,7 +212,7 @@ def test_health(predictor: Any) -> None:
 def test_the_longest_watch_of_too_many_is_ended(predictor: Any) -> None:
     with ExitStack() as stack:
         watches = []
-        for _ in range(MOST_STREAMS // 32 + 1):
+        for _ in range(MAX_STREAMS // 32 + 1):
             stub = health_pb2_grpc.HealthStub(stack.enter_context(_channel(predictor)))
             for _ in range(32):
                 watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=60)

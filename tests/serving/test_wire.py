@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 
 from serving.errors import PredictorError
-from serving.wire import MOST_PARTS, check_request
+from serving.wire import MAX_PARTS, check_request
 
 FIELDS = {
     "bool_contents": st.booleans(),
@@ -50,7 +50,7 @@ def test_it_counts_the_numbers(tensors: list[dict[str, list]], shape: list[int])
 def test_many_parts_are_refused(where: str) -> None:
     request = ModelInferRequest(model_name="m")
     tensor = request.inputs.add(name="files")
-    for number in range(MOST_PARTS):
+    for number in range(MAX_PARTS):
         if where == "inputs":
             request.inputs.add()
         elif where == "outputs":
@@ -79,7 +79,7 @@ def test_what_is_passed_on_has_few_parts(message: bytes) -> None:
         request = ModelInferRequest.FromString(message)
     except (PredictorError, DecodeError):
         return
-    assert len(request.inputs) + len(request.raw_input_contents) <= MOST_PARTS
+    assert len(request.inputs) + len(request.raw_input_contents) <= MAX_PARTS
 
 
 @pytest.mark.parametrize("message", [b"\x3a\x05ab", b"\xff" * 11, b"\x0b", b"\x2a\x02\x2a\x7f"])

@@ -49,7 +49,7 @@ _NO_SCANS = {
 _MASK = re.compile(
     r"(^|[ _-])(masks?|seg|segmentation|gt|roi)([ _-]?\d+)?(\.[a-z]+){1,2}$|^masks?[ _-]", re.I
 )
-_MOST_LENGTH = 4096  # characters of what a run gives
+_MAX_LENGTH = 4096  # characters of what a run gives
 _FOLDERS_NAMED = 10
 
 
@@ -189,8 +189,8 @@ def folder_counts(folders: Mapping[str, int]) -> str:
 def _entries(given: str) -> dict[tuple[str, ...], int | None]:
     """Returns the class of each name in what a run gives."""
     found: dict[tuple[str, ...], int | None] = {}
-    if len(given) > _MOST_LENGTH:
-        raise UserError(f"class_folders: {len(given):,} characters, at most {_MOST_LENGTH:,}")
+    if len(given) > _MAX_LENGTH:
+        raise UserError(f"class_folders: {len(given):,} characters, at most {_MAX_LENGTH:,}")
     for entry in given.split(",") if given.strip() else []:
         name, equals, class_name = entry.rpartition("=")
         key, label = _key(name), _class(class_name)

@@ -9,7 +9,7 @@ from components.shared.data.dataset import TUMOR, ImageDataset
 from components.shared.evaluation.metrics import FEW_GROUPS, Interval, Predictor, share
 from components.shared.evaluation.results import Evaluation, Subgroup
 
-MOST_SHOWN = 20  # of the largest; the others are taken together
+MAX_SHOWN = 20  # of the largest; the others are taken together
 UNKNOWN, OTHERS = "unknown", "all others"
 
 
@@ -59,7 +59,7 @@ def measure_subgroups(
     if not known:
         return ()
     ranked = sorted(known, key=lambda name: (-known[name], name))
-    shown = ranked[:MOST_SHOWN] if len(ranked) > MOST_SHOWN + 1 else ranked
+    shown = ranked[:MAX_SHOWN] if len(ranked) > MAX_SHOWN + 1 else ranked
     position = {name: number for number, name in enumerate(shown)}
     others, unknown = len(shown), len(shown) + 1
     kind = np.array([unknown if n is None else position.get(n, others) for n in here])

@@ -20,12 +20,12 @@ MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 65_535  # JPEG's own; resizing takes memory by the side as well as by the area
 
-_MOST_SCANS = 12  # of a progressive JPEG as large as is allowed; of a smaller one, more
-_MOST_PARTS = 65_536  # chunks of a PNG, strips or tiles of a TIFF
-_MOST_SEGMENTS = 1000  # of a JPEG before its first scan
-_MOST_FILLING = 65_536  # bytes between them
-_MOST_NUMBERS = 4 * _MOST_PARTS  # in tags
-MOST_SAMPLES = 6  # bytes of a pixel, in an image as large as is allowed: RGB of 16 bits
+_MAX_SCANS = 12  # of a progressive JPEG as large as is allowed; of a smaller one, more
+_MAX_PARTS = 65_536  # chunks of a PNG, strips or tiles of a TIFF
+_MAX_SEGMENTS = 1000  # of a JPEG before its first scan
+_MAX_FILLING = 65_536  # bytes between them
+_MAX_NUMBERS = 4 * _MAX_PARTS  # in tags
+MAX_SAMPLES = 6  # bytes of a pixel, in an image as large as is allowed: RGB of 16 bits
 _JPEG_TABLES, _ORIENTATION = 347, 274  # tags
 # Bytes of an element of a tag, by its type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
@@ -109,7 +109,7 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     try:
         if isinstance(image, tiff.Tiff):
-            loaded = image.image(MOST_SAMPLES * max_pixels)
+            loaded = image.image(MAX_SAMPLES * max_pixels)
         else:
             loaded = _loaded(image, kind, data, max_pixels)
         pixels = squeezed(loaded)
@@ -196,12 +196,12 @@ def _loaded(image: ImageFile, kind: str, data: bytes, max_pixels: int) -> Image.
     jpegs = [data] if kind == "JPEG" else _jpegs(image, data)
     # Also counts those of a thumbnail. Within a scan the two bytes never follow one another.
     scans = max((each.count(b"\xff\xda") for each in jpegs), default=1)
-    if scans * image.width * image.height > _MOST_SCANS * max_pixels:
+    if scans * image.width * image.height > _MAX_SCANS * max_pixels:
         raise ImageError("too-much-work", f"{scans:,} scans of {image.width}x{image.height} pixels")
     if kind == "JPEG":
         return _jpeg(image, data)
     if kind == "PNG" and png.is_deep(data):
-        return png.image(image, data, MOST_SAMPLES * max_pixels)
+        return png.image(image, data, MAX_SAMPLES * max_pixels)
     if kind == "PNG":
         png.scale_transparency(image, data)
     image.load()
@@ -261,8 +261,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _check_parts(data: bytes) -> None:
     """Refuses files of very many parts: Pillow makes objects of each, before it decodes any."""
-    if data.startswith(png.MAGIC) and next(islice(png.chunks(data), _MOST_PARTS, None), None):
-        raise ImageError("too-much-work", f"more than {_MOST_PARTS:,} chunks")
+    if data.startswith(png.MAGIC) and next(islice(png.chunks(data), _MAX_PARTS, None), None):
+        raise ImageError("too-much-work", f"more than {_MAX_PARTS:,} chunks")
     if data.startswith(b"\xff\xd8"):
         _check_tags(_exif(data))
     if data[:2] in (b"II", b"MM"):
@@ -273,11 +273,11 @@ def _exif(data: bytes) -> bytes:
     """Returns the Exif of a JPEG, or refuses it for what lies before its first scan."""
     parts: list[bytes] = []
     filling = after = 0
-    segments = islice(jpeg.segments(data), _MOST_SEGMENTS)
+    segments = islice(jpeg.segments(data), _MAX_SEGMENTS)
     nothing_more = (jpeg.SCAN, len(data), len(data))
     for marker, start, end in chain(segments, [nothing_more]):
         filling += start - after
-        if filling > _MOST_FILLING:
+        if filling > _MAX_FILLING:
             break
         if marker == jpeg.SCAN:
             return b"".join(parts)
@@ -296,12 +296,12 @@ def _check_tags(data: bytes) -> None:
     for tag, size, count in _tags(data):
         held += size * count
         numbers += count if size > 1 else 0
-        if numbers > _MOST_NUMBERS:
-            raise ImageError("too-much-work", f"more than {_MOST_NUMBERS:,} numbers in its tags")
+        if numbers > _MAX_NUMBERS:
+            raise ImageError("too-much-work", f"more than {_MAX_NUMBERS:,} numbers in its tags")
         if held > 2 * len(data) + 2**16:
             raise ImageError("too-much-work", "its tags hold more than the file")
-        if tag in tiff.OFFSETS and count > _MOST_PARTS:
-            raise ImageError("too-much-work", f"more than {_MOST_PARTS:,} strips or tiles")
+        if tag in tiff.OFFSETS and count > _MAX_PARTS:
+            raise ImageError("too-much-work", f"more than {_MAX_PARTS:,} strips or tiles")
 
 
 def _tags(data: bytes) -> Iterator[tuple[int, int, int]]:

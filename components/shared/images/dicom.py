@@ -13,7 +13,7 @@ from pydicom import uid
 from pydicom.pixels.decoders.base import get_decoder
 
 from components.shared.images import deep, dicom_frames
-from components.shared.images.decode import MAX_SIDE, MOST_SAMPLES, ImageError
+from components.shared.images.decode import MAX_SAMPLES, MAX_SIDE, ImageError
 from components.shared.images.dicom_elements import Elements, parsed
 from components.shared.images.dicom_values import Table, display
 
@@ -39,7 +39,7 @@ _NO_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.481.2": "a radiation dose",
 }
 _ALLOCATED = (1, 8, 16, 32, 64)
-_MOST_FRAGMENTS = 65_536  # of compressed pixels
+_MAX_FRAGMENTS = 65_536  # of compressed pixels
 _FRAGMENT = b"\xfe\xff\x00\xe0"
 _WHITE_IS_ZERO, _PALETTE = "MONOCHROME1", "PALETTE COLOR"
 _GREYS = (_WHITE_IS_ZERO, "MONOCHROME2", _PALETTE)
@@ -156,7 +156,7 @@ def _check_size(elements: Elements, frames: int, max_pixels: int) -> None:
     samples, allocated = elements.number("SamplesPerPixel", 1), elements.number("BitsAllocated")
     if allocated not in _ALLOCATED:
         raise ImageError("format", f"a DICOM of {allocated} bits a sample, which is not read")
-    deep.check(rows * columns * frames * samples * allocated // 8, MOST_SAMPLES * max_pixels)
+    deep.check(rows * columns * frames * samples * allocated // 8, MAX_SAMPLES * max_pixels)
     dataset = elements.dataset
     dataset.SamplesPerPixel = samples
     dataset.PlanarConfiguration = elements.number("PlanarConfiguration", 0)
@@ -171,8 +171,8 @@ def _check_fragments(content: bytes) -> None:
     while content.startswith(_FRAGMENT, place):
         (length,) = struct.unpack_from("<I", content, place + 4)
         place, found = place + 8 + length, found + 1
-        if found > _MOST_FRAGMENTS:
-            raise ImageError("too-much-work", f"more than {_MOST_FRAGMENTS:,} parts of pixels")
+        if found > _MAX_FRAGMENTS:
+            raise ImageError("too-much-work", f"more than {_MAX_FRAGMENTS:,} parts of pixels")
 
 
 def _frame(elements: Elements, syntax: uid.UID, index: int) -> np.ndarray:

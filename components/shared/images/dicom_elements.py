@@ -26,8 +26,8 @@ logging.getLogger("pydicom").propagate = False  # nor do the loggers below it
 warnings.filterwarnings("ignore", module=r"pydicom\b")
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
-_MOST_READS = 500_000  # of pydicom, which needs two or three for an element
-_LONGEST_VALUE = 2**20  # bytes, of pixels and sequences apart
+_MAX_READS = 500_000  # of pydicom, which needs two or three for an element
+_MAX_VALUE = 2**20  # bytes, of pixels and sequences apart
 
 
 class Elements:
@@ -94,7 +94,7 @@ class Elements:
         """
         element = self._raw(keyword)
         content = (element.value or b"") if element else b""
-        if len(content) > _LONGEST_VALUE:
+        if len(content) > _MAX_VALUE:
             raise ImageError("too-much-work", f"the {keyword} of the DICOM is very long")
         return content
 
@@ -144,7 +144,7 @@ class Elements:
 class _Reads:
     """How often a file may still be read."""
 
-    left = _MOST_READS
+    left = _MAX_READS
 
     def count(self) -> None:
         self.left -= 1

@@ -30,7 +30,7 @@ DECODER_DEPENDENCIES = {syntax: ("numpy", "imagecodecs") for syntax in COMPRESSE
 _END = b"\xff\xd9"
 _OTHER_BITS = b"\xaa\x55" * 16
 _JPEG_LS_FRAME = 0xF7
-_MOST_TILES = 4096  # of a JPEG 2000, for each of which OpenJPEG keeps books
+_MAX_TILES = 4096  # of a JPEG 2000, for each of which OpenJPEG keeps books
 
 
 def is_available(_: str) -> bool:
@@ -141,6 +141,6 @@ def _size_of_jpeg_2000(source: bytes) -> tuple[int, int, int] | None:
     right, bottom, left, top, width, height, *_, samples = struct.unpack_from(
         ">8IH", source, start + 8
     )
-    if (right // max(1, width) + 1) * (bottom // max(1, height) + 1) > _MOST_TILES:
-        raise ValueError(f"more than {_MOST_TILES:,} tiles")
+    if (right // max(1, width) + 1) * (bottom // max(1, height) + 1) > _MAX_TILES:
+        raise ValueError(f"more than {_MAX_TILES:,} tiles")
     return bottom - top, right - left, samples

@@ -9,7 +9,7 @@ from components.shared.images import deep
 from components.shared.images.decode import ImageError
 from components.shared.images.dicom_elements import Elements
 
-_MOST_ENTRIES = 65_536
+_MAX_ENTRIES = 65_536
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Table:
         entries = elements.content(f"{prefix}Data")
         if len(description) < 3 or not entries:
             return None
-        count = int(description[0]) or _MOST_ENTRIES
+        count = int(description[0]) or _MAX_ENTRIES
         kind = elements.type_of(f"{prefix}Descriptor")
         if kind == "SS" or (kind != "US" and is_signed):
             first = int(description.view(np.int16)[1])

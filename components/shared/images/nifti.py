@@ -20,7 +20,7 @@ _MAGICS = {348: (b"n+1\0", 344), 540: (b"n+2\0", 4)}
 _PAIRS = {348: (b"ni1\0", 344), 540: (b"ni2\0", 4)}
 _TOLD = 348  # bytes that tell a NIfTI from others: the shorter header
 _PACKED_HEAD = 4096  # of a gzip file, which hold more than a header
-_MOST_MEMBERS = 65_536  # of a gzip file; each costs time, however little it holds
+_MAX_MEMBERS = 65_536  # of a gzip file; each costs time, however little it holds
 _READ = "send real numbers of 8 to 64 bits"
 
 _quiet = logging.getLogger("brain_tumor.nifti")
@@ -183,8 +183,8 @@ def _layout(header: Any) -> tuple[tuple[int, int, int], np.dtype, int]:
 
 def _unpacked(data: bytes, size: int) -> bytes:
     """Returns the first bytes of a gzip file."""
-    if data.count(GZIP + b"\x08") > _MOST_MEMBERS:
-        raise deep.WorkError(f"more than {_MOST_MEMBERS:,} members of a gzip file")
+    if data.count(GZIP + b"\x08") > _MAX_MEMBERS:
+        raise deep.WorkError(f"more than {_MAX_MEMBERS:,} members of a gzip file")
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             unpacked = file.read(size)

@@ -19,7 +19,7 @@ _DEPTH, _COLOUR = 24, 25  # places in a file
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by the type of colour
 # The texts in which ImageMagick and Adobe say which side is up.
 _PROFILE, _XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0\0"
-_MOST_TEXT = 2**20  # bytes, unpacked; Pillow refuses more
+_MAX_TEXT = 2**20  # bytes, unpacked; Pillow refuses more
 
 
 def chunks(data: bytes) -> Iterator[tuple[int, int]]:
@@ -69,7 +69,7 @@ def _matters(kind: bytes, rest: bytes) -> bool:
 def _is_short(packed: bytes) -> bool:
     unpacker = zlib.decompressobj()
     try:
-        unpacker.decompress(packed, _MOST_TEXT)
+        unpacker.decompress(packed, _MAX_TEXT)
     except zlib.error:
         return False
     return not unpacker.unconsumed_tail

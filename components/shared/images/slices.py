@@ -9,7 +9,7 @@ from components.shared.images import deep, kinds, nifti
 from components.shared.images.decode import (
     MAX_BYTES,
     MAX_PIXELS,
-    MOST_SAMPLES,
+    MAX_SAMPLES,
     Decoded,
     ImageError,
     check_size,
@@ -17,7 +17,7 @@ from components.shared.images.decode import (
     squeezed,
 )
 
-MOST_SLICES = 16
+MAX_SLICES = 16
 _NEEDS = ", which needs the extra clinic; `make install` installs it"
 
 
@@ -43,7 +43,7 @@ def read(
     data: bytes,
     max_bytes: int = MAX_BYTES,
     max_pixels: int = MAX_PIXELS,
-    most_slices: int = MOST_SLICES,
+    max_slices: int = MAX_SLICES,
 ) -> Slices:
     """Reads an image file, or some slices of a volume.
 
@@ -51,7 +51,7 @@ def read(
         data: The file's bytes. Its name plays no part.
         max_bytes: Refuse longer files.
         max_pixels: Refuse what has more, all slices that are read together, before decoding them.
-        most_slices: Of a volume; `choose` says which.
+        max_slices: Of a volume; `choose` says which.
 
     Returns:
         The slices, each as `components.shared.images.decode.decode` returns an image.
@@ -62,12 +62,12 @@ def read(
     """
     if kinds.is_dicom(data):
         check_size(data, max_bytes)
-        return _of_dicom(data, max_bytes, max_pixels, most_slices)
+        return _of_dicom(data, max_bytes, max_pixels, max_slices)
     if not nifti.is_nifti(data):
         return Slices((decode(data, max_bytes, max_pixels),))
     check_size(data, max_bytes)
     try:
-        return _of_nifti(data, max_pixels, most_slices)
+        return _of_nifti(data, max_pixels, max_slices)
     except ImageError:
         raise
     except deep.WorkError as error:
@@ -113,7 +113,7 @@ def _of_dicom(data: bytes, max_bytes: int, max_pixels: int, most: int) -> Slices
 
 
 def _of_nifti(data: bytes, max_pixels: int, most: int) -> Slices:
-    volume = nifti.volume(data, MOST_SAMPLES * max_pixels)
+    volume = nifti.volume(data, MAX_SAMPLES * max_pixels)
     of, height, width = volume.planes.shape
     numbers = choose(of, most)
     if len(numbers) * height * width > max_pixels:

@@ -14,7 +14,7 @@ from components.shared.storage.files import (
     write_atomically,
 )
 
-_MOST_BYTES = 2**20  # of the list
+_MAX_BYTES = 2**20  # of the list
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<file>[^\\\r\n\0]+)")
 
 
@@ -59,7 +59,7 @@ def verify(folder: str | Path) -> None:
 
 def _read_sums(folder: Path) -> dict[str, str]:
     try:
-        text = read_regular(folder / SUMS, _MOST_BYTES).decode()
+        text = read_regular(folder / SUMS, _MAX_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{folder}: cannot read {SUMS}, so this is no finished model folder: {error}"

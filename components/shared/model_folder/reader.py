@@ -18,9 +18,9 @@ from components.shared.model_folder.checksums import verify
 from components.shared.model_folder.contract import CARD, LABELS, METADATA, SAVED_MODEL, SUMS
 from components.shared.model_folder.served import Served, Word
 from components.shared.model_folder.signing import Trust
-from components.shared.storage.files import MOST_FILES, copy_files, read_regular
+from components.shared.storage.files import MAX_FILES, copy_files, read_regular
 
-_MOST_BYTES = 4 * 2**20  # of a description
+_MAX_BYTES = 4 * 2**20  # of a description
 
 _T = TypeVar("_T")
 _LABELS = TypeAdapter(tuple[Word, Word])
@@ -178,7 +178,7 @@ def _linked_from(path: Path) -> Path:
 
 def _names(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return [entry.name for entry in islice(entries, MOST_FILES)]  # no model has more
+        return [entry.name for entry in islice(entries, MAX_FILES)]  # no model has more
 
 
 def _read_card(path: Path) -> str:
@@ -197,6 +197,6 @@ def _read(path: Path, adapter: TypeAdapter[_T]) -> _T:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return read_regular(path, _MOST_BYTES)
+        return read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error}; register the model again") from error

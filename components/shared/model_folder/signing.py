@@ -27,7 +27,7 @@ PUBLIC_KEY = "BRAIN_TUMOR_PUBLIC_KEY"
 IDENTITY, ISSUER = "BRAIN_TUMOR_SIGNER_IDENTITY", "BRAIN_TUMOR_SIGNER_ISSUER"
 SIGSTORE = "BRAIN_TUMOR_SIGSTORE"
 AMBIENT = "ambient"
-_MOST_BYTES = 2**20  # of a signature, and of a key
+_MAX_BYTES = 2**20  # of a signature, and of a key
 _MISFIT = re.compile(
     r"(Extra files|Missing files|Hash mismatch).+?(?=: Expected|, Missing files|, Hash mismatch|]$)"
 )
@@ -105,7 +105,7 @@ class Trust:
             UserError: It is not signed, or by another; or a file is missing, extra or changed.
         """
         try:
-            read_regular(folder / SIGNATURE, _MOST_BYTES)
+            read_regular(folder / SIGNATURE, _MAX_BYTES)
         except FileNotFoundError as error:
             raise UserError(
                 f"{folder}: is not signed; use a version that is, or sign it with "
@@ -257,7 +257,7 @@ def _public_half(key: Path) -> bytes:
 def _content(file: Path) -> bytes:
     try:
         with open(file, "rb") as opened:  # a mounted Secret is a link
-            return opened.read(_MOST_BYTES)
+            return opened.read(_MAX_BYTES)
     except OSError as error:
         raise UserError(f"{file}: cannot read the key: {error.strerror}") from error
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from components.shared.errors import UserError, first_fault
 
-MOST_FILES, MOST_BYTES, DEEPEST = 10_000, 2 * 2**30, 50  # of a folder that can be a model
+MAX_FILES, MAX_BYTES, MAX_DEPTH = 10_000, 2 * 2**30, 50  # of a folder that can be a model
 _PIECE = 2**20
 _RESTORE = "restore the folder from its source"
 
@@ -87,10 +87,10 @@ def regular_files(folder: Path) -> list[str]:
                         raise UserError(
                             f"{folder}: {shown(file)} is a link or no regular file; remove it"
                         )
-                    if entries > MOST_FILES or size > MOST_BYTES or file.count("/") > DEEPEST:
+                    if entries > MAX_FILES or size > MAX_BYTES or file.count("/") > MAX_DEPTH:
                         raise UserError(
-                            f"{folder}: holds more than {MOST_FILES:,} files or {MOST_BYTES:,} "
-                            f"bytes, or {DEEPEST} folders in each other, which is no model; "
+                            f"{folder}: holds more than {MAX_FILES:,} files or {MAX_BYTES:,} "
+                            f"bytes, or {MAX_DEPTH} folders in each other, which is no model; "
                             f"{_RESTORE}"
                         )
         except OSError as error:
@@ -152,7 +152,7 @@ def copy_files(folder: Path, copy: Path) -> None:
     Raises:
         UserError: As `regular_files`; or there is no space.
     """
-    left = MOST_BYTES
+    left = MAX_BYTES
     for file in regular_files(folder):
         (copy / file).parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -163,7 +163,7 @@ class GCSStore(ObjectStore):
 
     def _retry(self) -> Retry:
         """Returns the client's own rule of what to repeat, within this project's bounds."""
-        waits = {"initial": transfer.FIRST_WAIT, "maximum": transfer.LONGEST_WAIT}
+        waits = {"initial": transfer.FIRST_WAIT, "maximum": transfer.MAX_WAIT}
         return DEFAULT_RETRY.with_delay(**waits).with_timeout(transfer.RETRY_SECONDS)
 
     @override

@@ -289,7 +289,7 @@ class _RepeatingPool(urllib3.PoolManager):
         return tenacity.Retrying(
             retry=_may_pass,
             stop=tenacity.stop_after_delay(transfer.RETRY_SECONDS),
-            wait=tenacity.wait_random_exponential(transfer.FIRST_WAIT, transfer.LONGEST_WAIT),
+            wait=tenacity.wait_random_exponential(transfer.FIRST_WAIT, transfer.MAX_WAIT),
             before_sleep=_say,
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )(send)

@@ -36,7 +36,7 @@ from components.shared.storage.store import (
 PIECE = 8 * 2**20  # bytes of one request; a cut connection costs no more than these
 THREADS = 8  # transfers at once
 RETRY_SECONDS = 30.0  # how long a request that may yet succeed is repeated
-FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between two attempts, at most, jittered
+FIRST_WAIT, MAX_WAIT = 0.2, 5.0  # seconds between two attempts, at most, jittered
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})  # 409: a write at the same moment
 
 _DAMAGE_ATTEMPTS = 3
@@ -340,7 +340,7 @@ def _undamaged(transfer: Callable[[], Result]) -> Result:
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(DamagedError),
         stop=tenacity.stop_after_attempt(_DAMAGE_ATTEMPTS),
-        wait=tenacity.wait_random_exponential(FIRST_WAIT, LONGEST_WAIT),
+        wait=tenacity.wait_random_exponential(FIRST_WAIT, MAX_WAIT),
         reraise=True,
     )(transfer)
 

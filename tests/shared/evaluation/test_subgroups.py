@@ -10,7 +10,7 @@ from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.metrics import Interval, Predictor
 from components.shared.evaluation.results import Subgroup
 from components.shared.evaluation.subgroups import (
-    MOST_SHOWN,
+    MAX_SHOWN,
     least_by_subgroup,
     measure_subgroups,
     subgroup_sentences,
@@ -60,7 +60,7 @@ def test_many_sites_are_bounded_and_none_gives_nothing(listed: ImageDataset) -> 
     model = Predictor(np.full(120, 0.9), 0.5)
     many = [f"site {number % 50:02}" for number in range(120)]
     found = measure_subgroups(listed, many, np.arange(120), model, samples=100, seed=0)
-    assert len(found) == MOST_SHOWN + 1
+    assert len(found) == MAX_SHOWN + 1
     assert found[-1].name == "all others"
     assert sum(one.images for one in found) == 120
     assert [one.name for one in found[:2]] == ["site 00", "site 01"]

@@ -325,7 +325,7 @@ def test_slices_of_many_frames_are_chosen_by_the_rule() -> None:
     stored = (np.arange(40)[:, None, None] + np.zeros((40, 12, 16))).astype("u1")
     data = dicom(stored)
 
-    some, all_of_them = slices.read(data, most_slices=4), slices.read(data, most_slices=40)
+    some, all_of_them = slices.read(data, max_slices=4), slices.read(data, max_slices=40)
 
     assert (some.of, some.numbers) == (40, slices.choose(40, 4))
     assert [int(image.pixels.max()) + 1 for image in some.images] == list(some.numbers)

@@ -145,7 +145,7 @@ def test_what_is_no_number_is_black_and_bytes_stay_as_they_are() -> None:
 def test_of_many_slices_the_middle_half_is_taken_in_even_steps() -> None:
     heights = np.broadcast_to(np.arange(100, dtype=np.uint8), (4, 4, 100))
 
-    slices = read(written(np.ascontiguousarray(heights)), most_slices=5)
+    slices = read(written(np.ascontiguousarray(heights)), max_slices=5)
 
     assert (slices.numbers, slices.of) == ((31, 41, 51, 61, 71), 100)
     assert [int(image.pixels[0, 0, 0]) for image in slices.images] == [30, 40, 50, 60, 70]

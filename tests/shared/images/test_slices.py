@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from components.shared.images.decode import decode
-from components.shared.images.slices import MOST_SLICES, choose, read
+from components.shared.images.slices import MAX_SLICES, choose, read
 from components.shared.run.parameters import Data
 
 
@@ -47,4 +47,4 @@ def test_slices_are_different_and_within_the_volume() -> None:
 
 
 def test_a_run_takes_as_many_slices_as_everything_else() -> None:
-    assert Data.model_fields["slices"].default == MOST_SLICES
+    assert Data.model_fields["slices"].default == MAX_SLICES
