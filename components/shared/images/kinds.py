@@ -54,6 +54,8 @@ _PHOTOMETRICS = {
 _COMPRESSIONS = {
     33003: "JPEG 2000",
     33005: "JPEG 2000",
+    34676: "SGI Log",
+    34677: "SGI Log",
     34712: "JPEG 2000",
     34887: "LERC",
     34892: "lossy DNG JPEG",

@@ -466,6 +466,7 @@ def _tiff_of(**values: int) -> bytes:
         (encoded(picture(), "PNG")[:20], "a PNG that is broken or cut off"),
         (encoded(picture(), "TIFF")[:100], "a TIFF that is broken or cut off"),
         (_tiff_of(_259=34887), "a TIFF compressed with LERC, which is not read; save it"),
+        (_tiff_of(_259=34676, _258=16), "a TIFF compressed with SGI Log, which"),
         (_tiff_of(_259=50002), "a TIFF compressed with JPEG XL, which"),
         (_tiff_of(_259=34712), "a TIFF compressed with JPEG 2000, which"),
         (_tiff_of(_259=12345), "a TIFF compressed with method 12345, which"),
