@@ -171,7 +171,7 @@ def test_a_failing_step_says_why_in_a_line(tmp_path: Path) -> None:
     assert line.startswith("error: ")
     assert "the whole log is" in line
     assert "Traceback" not in failed.out
-    assert [line for line in failed.out.splitlines() if line.startswith("  ingest: ")]
+    assert [line for line in failed.out.splitlines() if line.startswith("  assemble: ")]
 
 
 def test_what_is_registered_goes_on_to_be_deployed(
