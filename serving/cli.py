@@ -48,6 +48,7 @@ def serve(
     """
     given = {"host": host, "http_port": port, "grpc_port": grpc_port}
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # only what went wrong
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # so that no Keras is imported: 1 s of CPU
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else a line for each bad header of a client
     from serving.server import serve as run  # imports KServe
     from serving.settings import Settings

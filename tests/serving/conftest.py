@@ -52,6 +52,14 @@ def write_model(folder: Path, **changes: Any) -> None:
     describe(folder, METADATA["classes"], METADATA | changes)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each `httpx.get` reads the certificates of all authorities, 20 ms; no test needs any."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("authorities")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model of `write_model`, without a limit of its in-distribution score."""

@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,16 +40,15 @@ def _processes(server: Any) -> list[int]:
     return [child for child in found if b"decoder" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-def test_a_process_that_dies_is_replaced(start: Callable[..., Any]) -> None:
-    with start() as server:
-        assert _ask(server, SMALL).status_code == 200
-        first = _processes(server)
-        assert len(first) == 2
-        for process in first:
-            os.kill(process, signal.SIGKILL)
-        for _ in range(4):
-            assert _ask(server, SMALL).status_code == 200
-        assert not set(_processes(server)) & set(first)
+def test_a_process_that_dies_is_replaced(predictor: Any) -> None:
+    assert _ask(predictor, SMALL).status_code == 200
+    first = _processes(predictor)
+    assert len(first) == 2
+    for process in first:
+        os.kill(process, signal.SIGKILL)
+    for _ in range(4):
+        assert _ask(predictor, SMALL).status_code == 200
+    assert not set(_processes(predictor)) & set(first)
 
 
 def _stop(processes: list[int]) -> None:
@@ -76,7 +76,7 @@ def test_it_ends_whatever_is_decoded(start: Callable[..., Any]) -> None:
         for _ in range(4):
             pool.submit(_ask, server, SMALL)
         while "brain_tumor_queue_length 4.0" not in httpx.get(server.url + "/metrics").text:
-            pass
+            time.sleep(0.01)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
         assert not any(Path(f"/proc/{process}/cmdline").exists() for process in processes)

@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -182,12 +183,6 @@ def test_sigterm_over_grpc_answers_what_it_accepted(start: Callable[..., Any]) -
         assert "Traceback" not in server.log.read_text()
 
 
-def test_an_idle_server_ends_at_once(start: Callable[..., Any]) -> None:
-    with start() as server:
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(30) == 0
-
-
 def test_a_signal_ends_it_while_the_model_is_loaded_and_while_the_ports_open(
     checked_model_folder: Path, tmp_path: Path
 ) -> None:
@@ -203,6 +198,7 @@ def test_a_signal_ends_it_while_the_model_is_loaded_and_while_the_ports_open(
             )
         while not is_reached(process.pid):
             assert process.poll() is None
+            time.sleep(0.001)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         assert "Traceback" not in (tmp_path / name).read_text()
@@ -220,7 +216,9 @@ def _listens(ports: dict[str, str]) -> Callable[[int], bool]:
     return lambda _: at in Path("/proc/net/tcp").read_text()
 
 
-def test_it_serves_under_the_name_that_kserve_gives(start: Callable[..., Any]) -> None:
+def test_it_serves_under_the_name_that_kserve_gives_and_ends_at_once(
+    start: Callable[..., Any],
+) -> None:
     with start(name="tumours") as server:
         ready = httpx.get(server.url + "/v2/models/tumours/ready")
         assert ready.json() == {"name": "tumours", "ready": True}
@@ -228,3 +226,5 @@ def test_it_serves_under_the_name_that_kserve_gives(start: Callable[..., Any]) -
         answer = httpx.post(server.url + "/v1/models/tumours:predict", json=_body(1))
         assert answer.status_code == 200
         assert httpx.post(server.url + PREDICT, json=_body(1)).status_code == 404
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0

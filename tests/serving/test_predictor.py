@@ -6,7 +6,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,20 +142,24 @@ def test_no_header_comes_back_but_the_ids_of_the_request(predictor: Any) -> None
         assert not {"x", "y"} & set(response.headers.values())
 
 
-def test_a_model_without_the_check_says_nothing_of_it(
-    start: Callable[..., Any], model_folder: Any
-) -> None:
-    with start(model_folder) as server:
-        (answer,) = predict(server, {"b64": text(GREEN)})
-        assert "in_distribution" not in answer
-        assert "in_distribution_score" not in answer
-        outputs = httpx.get(server.url + "/v2/models/brain-tumor").json()["outputs"]
-        assert [output["name"] for output in outputs] == [
-            "label",
-            "probability",
-            "probabilities",
-            "threshold",
-        ]
+@pytest.fixture(scope="module")
+def unchecked(start: Callable[..., Any], model_folder: Any) -> Iterator[Any]:
+    """A model without the check, and a server that waits only a second for a body."""
+    with start(model_folder, body_seconds=1) as server:
+        yield server
+
+
+def test_a_model_without_the_check_says_nothing_of_it(unchecked: Any) -> None:
+    (answer,) = predict(unchecked, {"b64": text(GREEN)})
+    assert "in_distribution" not in answer
+    assert "in_distribution_score" not in answer
+    outputs = httpx.get(unchecked.url + "/v2/models/brain-tumor").json()["outputs"]
+    assert [output["name"] for output in outputs] == [
+        "label",
+        "probability",
+        "probabilities",
+        "threshold",
+    ]
 
 
 def test_v2_metadata_names_everything(predictor: Any) -> None:
@@ -360,22 +364,20 @@ def test_a_body_beyond_the_limit_is_refused_declared_or_streamed(predictor: Any)
     assert predict(predictor, {"b64": text(LIGHT)})[0]["label"] == "Healthy"
 
 
-def test_a_body_that_drips_is_not_waited_for(start: Callable[..., Any]) -> None:
-    with start(body_seconds=0.3) as server:
+def test_a_body_that_drips_is_not_waited_for(unchecked: Any) -> None:
+    def drip() -> Any:
+        import time
 
-        def drip() -> Any:
-            import time
+        for _ in range(20):
+            time.sleep(0.1)
+            yield b" "
 
-            for _ in range(20):
-                time.sleep(0.1)
-                yield b" "
-
-        try:
-            response = httpx.post(server.url + PREDICT, content=drip())
-        except httpx.TransportError:
-            pass
-        else:
-            refused(response, 408, "did not arrive")
+    try:
+        response = httpx.post(unchecked.url + PREDICT, content=drip())
+    except httpx.TransportError:
+        pass
+    else:
+        refused(response, 408, "did not arrive")
 
 
 @pytest.mark.parametrize("operation", ["load", "unload"])
