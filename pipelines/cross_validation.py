@@ -71,7 +71,7 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
         ) as fold:
             fold_task = cross_validate(
                 dataset=dataset,
-                parts=folds_task.outputs["parts"],
+                splits=folds_task.outputs["splits"],
                 fold=fold,
                 **run.of(Network),
                 **run.of(Train),

@@ -34,7 +34,7 @@ def make_dataset(
             workers=run.ingest_workers,
         ).set_display_name("Ingest images")
     assemble_task = assemble(
-        parts=dsl.Collected(ingest_task.outputs["part"]),
+        decoded=dsl.Collected(ingest_task.outputs["decoded"]),
         max_bad_share=run.max_bad_share,
         seed=run.seed,
     ).set_display_name("Assemble dataset")

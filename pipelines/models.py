@@ -128,7 +128,7 @@ def promote(reference: Reference, registry: Address = DEFAULT, reason: Reason = 
     """
     with _working(registry) as models:
         version = models.promote(reference, reason)
-    _tell_champion(models, version)
+    _print_champion(models, version)
 
 
 @app.command()
@@ -136,7 +136,7 @@ def rollback(registry: Address = DEFAULT, reason: Reason = "") -> None:
     """Make the former champion champion again. Repeated, it goes further back."""
     with _working(registry) as models:
         version = models.rollback(reason)
-    _tell_champion(models, version)
+    _print_champion(models, version)
 
 
 @app.command()
@@ -243,7 +243,7 @@ def _named(aliases: "dict[Alias, int]", version: int) -> list[str]:
     return [str(alias) for alias, holder in aliases.items() if holder == version]
 
 
-def _tell_champion(models: "Registry", version: int) -> None:
+def _print_champion(models: "Registry", version: int) -> None:
     address = escape(models.address(version))
     console.print(f"champion is version {version}: {address}", soft_wrap=True)
 

@@ -78,12 +78,11 @@ def training_pipeline(
             validation_share=run.validation_share,
             seed=run.seed,
         ).set_display_name("Split by group")
-        parts = split_task.outputs["parts"]
 
         # 3. KerasTuner looks for the values that validate best.
         tune_task = tune(
             dataset=dataset,
-            split=parts,
+            split=split_task.outputs["split"],
             architectures=run.architectures,
             pretrained_weights=run.pretrained_weights,
             tuner=run.tuner,
@@ -97,7 +96,7 @@ def training_pipeline(
         # 4. The final CNN is trained with them.
         train_task = train(
             dataset=dataset,
-            split=parts,
+            split=split_task.outputs["split"],
             architecture=tune_task.outputs["architecture"],
             learning_rate=tune_task.outputs["learning_rate"],
             dropout=tune_task.outputs["dropout"],
@@ -110,7 +109,7 @@ def training_pipeline(
         # 5. It is measured on images it has not seen, and on all, beside two floors.
         evaluate_task = evaluate(
             dataset=dataset,
-            split=parts,
+            split=split_task.outputs["split"],
             model=train_task.outputs["model"],
             seed=run.seed,
             bootstrap_samples=run.bootstrap_samples,
@@ -120,7 +119,7 @@ def training_pipeline(
         # 6. What passes the gate becomes a new version that never changes.
         register_task = register(
             dataset=dataset,
-            split=parts,
+            split=split_task.outputs["split"],
             model=train_task.outputs["model"],
             evaluation=evaluate_task.outputs["evaluation"],
             registry=run.registry,

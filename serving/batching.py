@@ -119,7 +119,7 @@ class Batcher(Generic[T]):
             self._workers = [loop.create_task(self._work()) for _ in range(self._threads)]
         future: asyncio.Future[T] = loop.create_future()
         self._submitted += 1
-        self._queue.put_nowait(_Waiting(image, future, loop.time(), tracing.here()))
+        self._queue.put_nowait(_Waiting(image, future, loop.time(), tracing.current_context()))
         try:
             return await future
         finally:
@@ -136,7 +136,7 @@ class Batcher(Generic[T]):
             started = loop.time()
             for waited in batch:
                 metrics.STAGE["queue"].observe(started - waited.since)
-                tracing.past_stage("queue", waited.request, waited.since, started)
+                tracing.record_stage("queue", waited.request, waited.since, started)
             images = np.stack([waited.image for waited in batch])
             try:
                 results = await loop.run_in_executor(self._pool, self._run, images)
@@ -149,7 +149,7 @@ class Batcher(Generic[T]):
             metrics.STAGE["inference"].observe(ended - started)
             metrics.BATCH_SIZE.observe(len(batch))
             for waited, result in zip(batch, results, strict=True):
-                tracing.past_stage("inference", waited.request, started, ended)
+                tracing.record_stage("inference", waited.request, started, ended)
                 if not waited.result.done():  # done where its client has gone
                     waited.result.set_result(result)
 

@@ -81,14 +81,14 @@ def _boundary(content_type: str) -> bytes:
     return (found[1] or found[2]).encode("ascii")
 
 
-def _parts(body: bytes, boundary: bytes, most: int) -> tuple[bytes, ...]:
+def _parts(body: bytes, boundary: bytes, max_parts: int) -> tuple[bytes, ...]:
     """Returns the contents of a form's parts (RFC 7578), whatever their fields are called."""
     delimiter = b"\r\n--" + boundary
     body = b"\r\n" + body  # so that each delimiter looks the same
     count = body.count(delimiter) - 1
     if count < 1:
         raise PredictorError("malformed", "the form has no part, or does not end as it should")
-    check_count(count, most)
+    check_count(count, max_parts)
     _, *parts, rest = body.split(delimiter)
     if not rest.startswith(b"--"):
         raise PredictorError("malformed", "the form does not end as it should")

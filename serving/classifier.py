@@ -24,7 +24,7 @@ from serving.native import native_lines
 
 BATCH = 64
 _THREADS = 4
-_TELLING = 3  # slices of a volume that decide for it
+_DECIDING_SLICES = 3  # slices of a volume that decide for it
 _SLICE_FIELDS = (
     "label",
     "probability",
@@ -170,9 +170,9 @@ class Classifier:
         """
         if numbers is None:
             return predictions[0]
-        telling = sorted(predictions, key=self.suspicion, reverse=True)[:_TELLING]
-        scores = [p.in_distribution_score for p in telling if p.in_distribution_score is not None]
-        healthy = fmean(p.probabilities[CLASSES[HEALTHY]] for p in telling)
+        deciding = sorted(predictions, key=self.suspicion, reverse=True)[:_DECIDING_SLICES]
+        scores = [p.in_distribution_score for p in deciding if p.in_distribution_score is not None]
+        healthy = fmean(p.probabilities[CLASSES[HEALTHY]] for p in deciding)
         answer = self._prediction(healthy, fmean(scores) if scores else None)
         return replace(answer, slices=tuple(zip(numbers, predictions, strict=True)))
 

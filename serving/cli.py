@@ -57,14 +57,14 @@ def serve(
     run(model, name, settings)
 
 
-def _tell_kubernetes(line: str) -> None:
+def _write_termination_message(line: str) -> None:
     """Writes why the container ends to where `kubectl describe pod` shows it, in a pod."""
     message = line.encode("utf-8", "replace")[:_TERMINATION_BYTES].decode("utf-8", "ignore")
     with suppress(OSError), open(TERMINATION_LOG, "r+", encoding="utf-8") as log:  # never created
         log.write(message)
 
 
-def _tell_people(line: str) -> None:
+def _print_error(line: str) -> None:
     from serving.logs import as_json  # imports KServe
 
     if as_json():
@@ -82,6 +82,6 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        _tell_kubernetes(str(error))
-        _tell_people(str(error))
+        _write_termination_message(str(error))
+        _print_error(str(error))
         sys.exit(2)

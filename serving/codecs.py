@@ -58,7 +58,7 @@ def parse_json(body: bytes, max_values: int) -> Any:
     Raises:
         PredictorError: It is no JSON, or too much of it.
     """
-    if any(_has_more(body, sign, most) for sign, most in _MAX_COUNTS.items()):
+    if any(_has_more(body, sign, limit) for sign, limit in _MAX_COUNTS.items()):
         raise PredictorError("body-size", "too many keys or texts in the JSON")
     # A comma stands before nearly every value; a list or an object costs as much as some numbers.
     # Counting takes a tenth of the time of parsing.
@@ -74,10 +74,10 @@ def parse_json(body: bytes, max_values: int) -> Any:
         raise PredictorError("malformed", f"the body is no JSON: {error}") from error
 
 
-def _has_more(body: bytes, sign: bytes, most: int) -> bool:
+def _has_more(body: bytes, sign: bytes, limit: int) -> bool:
     """Tells whether a sign stands more often in a body; as fast as the body has few of them."""
     place = -1
-    for _ in range(most + 1):
+    for _ in range(limit + 1):
         place = body.find(sign, place + 1)
         if place < 0:
             return False
@@ -446,15 +446,15 @@ def _length_prefixed(tensor: InferInput, count: int) -> Iterator[bytes]:
         )
 
 
-def check_count(count: int, most: int) -> None:
+def check_count(count: int, limit: int) -> None:
     """Refuses a request of too many images.
 
     Args:
         count: Of images.
-        most: That are allowed.
+        limit: That are allowed.
 
     Raises:
         PredictorError: There are more.
     """
-    if count > most:
-        raise PredictorError("instances", f"{count} images, at most {most} are allowed in a call")
+    if count > limit:
+        raise PredictorError("instances", f"{count} images, at most {limit} are allowed in a call")

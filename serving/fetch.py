@@ -86,11 +86,11 @@ class Fetcher:
         Raises:
             PredictorError: There are not so many places.
         """
-        most = self._settings.image_url_fetches
-        if self._accepted + count > most and count:
+        limit = self._settings.image_url_fetches
+        if self._accepted + count > limit and count:
             raise PredictorError(
                 "overloaded",
-                f"{self._accepted} images are being fetched and at most {most} may; "
+                f"{self._accepted} images are being fetched and at most {limit} may; "
                 "try again shortly",
             )
         self._accepted += count
@@ -172,7 +172,7 @@ class Fetcher:
         self, pool: httpcore.AsyncConnectionPool, url: httpx.URL, hold: Hold
     ) -> tuple[bytes, str | None]:
         """Returns the body, or where the host redirects to."""
-        most = self._settings.max_image_bytes
+        limit = self._settings.max_image_bytes
         target = httpcore.URL(
             scheme=url.raw_scheme,
             host=url.raw_host,
@@ -192,15 +192,15 @@ class Fetcher:
                 raise PredictorError("url-failed", f"the host answered {response.status}")
             if answer.get(b"content-encoding", b"identity").lower() != b"identity":
                 raise PredictorError("url-failed", "the host sent a compressed answer")
-            too_large = PredictorError("image-size", f"more than {most:,} bytes lie at image_url")
+            too_large = PredictorError("image-size", f"more than {limit:,} bytes lie at image_url")
             declared = answer.get(b"content-length", b"0")
-            if not declared.isdigit() or len(declared) > 20 or int(declared) > most:
+            if not declared.isdigit() or len(declared) > 20 or int(declared) > limit:
                 raise too_large
             body = bytearray()
             async for part in response.aiter_stream():
                 hold(len(part))
                 body += part
-                if len(body) > most:
+                if len(body) > limit:
                     raise too_large
             return bytes(body), None
 

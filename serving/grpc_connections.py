@@ -14,34 +14,34 @@ _ESTABLISHED = 1
 _LAST_DATA_RECEIVED = 52  # where tcp_info has it, ms ago
 
 
-async def close_longest_idle(port: int, most: int) -> None:
+async def close_longest_idle(port: int, max_open: int) -> None:
     """Looks after them, for as long as it is not cancelled.
 
     Args:
         port: That they came to.
-        most: That may be open.
+        max_open: That may be open.
     """
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
-        await asyncio.to_thread(make_room, port, most)
+        await asyncio.to_thread(make_room, port, max_open)
 
 
-def make_room(port: int, most: int) -> None:
+def make_room(port: int, max_open: int) -> None:
     """Closes those that are too many.
 
     Args:
         port: See `close_longest_idle`.
-        most: See there.
+        max_open: See there.
     """
     try:
         descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:  # not Linux
         return
-    if len(descriptors) <= most:
+    if len(descriptors) <= max_open:
         return
     idle = {fd: ms for fd in descriptors if (ms := _idle_ms(fd, port)) is not None}
     longest = sorted(idle, key=lambda fd: idle[fd], reverse=True)
-    for descriptor in longest[: max(0, len(idle) - most)]:
+    for descriptor in longest[: max(0, len(idle) - max_open)]:
         _shut_down(descriptor, port)
 
 

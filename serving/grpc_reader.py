@@ -158,9 +158,9 @@ class Reader(grpc.aio.ServerInterceptor):
 class _Places:
     """Calls that are in the same state, at most so many at once."""
 
-    def __init__(self, most: int) -> None:
-        """Args: most: of them, beside those that came a tenth of a second ago."""
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        """Args: limit: of them, beside those that came a tenth of a second ago."""
+        self._limit = limit
         self._since: dict[asyncio.Timeout, float] = {}
 
     @asynccontextmanager
@@ -177,7 +177,7 @@ class _Places:
         try:
             async with asyncio.timeout(seconds) as time:
                 self._since[time] = loop.time()
-                if len(self._since) > self._most:
+                if len(self._since) > self._limit:
                     loop.call_later(_SOON_SECONDS, self._make_room)
                 yield
         except TimeoutError as error:
@@ -196,7 +196,7 @@ class _Places:
         self._end(list(self._since))
 
     def _make_room(self) -> None:
-        over = max(0, len(self._since) - self._most)
+        over = max(0, len(self._since) - self._limit)
         soon = asyncio.get_running_loop().time() - _SOON_SECONDS
         longest = islice(self._since.items(), over)
         self._end([time for time, since in longest if since <= soon])

@@ -22,7 +22,7 @@ from serving.grpc_connections import close_longest_idle
 from serving.grpc_health import Health
 from serving.grpc_reader import Reader
 from serving.intake import Intake
-from serving.ports import cannot_take
+from serving.ports import bind_error
 from serving.predictor import Predictor
 from serving.request_ids import RequestInterceptor
 from serving.settings import Settings
@@ -140,7 +140,7 @@ class GrpcServer:
         try:
             self.port = self._server.add_insecure_port(f"{address}:{self.port}")
         except RuntimeError as error:
-            raise cannot_take(host, self.port, OSError("cannot be opened")) from error
+            raise bind_error(host, self.port, OSError("cannot be opened")) from error
         await self._server.start()
         watching = asyncio.create_task(
             close_longest_idle(self.port, self._settings.max_connections)

@@ -11,7 +11,7 @@ from pythonjsonlogger.json import JsonFormatter
 from serving.request_ids import ACCESS, CURRENT
 from serving.settings import Settings
 
-_NO_FAULTS_OF_OURS = (InvalidInput, ModelNotFound, ServerNotReady)
+_CLIENT_ERRORS = (InvalidInput, ModelNotFound, ServerNotReady)
 _QUIET = ("kserve", "kserve.trace", "uvicorn", "uvicorn.error", "httpx", "httpcore")
 _log = logging.getLogger("brain_tumor")
 
@@ -36,7 +36,7 @@ def configure(settings: Settings) -> None:
     _log.setLevel(logging.INFO)
     logging.getLogger(ACCESS).setLevel(logging.INFO if settings.access_log else logging.WARNING)
     # KServe logs a traceback for each malformed gRPC request and each probe while it stops.
-    handler.addFilter(_is_a_fault_of_ours)
+    handler.addFilter(_is_server_fault)
     if settings.json_logs:
         logging.captureWarnings(True)
         sys.excepthook = _end
@@ -77,11 +77,11 @@ def _add_ids(record: logging.LogRecord) -> bool:
     return True
 
 
-def _is_a_fault_of_ours(record: logging.LogRecord) -> bool:
+def _is_server_fault(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if type(error).__name__ == "ExecuteBatchError":  # of gRPC: too large, or its client has gone
         return not record.name.startswith(("grpc", "kserve"))
-    return not (record.name.startswith("kserve") and isinstance(error, _NO_FAULTS_OF_OURS))
+    return not (record.name.startswith("kserve") and isinstance(error, _CLIENT_ERRORS))
 
 
 def _end(kind: type[BaseException], error: BaseException, traceback: Any) -> None:

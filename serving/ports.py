@@ -29,10 +29,10 @@ def take(host: Address, port: int) -> socket.socket:
     except OSError as error:
         if host == EVERYWHERE and error.errno in _NO_IPV6:
             return take(IPv4Address(0), port)
-        raise cannot_take(host, port, error) from error
+        raise bind_error(host, port, error) from error
 
 
-def cannot_take(host: Address, port: int, error: OSError) -> UserError:
+def bind_error(host: Address, port: int, error: OSError) -> UserError:
     """Returns the error that says so.
 
     Args:

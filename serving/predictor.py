@@ -194,10 +194,10 @@ class Predictor(kserve.Model):
         """
         items = []
         async with self._intake.parsing(len(body)) as pause:
-            most = self._settings.max_instances
-            payload = v1_payload(body, content_type, self._settings.max_json_values, most)
+            max_instances = self._settings.max_instances
+            payload = v1_payload(body, content_type, self._settings.max_json_values, max_instances)
             await pause()
-            for item in v1_items(payload, most):
+            for item in v1_items(payload, max_instances):
                 items.append(item)
                 await pause()
         return Call(items, columnar=is_columnar(payload))
@@ -236,10 +236,10 @@ class Predictor(kserve.Model):
         """
         if isinstance(payload, Call):
             return payload
-        most = self._settings.max_instances
+        max_instances = self._settings.max_instances
         if isinstance(payload, InferRequest):
-            return Call(v2_items(payload, most), payload)
-        return Call(list(v1_items(payload, most)), columnar=is_columnar(payload))
+            return Call(v2_items(payload, max_instances), payload)
+        return Call(list(v1_items(payload, max_instances)), columnar=is_columnar(payload))
 
     async def predict(
         self,
@@ -369,8 +369,8 @@ class Predictor(kserve.Model):
         if file.numbers is not None:
             (answer,) = await self._answers([file])
             suspicions = [self.classifier.suspicion(slice) for _, slice in answer.slices]
-            most = suspicions.index(max(suspicions))
-            number, image = file.numbers[most], file.pixels[most]
+            likeliest = suspicions.index(max(suspicions))
+            number, image = file.numbers[likeliest], file.pixels[likeliest]
         found = await self._batcher.alone(self.classifier.explain, image[None])
         prediction, heatmap = found[0]
         return await asyncio.to_thread(explanation, image, answer or prediction, heatmap, number)

@@ -56,7 +56,7 @@ class Ids:
 CURRENT: ContextVar[Ids | None] = ContextVar("ids", default=None)
 
 
-def given_in(headers: Iterable[tuple[str, Any]]) -> dict[str, str]:
+def ids_from_headers(headers: Iterable[tuple[str, Any]]) -> dict[str, str]:
     """Returns what a client says of its request's ids; what it says twice is empty.
 
     Args:
@@ -73,7 +73,7 @@ def ids_of(given: Mapping[str, str], span: Any = None) -> Ids:
     """Takes a request's ids as given; what is missing or not sane is made.
 
     Args:
-        given: What `given_in` found.
+        given: What `ids_from_headers` found.
         span: Of the request, where traces are on.
     """
     request = given.get(REQUEST_ID, "")
@@ -114,7 +114,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = given_in(_decoded(scope["headers"]))
+        given = ids_from_headers(_decoded(scope["headers"]))
         if scope["method"] != "POST":
             await self._answer(scope, receive, send, ids_of(given))
             return
@@ -176,7 +176,7 @@ class RequestInterceptor(AsyncServerInterceptor):
         Returns:
             The answer.
         """
-        given = given_in(context.invocation_metadata() or ())
+        given = ids_from_headers(context.invocation_metadata() or ())
         if not method_name.endswith("/ModelInfer"):
             return await self._answer(
                 method, request_or_iterator, context, name=method_name, given=given

@@ -23,7 +23,7 @@ from serving.classifier import Classifier
 from serving.errors import PredictorError
 from serving.grpc_server import GrpcServer
 from serving.intake import Intake
-from serving.ports import cannot_take, take
+from serving.ports import bind_error, take
 from serving.predictor import Predictor
 from serving.protocol import Connection, close_overdue
 from serving.rest import application
@@ -168,7 +168,7 @@ class _Server(ModelServer):
         try:
             self._listener.listen(_BACKLOG)
         except OSError as error:  # someone else has begun to, in the meantime
-            raise cannot_take(self._settings.host, self._settings.http_port, error) from error
+            raise bind_error(self._settings.host, self._settings.http_port, error) from error
         watching = [asyncio.create_task(close_overdue(self._rest.server_state.connections))]
         if self._tokens:
             watching.append(asyncio.create_task(self._tokens.watch()))
@@ -202,9 +202,9 @@ class _Server(ModelServer):
 
 def _allow_connections() -> None:
     """Raises the number of files this process may have open, which is often 1,024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if most == resource.RLIM_INFINITY else min(most, _FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard_limit == resource.RLIM_INFINITY else min(hard_limit, _FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard_limit))
 
 
 def _describe(predictor: Predictor) -> None:

@@ -87,8 +87,8 @@ def stage(name: str) -> AbstractContextManager[Any]:
     return _OFF if _tracer is None else _tracer.start_as_current_span(name, **_NO_TEXTS)
 
 
-def here() -> Any:
-    """Returns what the current request is to `past_stage`; None where traces are off."""
+def current_context() -> Any:
+    """Returns what the current request is to `record_stage`; None where traces are off."""
     if _tracer is None:
         return None
     from opentelemetry.context import get_current
@@ -96,12 +96,12 @@ def here() -> Any:
     return get_current()
 
 
-def past_stage(name: str, of: Any, started: float, ended: float) -> None:
+def record_stage(name: str, of: Any, started: float, ended: float) -> None:
     """Tells of a stage that went on elsewhere.
 
     Args:
         name: Of the stage.
-        of: What `here` returned.
+        of: What `current_context` returned.
         started: On the monotonic clock, seconds.
         ended: Likewise.
     """

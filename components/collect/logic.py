@@ -143,7 +143,7 @@ def collect(
         uncalibrated=pooled.uncalibrated,
     )
     write_suspicions_report(gallery, dataset, suspicions)
-    _tell(result)
+    _print_summary(result)
     return result
 
 
@@ -252,7 +252,7 @@ def _predictions(dataset: ImageDataset, pooled: Pooled) -> str:
     return csv_text([*header, *(f"probability_tumor_{name}" for name in FLOORS)], rows)
 
 
-def _tell(result: CrossValidation) -> None:
+def _print_summary(result: CrossValidation) -> None:
     for name in ("accuracy", "sensitivity", "specificity", "auroc"):
         found = result.mean.model.of(name)
         print(f"{name} {found.value:.3f} ({found.low:.3f} to {found.high:.3f})", flush=True)

@@ -8,7 +8,7 @@ from components.shared.run.component import component
 @component
 def cross_validate(
     dataset: Input[Dataset],
-    parts: Input[Dataset],
+    splits: Input[Dataset],
     model: Output[Model],
     fold_report: Output[HTML],
     fold_metrics: Output[Metrics],
@@ -32,7 +32,7 @@ def cross_validate(
 
     Args:
         dataset: What ingest wrote.
-        parts: What folds wrote.
+        splits: What folds wrote.
         model: Keras model, history, record and TensorBoard logs of this fold.
         fold_report: Curves and a table of epochs.
         fold_metrics: The fold's own figures.
@@ -64,7 +64,7 @@ def cross_validate(
         images = ImageDataset(dataset.path)
         done = cross_validate(
             images,
-            Split.open(Path(parts.path) / f"fold-{fold}", images),
+            Split.open(Path(splits.path) / f"fold-{fold}", images),
             Training(
                 network=Hyperparameters(
                     architecture=architecture,

@@ -26,7 +26,7 @@ from components.shared.errors import UserError, first_fault, one_line
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TIMEOUT = (10, 30)  # seconds to connect, and for an answer
 _PATIENCE = 60.0
-_PASSING = (429, 500, 502, 503, 504)
+_TRANSIENT = (429, 500, 502, 503, 504)
 _ROLE = "the Role brain-tumor-pipeline of manifests/base"
 # What autoscalers of nodes say of a pod for which they add one.
 _SCALING_UP = ("TriggeredScaleUp", "Nominated")
@@ -107,7 +107,7 @@ class KubernetesAPI:
             Stale: There is one meanwhile.
             UserError: The API server refuses or cannot be reached.
         """
-        return InferenceService.of(self._create(_SERVICES, document, _dry(dry_run)))
+        return InferenceService.of(self._create(_SERVICES, document, _dry_run_query(dry_run)))
 
     def apply(
         self, document: dict[str, Any], force: bool = False, dry_run: bool = False
@@ -123,13 +123,13 @@ class KubernetesAPI:
             Stale: It has changed since that resourceVersion.
             UserError: The API server refuses or cannot be reached.
         """
-        query = {"fieldManager": MANAGER, "force": str(force).lower()} | _dry(dry_run)
+        query = {"fieldManager": MANAGER, "force": str(force).lower()} | _dry_run_query(dry_run)
         try:
             return InferenceService.of(
                 self._call("patch", _SERVICES, "PATCH", name=self.name, query=query, body=document)
             )
         except _Missing as error:
-            raise self.gone() from error
+            raise self.deleted_error() from error
 
     def deployment(self, name: str) -> Deployment | None:
         """Returns a Deployment as it is now, or None where there is none."""
@@ -173,7 +173,7 @@ class KubernetesAPI:
         except _Missing as error:
             raise Stale("the Lease was deleted") from error
 
-    def gone(self) -> UserError:
+    def deleted_error(self) -> UserError:
         """Returns what to say of an InferenceService that was there a moment ago."""
         return UserError(
             f"InferenceService {self.namespace}/{self.name} was deleted during the rollout; "
@@ -230,7 +230,7 @@ class KubernetesAPI:
                 _request_timeout=_TIMEOUT,
             )
 
-        answer = self._patiently(send, verb, kind)
+        answer = self._with_retries(send, verb, kind)
         if not isinstance(answer, dict):
             raise UserError(
                 f"{self._client.configuration.host} gives an answer that is not of Kubernetes; "
@@ -238,12 +238,12 @@ class KubernetesAPI:
             )
         return answer
 
-    def _patiently(self, send: Callable[[], Any], verb: str, kind: _Kind) -> Any:
+    def _with_retries(self, send: Callable[[], Any], verb: str, kind: _Kind) -> Any:
         try:
             return Retrying(
                 stop=stop_after_delay(self._patience),
                 wait=wait_random_exponential(multiplier=0.2, max=10),
-                retry=retry_if_exception(_may_pass),
+                retry=retry_if_exception(_is_transient),
                 reraise=True,
             )(send)
         except ApiException as error:
@@ -291,7 +291,7 @@ class KubernetesAPI:
                 f"KServe's webhook does not answer, so its controller may be down: {message}; see "
                 "'kubectl get pods --namespace kserve' and deploy again"
             )
-        kind_of = Unavailable if error.status in _PASSING else UserError
+        kind_of = Unavailable if error.status in _TRANSIENT else UserError
         return kind_of(f"the API server refused to {verb} {here}: HTTP {error.status}: {message}")
 
     def _unreachable(self, reason: object) -> Unavailable:
@@ -339,13 +339,13 @@ def _parsed(model: type[_Read], document: dict[str, Any]) -> _Read:
         raise UserError(f"the API server's {model.__name__}: {first_fault(error)}") from error
 
 
-def _dry(dry_run: bool) -> dict[str, str]:
+def _dry_run_query(dry_run: bool) -> dict[str, str]:
     return {"dryRun": "All"} if dry_run else {}
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     if isinstance(error, ApiException):
-        return error.status in _PASSING
+        return error.status in _TRANSIENT
     return isinstance(error, HTTPError | OSError)
 
 

@@ -20,7 +20,7 @@ _CHANGING = ("managedFields", "resourceVersion", "generation", "uid", "creationT
 
 
 @dataclass(frozen=True)
-class Wish:
+class DesiredState:
     """What an InferenceService is to be, as far as a rollout says.
 
     Attributes:
@@ -35,15 +35,15 @@ class Wish:
     canary: dict[str, Any] | None = None
 
 
-def applied(live: InferenceService, wish: Wish) -> dict[str, Any]:
+def applied(live: InferenceService, desired: DesiredState) -> dict[str, Any]:
     """Returns the document to apply; the API server refuses it where `live` has changed since.
 
     Server-side apply removes what its manager applied before and leaves out now. So this holds all
     that the step owns, each time.
     """
-    predictor: dict[str, Any] = {"model": {"storageUri": wish.storage_uri}}
-    if wish.canary_percent is not None:
-        predictor["canaryTrafficPercent"] = wish.canary_percent
+    predictor: dict[str, Any] = {"model": {"storageUri": desired.storage_uri}}
+    if desired.canary_percent is not None:
+        predictor["canaryTrafficPercent"] = desired.canary_percent
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
@@ -51,7 +51,7 @@ def applied(live: InferenceService, wish: Wish) -> dict[str, Any]:
             "name": live.metadata.name,
             "resourceVersion": live.metadata.resource_version,
         },
-        "spec": {"predictor": predictor} | ({"canary": [wish.canary]} if wish.canary else {}),
+        "spec": {"predictor": predictor} | ({"canary": [desired.canary]} if desired.canary else {}),
     }
 
 

@@ -22,7 +22,7 @@ from components.deploy.api import KubernetesAPI, Stale, Unavailable
 from components.deploy.claim import Claim, claimed
 from components.deploy.inference_service import InferenceService
 from components.deploy.manifest import (
-    Wish,
+    DesiredState,
     applied,
     canary_name,
     canary_of,
@@ -31,7 +31,7 @@ from components.deploy.manifest import (
 )
 from components.deploy.served import Probe, ServedModel, canary_address, in_cluster_address
 from components.deploy.soak import Tally, exceeds_error_budget, verdict
-from components.deploy.workload import Patience, Progress, Trouble, of_deployment, of_revision
+from components.deploy.workload import Patience, Problem, Progress, of_deployment, of_revision
 from components.shared.errors import UserError
 from components.shared.model_folder.smoke import SmokeImage
 from components.shared.run.rollout_plan import Plan, version_of
@@ -43,7 +43,7 @@ _REFUSAL_SECONDS = 15.0  # KServe's status may still be of what was wanted befor
 _NEXT_TRY_SECONDS = 330.0  # the kubelet starts a container that crashed again within five minutes
 
 
-class Overtaken(UserError):  # noqa: N818  # what happened, as NotFound says it
+class Superseded(UserError):  # noqa: N818  # what happened, as NotFound says it
     """Another rollout, or somebody by hand, changed what this one had set: it is theirs now."""
 
 
@@ -103,7 +103,7 @@ class Rollout:
             Where the version is served now.
 
         Raises:
-            Overtaken: Another rollout has taken over; nothing was undone.
+            Superseded: Another rollout has taken over; nothing was undone.
             UserError: It failed, and how it stands now.
         """
         live = self._api.get()
@@ -117,14 +117,14 @@ class Rollout:
             else:
                 if self._plan.canary_percent and self._former:
                     canary = self._soak(live)
-                self._change(Wish(self._plan.storage_uri))
-            live = self._wait(Wish(self._plan.storage_uri))
+                self._change(DesiredState(self._plan.storage_uri))
+            live = self._wait(DesiredState(self._plan.storage_uri))
             self._verify(live, self._plan.version, check_numbers=True)
-        except Overtaken:
+        except Superseded:
             self._release()
             raise
         except (Exception, KeyboardInterrupt) as error:
-            raise self._go_back(error) from error
+            raise self._roll_back(error) from error
         self._release()
         return Outcome(live.status.url or self._address(live), changes, canary)
 
@@ -145,13 +145,13 @@ class Rollout:
         self._check_rights(live)
         if self._plan.canary_percent and live.standard:
             self._check_canary_name()
-            wish_canary = Wish(live.storage_uri, canary=self._canary_entry(live))
-            if not self._try(live, wish_canary).spec.canary:
+            desired_canary = DesiredState(live.storage_uri, canary=self._canary_entry(live))
+            if not self._try(live, desired_canary).spec.canary:
                 raise UserError(
                     f"{self._name}: this KServe drops spec.canary, which Standard mode needs for a "
                     "canary; install KServe 0.21 or newer, or set canary_percent to 0"
                 )
-        after = self._try(live, Wish(self._plan.storage_uri))
+        after = self._try(live, DesiredState(self._plan.storage_uri))
         if after.spec.canary or after.spec.predictor.canary_traffic_percent is not None:
             raise UserError(
                 f"{self._name}: a canary that {' and '.join(after.other_owners())} set would stay; "
@@ -163,7 +163,7 @@ class Rollout:
     def _check_rights(self, live: InferenceService) -> None:
         """Reads once all that the rollout will read, so that a missing right is found out now."""
         self._api.claim()
-        self._progress(live, Wish(live.storage_uri))
+        self._progress(live, DesiredState(live.storage_uri))
         self._api.is_node_coming("")
         self._pods_before = {pod.metadata.name for pod in self._api.pods()}
 
@@ -180,8 +180,8 @@ class Rollout:
                 f"of InferenceService {name}; rename that one, or set canary_percent to 0"
             )
 
-    def _try(self, live: InferenceService, wish: Wish) -> InferenceService:
-        document = applied(live, wish)
+    def _try(self, live: InferenceService, desired: DesiredState) -> InferenceService:
+        document = applied(live, desired)
         del document["metadata"]["resourceVersion"]  # what is not kept cannot be too late
         try:
             return self._api.apply(document, force=self._may_force(live), dry_run=True)
@@ -248,8 +248,8 @@ class Rollout:
                 raise self._created_by_somebody() from error
         self._known_uris = (self._plan.storage_uri,)
 
-    def _created_by_somebody(self) -> Overtaken:
-        return Overtaken(f"{self._name} was created by somebody else a moment ago; deploy again")
+    def _created_by_somebody(self) -> Superseded:
+        return Superseded(f"{self._name} was created by somebody else a moment ago; deploy again")
 
     def _soak(self, live: InferenceService) -> str:
         """Gives the version a share of the traffic and returns what the probes found.
@@ -260,12 +260,12 @@ class Rollout:
         plan = self._plan
         entry = self._canary_entry(live) if live.standard else None
         if entry:
-            wish = Wish(self._former, canary=entry)
+            desired = DesiredState(self._former, canary=entry)
         else:
-            wish = Wish(plan.storage_uri, plan.canary_percent)
+            desired = DesiredState(plan.storage_uri, plan.canary_percent)
         print(f"canary: {plan.canary_percent}% of the traffic to version {plan.version}")
-        self._change(wish)
-        live = self._wait(wish)
+        self._change(desired)
+        live = self._wait(desired)
         address = self._address(live)
         if entry and not plan.address:
             # The address inside of the cluster leads past what splits the traffic.
@@ -282,7 +282,7 @@ class Rollout:
             raise UserError(reason)
         return str(tally)
 
-    def _go_back(self, error: BaseException) -> UserError:
+    def _roll_back(self, error: BaseException) -> UserError:
         """Lets the former version serve again and returns what to tell."""
         reason = str(error) or "interrupted"
         failed = f"version {self._plan.version} is not rolled out to {self._name}: {reason}"
@@ -291,7 +291,7 @@ class Rollout:
         try:
             live = self._api.get()
             if live is None and self._former:
-                raise self._api.gone()
+                raise self._api.deleted_error()
             if live is None or self._is_as_before(live):
                 self._release()
                 return UserError(f"{failed}; nothing was changed")
@@ -301,12 +301,12 @@ class Rollout:
                     f"{failed}; no other version served before, so it is left as it is"
                 )
             print(f"{failed}; going back to {self._former}", flush=True)
-            live = self._serve_former(self._look())
+            live = self._serve_previous(self._look())
             if former:
                 self._verify(live, former)
             self._release()
-        except Overtaken as overtaken:
-            return UserError(f"{failed}; {overtaken}")
+        except Superseded as superseded:
+            return UserError(f"{failed}; {superseded}")
         except UserError as worse:
             return UserError(
                 f"{failed}; and going back to {name} failed: {worse}; see 'kubectl describe "
@@ -328,30 +328,30 @@ class Rollout:
             and predictor.canary_traffic_percent is None
         )
 
-    def _serve_former(self, live: InferenceService) -> InferenceService:
+    def _serve_previous(self, live: InferenceService) -> InferenceService:
         if live.spec.predictor.canary_traffic_percent is not None:
             # Without a percentage Knative would send all traffic to the bad revision until the
             # good one is ready. With 0 it stays with the one that had all of it before.
-            pinned = Wish(self._former, canary_percent=0)
+            pinned = DesiredState(self._former, canary_percent=0)
             self._change(pinned)
             self._wait(pinned)
-        self._change(Wish(self._former))
-        return self._wait(Wish(self._former))
+        self._change(DesiredState(self._former))
+        return self._wait(DesiredState(self._former))
 
-    def _change(self, wish: Wish) -> None:
-        """Applies a wish to the InferenceService as it is at that moment."""
+    def _change(self, desired: DesiredState) -> None:
+        """Applies a desired state to the InferenceService as it is at that moment."""
 
         def change() -> None:
             live = self._look()
-            self._api.apply(applied(live, wish), force=self._may_force(live))
+            self._api.apply(applied(live, desired), force=self._may_force(live))
 
         if self._known_uris:
-            self._known_uris += (wish.storage_uri,)  # the answer to the change may get lost
+            self._known_uris += (desired.storage_uri,)  # the answer to the change may get lost
         self._until_fresh(change)
-        self._known_uris = (wish.storage_uri,)
+        self._known_uris = (desired.storage_uri,)
 
-    def _wait(self, wish: Wish) -> InferenceService:
-        """Waits until a wish is what runs, and nothing else.
+    def _wait(self, desired: DesiredState) -> InferenceService:
+        """Waits until a desired state is what runs, and nothing else.
 
         Raises:
             UserError: It will never be, or is not in time.
@@ -361,10 +361,10 @@ class Rollout:
         while True:
             try:
                 live = self._look()
-                progress = self._progress(live, wish)
+                progress = self._progress(live, desired)
                 if not progress.waits_for:
                     return live
-                self._check_certain(patience.lasting(progress.troubles, self._looked))
+                self._check_certain(patience.lasting(progress.problems, self._looked))
                 state = str(progress)
             except Unavailable as error:  # what runs goes on without the API server
                 state = str(error)
@@ -375,42 +375,42 @@ class Rollout:
                 raise UserError(f"not ready within {self._plan.timeout_seconds:g} s: {told}")
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
-    def _check_certain(self, troubles: list[Trouble]) -> None:
-        """Raises `UserError` for a trouble that has lasted, unless a node is on its way."""
-        for trouble in troubles:
-            if trouble.pod is None or not self._api.is_node_coming(trouble.pod.metadata.uid):
-                raise UserError(trouble.told)
+    def _check_certain(self, problems: list[Problem]) -> None:
+        """Raises `UserError` for a problem that has lasted, unless a node is on its way."""
+        for problem in problems:
+            if problem.pod is None or not self._api.is_node_coming(problem.pod.metadata.uid):
+                raise UserError(problem.message)
 
-    def _progress(self, live: InferenceService, wish: Wish) -> Progress:
-        """Looks how far the cluster is with a wish."""
+    def _progress(self, live: InferenceService, desired: DesiredState) -> Progress:
+        """Looks how far the cluster is with a desired state."""
         if not live.standard:
             newest = live.predictor.latest_created_revision
             revision = self._api.revision(newest) if newest else None
             progress = of_revision(
-                live, revision, self._api.pods(), wish.storage_uri, wish.canary_percent
+                live, revision, self._api.pods(), desired.storage_uri, desired.canary_percent
             )
-        elif wish.canary:
-            predictor = wish.canary["predictor"]
+        elif desired.canary:
+            predictor = desired.canary["predictor"]
             deployment = self._api.deployment(f"{self._api.name}-{predictor['name']}-predictor")
             uri = str(predictor["model"]["storageUri"])
             progress = of_deployment(deployment, self._api.pods(), uri, 0)
         else:
             deployment = self._api.deployment(f"{self._api.name}-predictor")
             progress = of_deployment(
-                deployment, self._api.pods(), wish.storage_uri, live.min_replicas
+                deployment, self._api.pods(), desired.storage_uri, live.min_replicas
             )
         if not progress.waits_for:
             return progress if live.ready else Progress(live.reason)
-        troubles = [self._with_time_to_try(trouble) for trouble in progress.troubles]
+        problems = [self._with_retry_time(problem) for problem in progress.problems]
         if live.refusal:
-            troubles.append(Trouble(live.refusal, "KServe", _REFUSAL_SECONDS))
-        return Progress(progress.waits_for, tuple(troubles))
+            problems.append(Problem(live.refusal, "KServe", _REFUSAL_SECONDS))
+        return Progress(progress.waits_for, tuple(problems))
 
-    def _with_time_to_try(self, trouble: Trouble) -> Trouble:
+    def _with_retry_time(self, problem: Problem) -> Problem:
         """Gives a pod that was there before, and may be mended meanwhile, time for its next try."""
-        if trouble.about not in self._pods_before:
-            return trouble
-        return replace(trouble, seconds=max(trouble.seconds, _NEXT_TRY_SECONDS))
+        if problem.about not in self._pods_before:
+            return problem
+        return replace(problem, seconds=max(problem.seconds, _NEXT_TRY_SECONDS))
 
     def _verify(self, live: InferenceService, version: int, check_numbers: bool = False) -> None:
         """Asks until only one version answers.
@@ -459,16 +459,16 @@ class Rollout:
         """
         live = self._api.get()
         if live is None:
-            raise self._api.gone()
+            raise self._api.deleted_error()
         claim = self._api.claim()
         self._looked = time.monotonic()
         if claim is None:  # deleted by hand
             self._claim_again()
         elif claim.holder != self.id:
             other = f"of version {claim.version}, which goes on" if claim.holder else "which ended"
-            raise Overtaken(f"overtaken by another rollout to {self._name}, {other}")
+            raise Superseded(f"overtaken by another rollout to {self._name}, {other}")
         if self._known_uris and live.storage_uri not in self._known_uris:
-            raise Overtaken(
+            raise Superseded(
                 f"somebody else changed storageUri of {self._name} to {live.storage_uri} during "
                 "the rollout; it is left so"
             )
@@ -478,7 +478,7 @@ class Rollout:
         try:
             self._api.write_claim(claimed(self._api.name, None, self.id, self._former))
         except Stale as error:
-            raise Overtaken(f"overtaken by another rollout to {self._name}") from error
+            raise Superseded(f"overtaken by another rollout to {self._name}") from error
 
     def _address(self, live: InferenceService) -> str:
         told = in_cluster_address(self._api.name, self._api.namespace, live.address)

@@ -32,17 +32,17 @@ _CANNOT_START = (
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Problem:
     """Why a pod will not start.
 
     Attributes:
-        told: In one line.
+        message: In one line.
         about: Name of what has it; the words may change while it lasts.
         seconds: How long it has to last to be certain.
         pod: The pod that no node takes; None where it is something else.
     """
 
-    told: str
+    message: str
     about: str
     seconds: float = 0.0
     pod: "Pod | None" = None
@@ -54,43 +54,43 @@ class Progress:
 
     Attributes:
         waits_for: What is waited for, in one line; empty when it is done.
-        troubles: What may keep it from ever being done.
+        problems: What may keep it from ever being done.
     """
 
     waits_for: str = ""
-    troubles: tuple[Trouble, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     def __str__(self) -> str:
         """Returns what is waited for and why it may never come, in one line."""
-        first = [trouble.told for trouble in self.troubles[:1]]
-        more = len(self.troubles) - 1
+        first = [problem.message for problem in self.problems[:1]]
+        more = len(self.problems) - 1
         return "; ".join([self.waits_for, *first, *([f"{more} more like it"] if more > 0 else [])])
 
 
 @dataclass
 class Patience:
-    """Remembers how long troubles have lasted.
+    """Remembers how long problems have lasted.
 
     Attributes:
-        since: When each was seen first, in seconds of a clock that only grows. Troubles of one pod
+        since: When each was seen first, in seconds of a clock that only grows. Problems of one pod
             that take as long to be certain are one.
     """
 
     since: dict[tuple[str, float], float] = field(default_factory=dict)
 
-    def lasting(self, troubles: Sequence[Trouble], now: float) -> list[Trouble]:
-        """Returns the troubles that have lasted long enough to be certain.
+    def lasting(self, problems: Sequence[Problem], now: float) -> list[Problem]:
+        """Returns the problems that have lasted long enough to be certain.
 
         Args:
-            troubles: Those of this moment; a trouble that is left out has ended.
+            problems: Those of this moment; a problem that is left out has ended.
             now: The clock's time.
         """
-        keys = [(trouble.about, trouble.seconds) for trouble in troubles]
+        keys = [(problem.about, problem.seconds) for problem in problems]
         self.since = {key: self.since.get(key, now) for key in keys}
         return [
-            trouble
-            for key, trouble in zip(keys, troubles, strict=True)
-            if now - self.since[key] >= trouble.seconds
+            problem
+            for key, problem in zip(keys, problems, strict=True)
+            if now - self.since[key] >= problem.seconds
         ]
 
 
@@ -121,7 +121,7 @@ class _Container(Read):
     state: _State = _State()
     last_state: _State = _State()
 
-    def trouble(self) -> tuple[str, float]:
+    def problem(self) -> tuple[str, float]:
         """Returns why it does not start, empty where it does, and when that is certain."""
         if self.state.running:
             return "", 0  # what it died of before does not keep it from running now
@@ -134,7 +134,9 @@ class _Container(Read):
         again = self.restart_count and self.state.terminated and self.state.terminated.exit_code
         if looping or again:
             status = f"exit status {ended.exit_code}" if ended else ""
-            return line(f"{self.name} crashes again and again", status, _last_words(ended)), 0
+            return line(
+                f"{self.name} crashes again and again", status, _termination_message(ended)
+            ), 0
         return "", 0
 
 
@@ -166,20 +168,20 @@ class Pod(Read):
         """Whether it can answer requests."""
         return self.status.is_true("Ready")
 
-    def trouble(self) -> Trouble | None:
+    def problem(self) -> Problem | None:
         """Returns why it will not start, if something keeps it from it."""
         if self.ends or self.ready or self.status.phase in ("Failed", "Succeeded"):
             return None  # of one that ends, its successor counts
         name = self.metadata.name
         scheduled = self.status.condition("PodScheduled")
         if scheduled and scheduled.reason == "Unschedulable":
-            told = line(f"no node takes pod {name}", scheduled.message)
+            message = line(f"no node takes pod {name}", scheduled.message)
             making_room = self.status.nominated_node_name
-            return Trouble(told, name, _MAKING_ROOM if making_room else _SCHEDULING, self)
+            return Problem(message, name, _MAKING_ROOM if making_room else _SCHEDULING, self)
         for container in (*self.status.init_container_statuses, *self.status.container_statuses):
-            told, seconds = container.trouble()
-            if told:
-                return Trouble(f"pod {name}: {told}", name, seconds)
+            message, seconds = container.problem()
+            if message:
+                return Problem(f"pod {name}: {message}", name, seconds)
         return None
 
 
@@ -269,14 +271,14 @@ def of_deployment(
     wanted = min_replicas or deployment.spec.replicas
     if not wanted:
         return Progress(
-            "no pod", (Trouble(f"Deployment {name} is scaled to 0", name, _SCHEDULING),)
+            "no pod", (Problem(f"Deployment {name} is scaled to 0", name, _SCHEDULING),)
         )
     old = status.replicas - status.updated_replicas
     if old or min(status.updated_replicas, status.available_replicas) < wanted:
         new = [pod for pod in own if pod.source == storage_uri]
         ready = sum(pod.ready for pod in new)
-        troubles = (*_troubles(new, pods), *_not_created(deployment))
-        return Progress(f"{ready} of {wanted} pods are ready", troubles)
+        problems = (*_problems(new, pods), *_not_created(deployment))
+        return Progress(f"{ready} of {wanted} pods are ready", problems)
     if any(pod.ready and not pod.ends and pod.source != storage_uri for pod in own):
         return Progress("pods of another version still answer")
     return Progress()
@@ -305,11 +307,11 @@ def of_revision(
     name = revision.metadata.name
     if live.predictor.latest_ready_revision != name:
         condition = revision.status.condition("Ready")
-        troubles = _troubles([pod for pod in pods if revision.owns(pod)], pods)
+        problems = _problems([pod for pod in pods if revision.owns(pod)], pods)
         if condition and condition.status == "False":
-            told = line(f"revision {name} failed", condition.reason, condition.message)
-            troubles += (Trouble(told, name, _SETTLING),)
-        return Progress(f"revision {name} is not ready", troubles)
+            message = line(f"revision {name} failed", condition.reason, condition.message)
+            problems += (Problem(message, name, _SETTLING),)
+        return Progress(f"revision {name} is not ready", problems)
     share = sum(t.percent or 0 for t in live.predictor.traffic if t.revision_name == name)
     wanted = 100 if percent is None else percent
     if share != wanted:
@@ -317,24 +319,24 @@ def of_revision(
     return Progress()
 
 
-def _troubles(new: Sequence[Pod], pods: Sequence[Pod]) -> tuple[Trouble, ...]:
-    """Returns the troubles of new pods; while an old pod ends, its node may still take one."""
-    found = tuple(trouble for trouble in (pod.trouble() for pod in new) if trouble)
+def _problems(new: Sequence[Pod], pods: Sequence[Pod]) -> tuple[Problem, ...]:
+    """Returns the problems of new pods; while an old pod ends, its node may still take one."""
+    found = tuple(problem for problem in (pod.problem() for pod in new) if problem)
     if not any(pod.ends for pod in pods):
         return found
     return tuple(replace(t, seconds=_MAKING_ROOM) if t.pod else t for t in found)
 
 
-def _not_created(deployment: Deployment) -> tuple[Trouble, ...]:
+def _not_created(deployment: Deployment) -> tuple[Problem, ...]:
     """Returns why Kubernetes cannot make the pods at all, such as a quota."""
     condition = deployment.status.condition("ReplicaFailure")
     if condition is None or condition.status != "True":
         return ()
-    told = line("Kubernetes cannot create the pods", condition.reason, condition.message)
-    return (Trouble(told, deployment.metadata.name, _SETTLING),)
+    message = line("Kubernetes cannot create the pods", condition.reason, condition.message)
+    return (Problem(message, deployment.metadata.name, _SETTLING),)
 
 
-def _last_words(ended: _Ended | None) -> str:
+def _termination_message(ended: _Ended | None) -> str:
     """Returns the last line that a container left; its log's, where it wrote no message."""
     lines = [text for text in (ended.message if ended else "").splitlines() if text.strip()]
     return lines[-1] if lines else ""

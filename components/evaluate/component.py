@@ -65,7 +65,7 @@ def evaluate(
         from components.evaluate.logic import evaluate
         from components.shared.data.dataset import CLASSES, ImageDataset, Split
         from components.shared.evaluation.results import RocCurves
-        from components.shared.evaluation.subgroups import least_by_subgroup
+        from components.shared.evaluation.subgroups import min_by_subgroup
 
         images = ImageDataset(dataset.path)
         result = evaluate(
@@ -80,7 +80,7 @@ def evaluate(
         )
         for metrics, numbers in (
             (held_out_metrics, result.held_out_metrics()),
-            (held_out_details, result.held_out_details() | least_by_subgroup(result)),
+            (held_out_details, result.held_out_details() | min_by_subgroup(result)),
             (full_dataset_metrics, result.full_dataset_metrics()),
         ):
             for name, value in numbers.items():

@@ -52,7 +52,7 @@ def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: f
             one source as it was at one time.
     """
     parts = _Parts([Path(folder) for folder in folders])
-    seen = _look_through(parts)
+    seen = _scan(parts)
     _check_share(parts.source, seen, max_bad_share)
     for label in range(len(CLASSES)):
         if label not in seen.labels:
@@ -112,7 +112,7 @@ class _Parts:
         self.source: Part = parts[0][0]
         self._folders: list[Path] = []
         for part, folder in parts:
-            if _of_all(part) != _of_all(self.source):
+            if _common_fields(part) != _common_fields(self.source):
                 raise UserError(
                     f"source {self.source.source}: it changed while it was read: the workers found "
                     "other files; ingest it again when it no longer changes"
@@ -132,12 +132,12 @@ class _Parts:
             yield (folder, number), read_chunk(folder, number)
 
 
-def _of_all(part: Part) -> Part:
+def _common_fields(part: Part) -> Part:
     """Returns what has to be the same in all parts."""
     return part.model_copy(update={"first": 0, "stop": 0})
 
 
-class _Seen(NamedTuple):
+class _Scan(NamedTuple):
     """What a look through all chunks gives.
 
     Attributes:
@@ -153,7 +153,7 @@ class _Seen(NamedTuple):
     content_version: str
 
 
-def _look_through(parts: _Parts) -> _Seen:
+def _scan(parts: _Parts) -> _Scan:
     labels = [np.empty(0, dtype=np.int8)]
     unused = 0
     first_unused: dict[int | None, QuarantinedFile] = {}
@@ -168,10 +168,10 @@ def _look_through(parts: _Parts) -> _Seen:
             digest.update(f"{between}{record.path}\t{record.sha256}".encode())
             between = "\n"
     version = f"sha256:{digest.hexdigest()}"
-    return _Seen(np.concatenate(labels), unused, first_unused, version)
+    return _Scan(np.concatenate(labels), unused, first_unused, version)
 
 
-def _check_share(source: Part, seen: _Seen, allowed: float) -> None:
+def _check_share(source: Part, seen: _Scan, allowed: float) -> None:
     if not seen.unused:
         return
     share, first = seen.unused / source.files, seen.first_unused[-1]

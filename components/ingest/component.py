@@ -9,7 +9,7 @@ from components.shared.run.component import component
 
 @component
 def ingest(
-    part: Output[Dataset],
+    decoded: Output[Dataset],
     source: str,
     source_version: str,
     labels: str,
@@ -22,7 +22,7 @@ def ingest(
     """Checks and decodes one worker's share of a source's images.
 
     Args:
-        part: Pixels, thumbnails and what is known of the files.
+        decoded: Pixels, thumbnails and what is known of the files.
         source: kaggle://owner/dataset, sample://, or a folder or zip, also in s3:// or gs://.
         source_version: Version of the dataset, for Kaggle; elsewhere it only renews the cache.
         labels: CSV of labels and patients: a path in the source, an absolute path, s3://, gs://.
@@ -34,18 +34,18 @@ def ingest(
     """
     from components.shared.run.step import state_folder, step
 
-    with step("ingest" if workers == 1 else f"ingest-{worker}-of-{workers}", part):
+    with step("ingest" if workers == 1 else f"ingest-{worker}-of-{workers}", decoded):
         from components.ingest.logic import ingest_part
         from components.ingest.sources import open_source
 
         with open_source(source, source_version, labels, class_folders) as opened:
             state = state_folder(state_root, "ingest")
-            ingest_part(opened, part.path, state, worker=worker, workers=workers, slices=slices)
+            ingest_part(opened, decoded.path, state, worker=worker, workers=workers, slices=slices)
 
 
 @component
 def assemble(
-    parts: Input[list[Dataset]],
+    decoded: Input[list[Dataset]],
     dataset: Output[Dataset],
     data_report: Output[HTML],
     data_metrics: Output[Metrics],
@@ -55,7 +55,7 @@ def assemble(
     """Makes a dataset of the workers' parts and groups its images.
 
     Args:
-        parts: What ingest wrote, of all workers.
+        decoded: What ingest wrote, of all workers.
         dataset: Shards of pixels and a manifest.
         data_report: What the data is like.
         data_metrics: Counts, and what metadata alone gives away.
@@ -72,7 +72,7 @@ def assemble(
         from components.ingest.report import write_data_report
         from components.shared.data.dataset import CLASSES, ImageDataset
 
-        assemble([part.path for part in parts], dataset.path, max_bad_share)
+        assemble([part.path for part in decoded], dataset.path, max_bad_share)
         images = ImageDataset(dataset.path)
         metadata = write_data_report(data_report.path, images, seed)
         dataset.metadata["source"] = images.manifest.source

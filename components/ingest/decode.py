@@ -170,12 +170,12 @@ def _decode_chunk(
 
 
 def _in_order(
-    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], most: int
+    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], max_waiting: int
 ) -> Iterator[Result]:
     """Yields results in the items' order, and keeps a few of them waiting for a slow one."""
     waiting: deque[Future[Result]] = deque()
     for item in items:
-        if len(waiting) == most:
+        if len(waiting) == max_waiting:
             yield waiting.popleft().result()
         waiting.append(pool.submit(work, item))
     while waiting:

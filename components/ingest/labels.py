@@ -250,9 +250,9 @@ class _Header:
             if column in named:
                 named[column] = printable(" ".join(named[column].split()))
         for column, text in named.items():
-            if len(text) > (most := _MAX_CHARACTERS[column]):
+            if len(text) > (limit := _MAX_CHARACTERS[column]):
                 raise ValueError(
-                    f"the {column} has {len(text):,} characters, at most {most:,} are allowed"
+                    f"the {column} has {len(text):,} characters, at most {limit:,} are allowed"
                 )
         return named
 

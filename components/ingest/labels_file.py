@@ -94,10 +94,10 @@ def _read(place: str, inside: Callable[[str, int], bytes]) -> bytes:
     return read_file(Path(location.place), MAX_BYTES + 1)
 
 
-def read_file(path: Path, most: int) -> bytes:
+def read_file(path: Path, max_bytes: int) -> bytes:
     """Returns up to so many bytes of a regular file; raises OSError where it is another thing."""
     with open(path, "rb", opener=open_regular) as file:
-        return file.read(most)
+        return file.read(max_bytes)
 
 
 def _nothing_inside(_: str, __: int) -> bytes:

@@ -39,7 +39,7 @@ _ROUNDING = 1e-5  # of float32 products
 
 
 def single_linkage(
-    descriptors: np.ndarray, least: float, confirm: Confirm, what: str
+    descriptors: np.ndarray, threshold: float, confirm: Confirm, what: str
 ) -> np.ndarray:
     """Finds links that join all items that are alike, directly or through others.
 
@@ -48,7 +48,7 @@ def single_linkage(
 
     Args:
         descriptors: Unit vectors, float32 [n, d]; the first coordinates tell the most.
-        least: Pairs with a product up to this are not alike.
+        threshold: Pairs with a product up to this are not alike.
         confirm: Tells of pairs of items, int64 [p] and int64 [p], which are alike, bool [p]. The
             first are few different items in each call. Threads call it at the same time.
         what: The items, in the plural, for the log.
@@ -59,7 +59,7 @@ def single_linkage(
     items = _order(descriptors)
     descriptors = descriptors[items]
     coarse = np.ascontiguousarray(descriptors[:, :_BOX].T)
-    search = _Search(descriptors, coarse, items, least - _ROUNDING, confirm)
+    search = _Search(descriptors, coarse, items, threshold - _ROUNDING, confirm)
     count = len(items)
     component = np.arange(count, dtype=np.int32)
     links, left, passed_over = [np.empty((0, 2), dtype=np.int64)], _MAX_CONFIRMED, 0
@@ -154,7 +154,7 @@ class _Search:
     points: np.ndarray  # float32 [n, d], in their order
     coarse: np.ndarray  # float32 [_BOX, n], the first coordinates again
     items: np.ndarray  # int64 [n], the item of each point
-    least: float
+    threshold: float
     confirm: Confirm
 
     def compare(self, component: np.ndarray, allowed: int, rows: slice, columns: slice) -> _Found:
@@ -185,7 +185,7 @@ class _Search:
             products = self.points[rows] @ self.points[near].T
             if rows == columns:  # each pair once
                 products[np.arange(rows.start, rows.stop)[:, np.newaxis] >= near] = 0
-            above = products > self.least
+            above = products > self.threshold
             if np.count_nonzero(above) > _MANY and confirmed < allowed:
                 # A dense place: what is joined by the likeliest need not be listed.
                 look(_likeliest(products, above, 0, rows, near), allowed - confirmed)
@@ -216,7 +216,7 @@ class _Search:
         there = self.coarse[:, others]
         away = there - np.clip(there, low, high)
         # The product of unit vectors is 1 - half of the square of their distance.
-        return others[np.einsum("ij,ij->j", away, away) / 2 < 1 - self.least]
+        return others[np.einsum("ij,ij->j", away, away) / 2 < 1 - self.threshold]
 
     def _confirmed(
         self, candidates: _Candidates, component: np.ndarray, at_most: int

@@ -164,9 +164,9 @@ def _shown(dataset: ImageDataset, group: int) -> Group:
     ]
     classes = [CLASSES[label] for label in np.unique(dataset.labels[members])]
     thumbnails = dataset.thumbnails
-    least = min(correlation(thumbnails[members[0]], thumbnails[i]) for i in members)
+    lowest = min(correlation(thumbnails[members[0]], thumbnails[i]) for i in members)
     return Group(
-        len(members), " and ".join(classes), [picture(p, 72) for p in dataset.read(spread)], least
+        len(members), " and ".join(classes), [picture(p, 72) for p in dataset.read(spread)], lowest
     )
 
 

@@ -285,10 +285,10 @@ def _size_problem(size: int) -> str | None:
 
 
 def _in_folder(root: Path) -> _Listing:
-    def find(name: str, most: int) -> bytes:
+    def find(name: str, max_bytes: int) -> bytes:
         if os.path.realpath(root / name) != os.path.join(os.path.realpath(root), name):
             raise ValueError("it is a link, or lies behind one")
-        return read_file(root / name, most)
+        return read_file(root / name, max_bytes)
 
     return _Listing(_below(root), lambda name, _: _read_file(root / name), find)
 
@@ -356,7 +356,7 @@ def _in_zip(stack: ExitStack, path: Path, uri: str) -> _Listing:
                         problem = f"a zip bomb: files of few bytes that unpack to {shrunk:,}"
                 yield Found(name, entry.size, f"{entry.crc:08x}", problem, entry.as_bytes())
 
-    def find(name: str, most: int) -> bytes:
+    def find(name: str, max_bytes: int) -> bytes:
         with _zip_errors_translated(uri):
             for entry in archive.entries():
                 if _entry_name(entry) == name:
@@ -364,7 +364,7 @@ def _in_zip(stack: ExitStack, path: Path, uri: str) -> _Listing:
                     small = entry._replace(size=min(entry.size, MAX_BYTES))
                     if problem := _entry_problem(small, name):
                         raise ValueError(problem)
-                    return archive.read(entry, most)
+                    return archive.read(entry, max_bytes)
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     read = lambda _, place: archive.read(Entry.from_bytes(place), MAX_BYTES + 1)  # noqa: E731
@@ -420,7 +420,7 @@ def _download_from_kaggle(uri: str, place: str, version: str) -> tuple[Path, str
     import kagglehub  # slow to import, and needed by this source alone
 
     download = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_may_pass),
+        retry=tenacity.retry_if_exception(_is_transient),
         stop=tenacity.stop_after_attempt(_KAGGLE_ATTEMPTS),
         wait=tenacity.wait_random_exponential(_KAGGLE_WAIT),
         reraise=True,
@@ -436,7 +436,7 @@ def _download_from_kaggle(uri: str, place: str, version: str) -> tuple[Path, str
     return folder, found.group(1) if found else version
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Returns whether Kaggle may answer otherwise when it is asked again."""
     import requests  # as kagglehub does
 

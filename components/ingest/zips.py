@@ -112,12 +112,12 @@ class ZipArchive:
                 yield entry
         self._sorted = np.sort(np.frombuffer(self._offsets, dtype=np.uint64))
 
-    def read(self, entry: Entry, most: int) -> bytes:
+    def read(self, entry: Entry, max_bytes: int) -> bytes:
         """Returns the content of an entry, checked against its CRC-32 where it is read whole.
 
         Args:
             entry: One that is stored or deflated.
-            most: Bytes to return at most.
+            max_bytes: Bytes to return at most.
 
         Raises:
             zipfile.BadZipFile: It is damaged, or shares bytes with another entry.
@@ -129,7 +129,7 @@ class ZipArchive:
         info.flag_bits, info.compress_type = entry.flags, entry.method
         info.header_offset = entry.offset
         with self._archive.open(info) as content:
-            return content.read(most)
+            return content.read(max_bytes)
 
     def _check_overlap(self, entry: Entry) -> None:
         """Refuses what begins in another entry: a bomb unpacks the same bytes many times."""

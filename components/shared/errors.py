@@ -7,19 +7,19 @@ class UserError(Exception):
     """Bad input. Its message is one line: what is wrong, where, and what to do about it."""
 
 
-def require_at_least(least: int, **numbers: int) -> None:
+def require_at_least(minimum: int, **numbers: int) -> None:
     """Checks numbers that a run sets.
 
     Args:
-        least: That each may be.
+        minimum: That each may be.
         numbers: By name.
 
     Raises:
         UserError: Names the first that is less.
     """
     for name, number in numbers.items():
-        if number < least:
-            raise UserError(f"{name} is {number}: give at least {least}")
+        if number < minimum:
+            raise UserError(f"{name} is {number}: give at least {minimum}")
 
 
 def first_fault(error: ValidationError) -> str:

@@ -10,7 +10,7 @@ from components.shared.run.component import component
 @component
 def split(
     dataset: Input[Dataset],
-    parts: Output[Dataset],
+    split: Output[Dataset],
     split_report: Output[HTML],
     split_metrics: Output[Metrics],
     strategy: str,
@@ -22,7 +22,7 @@ def split(
 
     Args:
         dataset: What ingest wrote.
-        parts: Which image belongs where; no pixels.
+        split: Which image belongs where; no pixels.
         split_report: What each part holds, and what of it has a twin in training.
         split_metrics: The same as numbers.
         strategy: grouped, or by-name as the reference implementation did.
@@ -35,7 +35,7 @@ def split(
     """
     from components.shared.run.step import step
 
-    with step("split", parts, split_metrics):
+    with step("split", split, split_metrics):
         from pathlib import Path
 
         from components.shared.data.dataset import PARTS, SPLIT, ImageDataset, twins_in_training
@@ -45,20 +45,20 @@ def split(
 
         images = ImageDataset(dataset.path)
         made = make_split(images, strategy, held_out_share, validation_share, seed)  # type: ignore[arg-type]  # checked there
-        write_atomically(Path(parts.path) / SPLIT, made.model_dump_json())
+        write_atomically(Path(split.path) / SPLIT, made.model_dump_json())
         write_split_report(split_report.path, images, made)
         for part in PARTS:
             split_metrics.log_metric(f"{part}_images", len(made.part(part)))
             twins = twins_in_training(images.duplicate_groups, made.part("train"), made.part(part))
             split_metrics.log_metric(f"{part}_twins_in_training", twins)
-        parts.metadata["strategy"] = strategy
+        split.metadata["strategy"] = strategy
         return (len(made.train), len(made.validation), len(made.held_out))
 
 
 @component
 def folds(
     dataset: Input[Dataset],
-    parts: Output[Dataset],
+    splits: Output[Dataset],
     folds_report: Output[HTML],
     folds_metrics: Output[Metrics],
     folds: int,
@@ -69,7 +69,7 @@ def folds(
 
     Args:
         dataset: What ingest wrote.
-        parts: A folder for each fold that says which image belongs where; no pixels.
+        splits: A folder for each fold that says which image belongs where; no pixels.
         folds_report: What each fold holds out, and what of it has a twin in training.
         folds_metrics: The same as numbers.
         folds: How many.
@@ -81,7 +81,7 @@ def folds(
     """
     from components.shared.run.step import step
 
-    with step("folds", parts, folds_metrics):
+    with step("folds", splits, folds_metrics):
         from pathlib import Path
 
         from components.shared.data.dataset import SPLIT, ImageDataset, twins_in_training
@@ -90,12 +90,12 @@ def folds(
         from components.split.report import write_folds_report
 
         images = ImageDataset(dataset.path)
-        splits = make_folds(images, folds, validation_share, seed)
-        for fold, made in enumerate(splits, start=1):
-            write_atomically(Path(parts.path) / f"fold-{fold}" / SPLIT, made.model_dump_json())
-            held_out = made.part("held_out")
-            twins = twins_in_training(images.duplicate_groups, made.part("train"), held_out)
+        made = make_folds(images, folds, validation_share, seed)
+        for fold, split in enumerate(made, start=1):
+            write_atomically(Path(splits.path) / f"fold-{fold}" / SPLIT, split.model_dump_json())
+            held_out = split.part("held_out")
+            twins = twins_in_training(images.duplicate_groups, split.part("train"), held_out)
             folds_metrics.log_metric(f"fold_{fold}_images", len(held_out))
             folds_metrics.log_metric(f"fold_{fold}_twins_in_training", twins)
-        write_folds_report(folds_report.path, images, splits)
+        write_folds_report(folds_report.path, images, made)
         return list(range(1, folds + 1))

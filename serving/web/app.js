@@ -7,7 +7,7 @@ const LONGEST_PAUSE_S = 10; // beyond this a person is asked at once
 const TOKEN = "token"; // in the session's storage, which ends with the tab
 const PATIENCE_MS = 60_000;
 const LARGE_FILE = 2 ** 23;
-const [LEAST_SIDE, LARGEST_SIDE] = [512, 1024]; // of the canvas, pixels, the longer one
+const [MIN_SIDE, MAX_SIDE] = [512, 1024]; // of the canvas, pixels, the longer one
 const THUMBNAIL = 88;
 const SHORT_DIGEST = 12;
 
@@ -446,7 +446,7 @@ async function open({ file, prediction }) {
   if (!image) return null;
   const { width, height } = image;
   const longer = Math.max(width, height);
-  const scale = Math.min(LARGEST_SIDE, Math.max(LEAST_SIDE, longer)) / longer;
+  const scale = Math.min(MAX_SIDE, Math.max(MIN_SIDE, longer)) / longer;
   const canvas = canvasOf(
     Math.max(1, Math.round(width * scale)),
     Math.max(1, Math.round(height * scale)),

@@ -119,13 +119,13 @@ def test_the_component(
     dataset: ImageDataset, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     for fold, split in enumerate(make_folds(dataset, 2), start=1):
-        folder = tmp_path / "parts" / f"fold-{fold}"
+        folder = tmp_path / "splits" / f"fold-{fold}"
         folder.mkdir(parents=True)
         (folder / SPLIT).write_text(split.model_dump_json())
     metrics = dsl.Metrics(uri=str(tmp_path / "metrics"), metadata={})
     arguments: dict[str, Any] = {
         "dataset": dsl.Dataset(uri=str(dataset.folder)),
-        "parts": dsl.Dataset(uri=str(tmp_path / "parts")),
+        "splits": dsl.Dataset(uri=str(tmp_path / "splits")),
         "model": dsl.Model(uri=str(tmp_path / "model"), metadata={}),
         "fold_report": dsl.HTML(uri=str(tmp_path / "report.html")),
         "fold_metrics": metrics,

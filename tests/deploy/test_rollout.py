@@ -11,7 +11,7 @@ import yaml
 from components.deploy import rollout as rollout_module
 from components.deploy.claim import FORMER
 from components.deploy.inference_service import MANAGER
-from components.deploy.rollout import Overtaken
+from components.deploy.rollout import Superseded
 from components.shared.errors import UserError
 from tests.deploy.conftest import BASE, NAME, Cluster, Pod, until, uri
 
@@ -273,7 +273,7 @@ def test_a_change_by_hand_during_the_rollout_stays(cluster: Cluster) -> None:
         cluster.api.edit(NAME, storageUri=uri(3))
 
     cluster.kserve.script[6] = meddle
-    with pytest.raises(Overtaken, match="somebody else changed storageUri") as caught:
+    with pytest.raises(Superseded, match="somebody else changed storageUri") as caught:
         cluster.rollout().run()
     assert uri(3) in str(caught.value)
     assert cluster.wanted["predictor"]["model"]["storageUri"] == uri(3)
@@ -303,7 +303,7 @@ def test_of_two_rollouts_the_later_one_wins(cluster: Cluster, mode: str, percent
     assert started.wait(20)
     cluster.rollout(7, canary_percent=percent).run()
     thread.join(20)
-    assert isinstance(errors[0], Overtaken)
+    assert isinstance(errors[0], Superseded)
     assert "overtaken by another rollout to models/brain-tumor, of version 7" in str(errors[0])
     serves_again(cluster, 7)
 
@@ -317,7 +317,7 @@ def test_a_rollout_that_claims_before_the_first_change_wins(cluster: Cluster) ->
             cluster.api.edit(NAME, manager=MANAGER, storageUri=uri(7))
 
     cluster.api.on_request = claim
-    with pytest.raises(Overtaken, match="another rollout to models/brain-tumor, of version 7"):
+    with pytest.raises(Superseded, match="another rollout to models/brain-tumor, of version 7"):
         cluster.rollout().run()
     assert cluster.wanted["predictor"]["model"]["storageUri"] == uri(7)
     assert cluster.claim["holderIdentity"] == "7-other"
@@ -503,8 +503,8 @@ def test_each_address_of_a_headless_service_is_asked(
         if not host.endswith(".cluster.local"):
             return resolve(host, *arguments, **named)
         (family, kind, protocol, name, (_, port)), *_ = found
-        gone = (family, kind, protocol, name, ("127.0.0.9", 9))  # a pod that has ended
-        return [(family, kind, protocol, name, ("127.0.0.1", port)), gone]
+        deleted_error = (family, kind, protocol, name, ("127.0.0.9", 9))  # a pod that has ended
+        return [(family, kind, protocol, name, ("127.0.0.1", port)), deleted_error]
 
     cluster.start_with()
     monkeypatch.setattr(socket, "getaddrinfo", two)
@@ -771,6 +771,6 @@ def test_one_that_is_created_by_two_at_once(cluster: Cluster) -> None:
             cluster.start_with(3)
 
     cluster.api.on_request = faster
-    with pytest.raises(Overtaken, match="was created by somebody else a moment ago"):
+    with pytest.raises(Superseded, match="was created by somebody else a moment ago"):
         cluster.rollout(1).run()
     assert cluster.serving() == [3]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.deploy.workload import Deployment, Patience, Pod, Trouble, of_deployment
+from components.deploy.workload import Deployment, Patience, Pod, Problem, of_deployment
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "pods.json").read_text())
 URI = "s3://models/brain-tumor/2/"
@@ -19,7 +19,7 @@ def pod(name: str) -> Pod:
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "seconds"),
+    ("name", "message", "seconds"),
     [
         ("crash", "crashes again and again: exit status 2: error: /mnt/models: there is no", 0),
         ("crash-ended", "crashes again and again: exit status 2: error: /mnt/models: there", 0),
@@ -41,17 +41,17 @@ def pod(name: str) -> Pod:
         ),
     ],
 )
-def test_why_a_pod_will_not_start(name: str, told: str, seconds: float) -> None:
-    trouble = pod(name).trouble()
-    assert trouble
-    assert told in trouble.told
-    assert "\n" not in trouble.told
-    assert trouble.seconds == seconds
+def test_why_a_pod_will_not_start(name: str, message: str, seconds: float) -> None:
+    problem = pod(name).problem()
+    assert problem
+    assert message in problem.message
+    assert "\n" not in problem.message
+    assert problem.seconds == seconds
 
 
 @pytest.mark.parametrize("name", ["good", "mount"])
 def test_a_pod_that_may_still_start(name: str) -> None:
-    assert pod(name).trouble() is None
+    assert pod(name).problem() is None
 
 
 def deployment(**status: int) -> Deployment:
@@ -95,47 +95,47 @@ def test_it_is_not_done(
 
 def test_pods_that_cannot_be_created_at_all() -> None:
     found = Deployment.model_validate(RECORDED["deployment"])
-    (trouble,) = of_deployment(found, [], URI, 1).troubles
-    assert "Kubernetes cannot create the pods: FailedCreate: pods" in trouble.told
-    assert "exceeded quota: small, requested: requests.cpu=5" in trouble.told
+    (problem,) = of_deployment(found, [], URI, 1).problems
+    assert "Kubernetes cannot create the pods: FailedCreate: pods" in problem.message
+    assert "exceeded quota: small, requested: requests.cpu=5" in problem.message
 
 
-def test_the_troubles_are_those_of_its_new_pods() -> None:
+def test_the_problems_are_those_of_its_new_pods() -> None:
     other = Pod.model_validate(
         copy.deepcopy(RECORDED["pods"]["crash"]) | {"metadata": {"name": "x", "labels": {}}}
     )
     found = of_deployment(deployment(), [pod("crash"), ready(OLD), other], URI, 1)
-    assert [trouble.about for trouble in found.troubles] == ["crash"]
+    assert [problem.about for problem in found.problems] == ["crash"]
 
 
 def test_a_node_that_an_old_pod_still_fills_may_soon_take_the_new_one() -> None:
     ends = ready(OLD, deletionTimestamp="2026-11-26T08:00:00Z")
     for pods, seconds in (([pod("room")], 30), ([pod("room"), ends], 120)):
-        (trouble,) = of_deployment(deployment(), pods, URI, 1).troubles
-        assert trouble.seconds == seconds
+        (problem,) = of_deployment(deployment(), pods, URI, 1).problems
+        assert problem.seconds == seconds
     nominated = copy.deepcopy(RECORDED["pods"]["room"])
     nominated["status"]["nominatedNodeName"] = "a-node"
-    trouble_of_it = Pod.model_validate(nominated).trouble()
-    assert trouble_of_it
-    assert trouble_of_it.seconds == 120
+    problem = Pod.model_validate(nominated).problem()
+    assert problem
+    assert problem.seconds == 120
 
 
-def test_a_container_that_runs_again_has_no_trouble() -> None:
+def test_a_container_that_runs_again_has_no_problem() -> None:
     document = copy.deepcopy(RECORDED["pods"]["good"])
     (container,) = document["status"]["containerStatuses"]
     container["restartCount"] = 1
     container["lastState"] = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
-    assert Pod.model_validate(document).trouble() is None
+    assert Pod.model_validate(document).problem() is None
     document["status"]["conditions"] = []  # not ready yet
-    assert Pod.model_validate(document).trouble() is None
+    assert Pod.model_validate(document).problem() is None
 
 
 def test_a_deployment_that_is_scaled_to_nothing() -> None:
     document = copy.deepcopy(RECORDED["deployment"])
     document["spec"]["replicas"] = 0
     document["status"] = {"observedGeneration": 1}
-    (trouble,) = of_deployment(Deployment.model_validate(document), [], URI, 0).troubles
-    assert trouble.told == "Deployment brain-tumor-predictor is scaled to 0"
+    (problem,) = of_deployment(Deployment.model_validate(document), [], URI, 0).problems
+    assert problem.message == "Deployment brain-tumor-predictor is scaled to 0"
 
 
 def test_replicas_on_top_of_the_least_may_still_start() -> None:
@@ -165,16 +165,16 @@ def test_what_is_told_is_one_short_line_without_control_characters() -> None:
     assert str(progress).endswith("; 199 more like it")
 
 
-def test_a_trouble_is_certain_when_it_lasts() -> None:
+def test_a_problem_is_certain_when_it_lasts() -> None:
     patience = Patience()
-    pulls = [Trouble("ErrImagePull", "a", 15)]
-    backs_off = [Trouble("ImagePullBackOff", "a", 15)]
+    pulls = [Problem("ErrImagePull", "a", 15)]
+    backs_off = [Problem("ImagePullBackOff", "a", 15)]
     assert patience.lasting(pulls, 100) == []
     assert patience.lasting(backs_off, 110) == []
     assert patience.lasting(pulls, 115) == pulls
     assert patience.lasting([], 116) == []
     assert patience.lasting(pulls, 117) == []
-    assert patience.lasting([Trouble("no node", "a", 30)], 117.5) == []
-    assert patience.lasting(pulls, 140) == []  # another trouble than before, of the same pod
-    crash = [Trouble("crashes", "b")]
+    assert patience.lasting([Problem("no node", "a", 30)], 117.5) == []
+    assert patience.lasting(pulls, 140) == []  # another problem than before, of the same pod
+    crash = [Problem("crashes", "b")]
     assert patience.lasting(crash, 141) == crash

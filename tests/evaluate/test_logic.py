@@ -136,7 +136,7 @@ def test_shortcuts_and_stability_are_measured_on_the_held_out_part(outcome):
     assert wrong / 12 == pytest.approx(1 - result.held_out.metadata_floor.accuracy.value)
     assert result.stability.images == 6  # groups
     numbers = result.held_out_details()
-    assert numbers["most_flips_border"] == max(
+    assert numbers["max_flips_border"] == max(
         change.flips.value for change in result.stability.changes if change.family == "border"
     )
     assert ("accuracy_metadata_floor_wrong" in numbers) == bool(wrong)

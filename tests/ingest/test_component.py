@@ -24,7 +24,7 @@ def ingested(tmp_path: Path) -> Step:
         data = {"source": SOURCE, "source_version": "", "labels": "", "class_folders": ""}
         values = {"worker": 1, "workers": 1, "slices": 16} | data | change
         part = dsl.Dataset(uri=str(tmp_path / f"part-{values['worker']}"), metadata={})
-        ingest.python_func(part=part, state_root=str(tmp_path / "state"), **values)
+        ingest.python_func(decoded=part, state_root=str(tmp_path / "state"), **values)
         return part
 
     return run
@@ -43,7 +43,7 @@ def written(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_what_they_write(tmp_path: Path, ingested: Step, written: dict[str, Any]) -> None:
-    images, digest = assemble.python_func(parts=[ingested()], **written)
+    images, digest = assemble.python_func(decoded=[ingested()], **written)
     dataset = ImageDataset(written["dataset"].path)
     assert (images, digest) == (40, dataset.digest)
     metadata = written["dataset"].metadata
@@ -97,7 +97,7 @@ def test_all_workers_know_the_labels(
         "class_folders": "0=Healthy,1=Brain Tumor",
     }
     parts = [ingested(**told, worker=worker, workers=2) for worker in (1, 2)]
-    assemble.python_func(parts=parts, **written)
+    assemble.python_func(decoded=parts, **written)
     dataset = ImageDataset(written["dataset"].path)
     known = {r.path: (r.label, r.patient, r.site) for r in dataset.manifest.images}
     assert known["1/23.png"] == (0, None, None)
@@ -111,7 +111,7 @@ def test_all_workers_know_the_labels(
 
 def test_too_many_bad_files_are_one_line(ingested: Step, written: dict[str, Any]) -> None:
     with pytest.raises(SystemExit) as caught:
-        assemble.python_func(parts=[ingested()], **written | {"max_bad_share": 0.01})
+        assemble.python_func(decoded=[ingested()], **written | {"max_bad_share": 0.01})
     assert "assemble: source sample://" in str(caught.value)
     assert "3 of 43 files (7.0%) are unusable" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -121,7 +121,7 @@ class Outputs(NamedTuple):
     """What the steps give."""
 
     dataset: dsl.Dataset
-    parts: dsl.Dataset
+    split: dsl.Dataset
     images: int
     held_out: int
 
@@ -147,7 +147,7 @@ def test_ingest_and_split_through_the_local_runner(
                 workers=2,
             )
         assembled = assemble(
-            parts=dsl.Collected(ingested.outputs["part"]), max_bad_share=0.1, seed=0
+            decoded=dsl.Collected(ingested.outputs["decoded"]), max_bad_share=0.1, seed=0
         )
         made = split(
             dataset=assembled.outputs["dataset"],
@@ -158,14 +158,14 @@ def test_ingest_and_split_through_the_local_runner(
         )
         return Outputs(
             dataset=assembled.outputs["dataset"],
-            parts=made.outputs["parts"],
+            split=made.outputs["split"],
             images=assembled.outputs["images"],
             held_out=made.outputs["held_out"],
         )
 
     outputs = pipeline(state=str(tmp_path / "state")).outputs
     dataset = ImageDataset(outputs["dataset"].path)
-    parts = Split.open(outputs["parts"].path, dataset)
+    parts = Split.open(outputs["split"].path, dataset)
     assert outputs["images"] == len(dataset) == 40
     assert outputs["held_out"] == len(parts.held_out)
     assert abs(len(parts.held_out) - 8) <= 1

@@ -31,7 +31,7 @@ from opentelemetry.trace import INVALID_SPAN
 
 from components.shared.errors import UserError
 from serving import tracing
-from serving.request_ids import given_in, ids_of
+from serving.request_ids import ids_from_headers, ids_of
 from tests.serving.test_page import _slice
 from tests.serving.test_volumes import FRAMES, NAME, VOLUME
 
@@ -216,7 +216,7 @@ def test_a_sane_request_id_is_taken(given: str, taken: bool) -> None:
     ],
 )
 def test_a_traceparent_is_taken_if_it_is_one(given: str, taken: bool) -> None:
-    ids = ids_of(given_in([("traceparent", given)]))
+    ids = ids_of(ids_from_headers([("traceparent", given)]))
     assert (ids.trace == TRACE) is taken
     assert TRACEPARENT.fullmatch(ids.traceparent)[1] == ids.trace
 

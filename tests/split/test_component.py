@@ -26,7 +26,7 @@ def test_compiling_needs_no_heavy_package() -> None:
 def arguments(tmp_path: Path, dataset: ImageDataset) -> dict[str, Any]:
     return {
         "dataset": dsl.Dataset(uri=str(dataset.folder)),
-        "parts": dsl.Dataset(uri=str(tmp_path / "out" / "parts"), metadata={}),
+        "split": dsl.Dataset(uri=str(tmp_path / "out" / "split"), metadata={}),
         "split_report": dsl.HTML(uri=str(tmp_path / "out" / "report.html")),
         "split_metrics": dsl.Metrics(uri=str(tmp_path / "out" / "metrics"), metadata={}),
         "strategy": "grouped",
@@ -39,6 +39,7 @@ def arguments(tmp_path: Path, dataset: ImageDataset) -> dict[str, Any]:
 @pytest.fixture
 def of_folds(arguments: dict[str, Any]) -> dict[str, Any]:
     del arguments["strategy"], arguments["held_out_share"]
+    arguments["splits"] = arguments.pop("split")
     for name in ("report", "metrics"):
         arguments[f"folds_{name}"] = arguments.pop(f"split_{name}")
     return arguments
@@ -46,10 +47,10 @@ def of_folds(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def test_what_it_writes(arguments: dict[str, Any], dataset: ImageDataset) -> None:
     assert split.python_func(**arguments) == (36, 12, 12)
-    made = Split.open(arguments["parts"].path, dataset)
+    made = Split.open(arguments["split"].path, dataset)
     assert len(made.held_out) == 12
     assert "<h1>Split: grouped</h1>" in Path(arguments["split_report"].path).read_text()
-    assert arguments["parts"].metadata["strategy"] == "grouped"
+    assert arguments["split"].metadata["strategy"] == "grouped"
     metrics = arguments["split_metrics"].metadata
     assert metrics["held_out_images"] == 12
     assert metrics["held_out_twins_in_training"] == 0
@@ -79,7 +80,7 @@ def test_the_folds_that_it_writes(
 ) -> None:
     assert folds.python_func(**of_folds, folds=3) == [1, 2, 3]
     made = [
-        Split.open(Path(of_folds["parts"].path) / f"fold-{fold}", dataset) for fold in (1, 2, 3)
+        Split.open(Path(of_folds["splits"].path) / f"fold-{fold}", dataset) for fold in (1, 2, 3)
     ]
     assert sorted(i for split in made for i in split.held_out) == list(range(len(dataset)))
     html = Path(of_folds["folds_report"].path).read_text()

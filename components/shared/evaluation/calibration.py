@@ -7,7 +7,7 @@ from scipy.special import expit, log_expit, logit
 from components.shared.data.dataset import TUMOR
 from components.shared.data.groups import group_weights
 
-COLDEST, HOTTEST = 0.05, 20.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 PRIOR_DEVIATION = 0.5  # of the temperature's logarithm
 _DOUBT = np.finfo(np.float64).eps  # the least; a probability of exactly 1 has no logit
 
@@ -35,7 +35,9 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) 
         unlikely = -float(weights @ log_expit(right / np.exp(log_temperature)))
         return unlikely + (log_temperature / PRIOR_DEVIATION) ** 2 / 2
 
-    found = minimize_scalar(loss, bounds=np.log([COLDEST, HOTTEST]), method="bounded")
+    found = minimize_scalar(
+        loss, bounds=np.log([MIN_TEMPERATURE, MAX_TEMPERATURE]), method="bounded"
+    )
     return float(np.exp(found.x))
 
 

@@ -136,7 +136,7 @@ class Evaluation(Strict):
             numbers["accuracy_metadata_floor_wrong"] = self.shortcuts.floor_wrong.model.value
         if self.stability:
             for change in self.stability.changes:
-                name = f"most_flips_{change.family}"
+                name = f"max_flips_{change.family}"
                 numbers[name] = max(numbers.get(name, 0.0), change.flips.value)
         return numbers
 

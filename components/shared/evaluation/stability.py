@@ -20,7 +20,7 @@ from components.shared.evaluation.results import Change, Stability
 from components.shared.images.decode import SIZE
 from components.shared.run.progress import track
 
-MOST = 500  # images asked about; each is predicted once for every change
+MAX_IMAGES = 500  # images asked about; each is predicted once for every change
 STEADY, UNSTEADY = 0.05, 0.10  # share of answers that flip
 TELLING_BORDER = 0.75  # AUROC of a model that is shown the border alone
 BORDER = SIZE // 10  # of each side; the four are 36% of an image
@@ -160,7 +160,9 @@ def versions(pixels: np.ndarray, seed: list[int]) -> np.ndarray:
     return np.stack([pixels, *changed])
 
 
-def draw_sample(dataset: ImageDataset, rows: np.ndarray, seed: int, most: int = MOST) -> np.ndarray:
+def draw_sample(
+    dataset: ImageDataset, rows: np.ndarray, seed: int, max_images: int = MAX_IMAGES
+) -> np.ndarray:
     """Draws images of both classes alike, one of a near-duplicate group.
 
     A group that holds both classes can give one image of each.
@@ -169,7 +171,7 @@ def draw_sample(dataset: ImageDataset, rows: np.ndarray, seed: int, most: int = 
         dataset: The images.
         rows: Positions to draw from, int64 [n].
         seed: Of the draw.
-        most: Half as many of a class at most.
+        max_images: Half as many of a class at most.
 
     Returns:
         Sorted positions, int64 [m], m <= most.
@@ -179,7 +181,7 @@ def draw_sample(dataset: ImageDataset, rows: np.ndarray, seed: int, most: int = 
     for label in (TUMOR, HEALTHY):
         of_class = shuffled[dataset.labels[shuffled] == label]
         _, first = np.unique(dataset.duplicate_groups[of_class], return_index=True)
-        chosen.append(of_class[np.sort(first)[: most // 2]])
+        chosen.append(of_class[np.sort(first)[: max_images // 2]])
     return np.sort(np.concatenate(chosen))
 
 

@@ -97,14 +97,14 @@ def _subgroup(
     )
 
 
-def least_by_subgroup(evaluation: Evaluation) -> dict[str, float]:
+def min_by_subgroup(evaluation: Evaluation) -> dict[str, float]:
     """Returns the worst value of each measure among the subgroups that are large enough.
 
     Args:
         evaluation: Of one model.
 
     Returns:
-        Numbers by name, such as `least_accuracy_by_site`; none where no site is known.
+        Numbers by name, such as `min_accuracy_by_site`; none where no site is known.
     """
     found: dict[str, float] = {}
     for kind, subgroups in (("site", evaluation.by_site), ("sequence", evaluation.by_sequence)):
@@ -112,7 +112,7 @@ def least_by_subgroup(evaluation: Evaluation) -> dict[str, float]:
             for measure in ("accuracy", "sensitivity", "specificity"):
                 interval: Interval | None = getattr(subgroup, measure)
                 if interval and subgroup.groups >= FEW_GROUPS:
-                    name = f"least_{measure}_by_{kind}"
+                    name = f"min_{measure}_by_{kind}"
                     found[name] = min(found.get(name, 1.0), interval.value)
     return found
 

@@ -175,8 +175,8 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
 
 def _reason(error: Exception, data: bytes, kind: str) -> str:
     """Returns in one line why an opened image is not read."""
-    if unread := kinds.unread(data):
-        return unread
+    if unsupported := kinds.unsupported_kind(data):
+        return unsupported
     text = str(error).split("\n", 1)[0]
     if "raw mode" in text and (layout := kinds.layout(data)):
         return layout

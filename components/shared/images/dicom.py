@@ -45,7 +45,7 @@ _WHITE_IS_ZERO, _PALETTE = "MONOCHROME1", "PALETTE COLOR"
 _GREYS = (_WHITE_IS_ZERO, "MONOCHROME2", _PALETTE)
 _RGBS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 # What programs write for a patient whom they do not name: no sign that two files show the same.
-_NOBODY = {"", "0", "none", "unknown", "anon", "anonym", "anonymous", "anonymized", "anonymised"}
+_ANONYMOUS = {"", "0", "none", "unknown", "anon", "anonym", "anonymous", "anonymized", "anonymised"}
 
 
 @dataclass(frozen=True)
@@ -298,10 +298,10 @@ def _mode(frame: np.ndarray) -> str:
 def _subject(elements: Elements) -> tuple[str, ...]:
     """Returns identifiers of the patient and of the study, as far as there are any."""
     patient = elements.text("PatientID").casefold()
-    if patient in _NOBODY:
+    if patient in _ANONYMOUS:
         name = elements.text("PatientName").casefold()
         born = elements.text("PatientBirthDate")
-        patient = f"{name}\t{born}" if name.strip("^ ") not in _NOBODY and born else ""
+        patient = f"{name}\t{born}" if name.strip("^ ") not in _ANONYMOUS and born else ""
     study = elements.text("StudyInstanceUID")
     return tuple(
         f"{kind}\t{value}" for kind, value in (("patient", patient), ("study", study)) if value

@@ -205,11 +205,11 @@ def _guessed(head: bytes) -> uid.UID:
     return uid.ExplicitVRLittleEndian if group < 0x100 else uid.ExplicitVRBigEndian
 
 
-def _inflated(packed: bytes, most: int) -> bytes:
+def _inflated(packed: bytes, max_bytes: int) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    unpacked = inflater.decompress(packed, most + 1)
-    if len(unpacked) > most:
-        raise ImageError("too-large", f"the DICOM unpacks to more than {most:,} bytes")
+    unpacked = inflater.decompress(packed, max_bytes + 1)
+    if len(unpacked) > max_bytes:
+        raise ImageError("too-large", f"the DICOM unpacks to more than {max_bytes:,} bytes")
     if not inflater.eof:
         raise ImageError("unreadable", "the deflated DICOM is cut off")
     return unpacked

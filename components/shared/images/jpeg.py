@@ -71,9 +71,9 @@ def check(data: bytes) -> None:
     _decoded(data, "GRAY", (1, 1))
 
 
-def _decoded(data: bytes, colours: str, least: tuple[int, int]) -> np.ndarray | None:
+def _decoded(data: bytes, colours: str, min_size: tuple[int, int]) -> np.ndarray | None:
     # Asked for less of a lossless JPEG, libjpeg writes all of it, beyond the end of the array.
-    width, height = (0, 0) if is_lossless(data) else least
+    width, height = (0, 0) if is_lossless(data) else min_size
     try:
         found = simplejpeg.decode_jpeg(data, colours, min_width=width, min_height=height)
     except ValueError as error:

@@ -87,11 +87,11 @@ def described(data: bytes) -> str:
         One line.
     """
     if data.startswith(_JPEG):
-        return unread(data) or "a JPEG that is broken or cut off"
+        return unsupported_kind(data) or "a JPEG that is broken or cut off"
     if data.startswith(b"\x89PNG"):
         return "a PNG that is broken or cut off"
     if data.startswith(tiff.MAGIC):
-        return unread(data) or layout(data) or "a TIFF that is broken or cut off"
+        return unsupported_kind(data) or layout(data) or "a TIFF that is broken or cut off"
     for pattern, name in _PATTERNS:
         if pattern.match(data[:_HEAD]):
             return f"{name}; {_READ}"
@@ -100,7 +100,7 @@ def described(data: bytes) -> str:
     )
 
 
-def unread(data: bytes) -> str | None:
+def unsupported_kind(data: bytes) -> str | None:
     """Says of what kind a JPEG or TIFF is, if it is one that is not read.
 
     Args:

@@ -18,7 +18,7 @@ MAX_SIDE = 65_535
 # By the length that a header begins with: its magic, and where that stands.
 _MAGICS = {348: (b"n+1\0", 344), 540: (b"n+2\0", 4)}
 _PAIRS = {348: (b"ni1\0", 344), 540: (b"ni2\0", 4)}
-_TOLD = 348  # bytes that tell a NIfTI from others: the shorter header
+_HEADER_BYTES = 348  # bytes that tell a NIfTI from others: the shorter header
 _PACKED_HEAD = 4096  # of a gzip file, which hold more than a header
 _MAX_MEMBERS = 65_536  # of a gzip file; each costs time, however little it holds
 _READ = "send real numbers of 8 to 64 bits"
@@ -69,7 +69,7 @@ def is_nifti(data: bytes) -> bool:
     Args:
         data: The file's bytes; the first ones tell.
     """
-    return _order(_beginning(data, _TOLD)) is not None
+    return _order(_beginning(data, _HEADER_BYTES)) is not None
 
 
 def volume(data: bytes, allowed: int) -> Volume:
@@ -129,7 +129,7 @@ def _header(data: bytes) -> Any:
     import nibabel as nib
     from nibabel.spatialimages import HeaderDataError
 
-    head = _beginning(data, _TOLD)
+    head = _beginning(data, _HEADER_BYTES)
     order = _order(head)
     (length,) = struct.unpack_from(f"{order}i", head)
     magic, place = _PAIRS[length]

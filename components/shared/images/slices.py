@@ -80,7 +80,7 @@ def read(
         raise ImageError("unreadable", "the NIfTI is broken") from error
 
 
-def choose(of: int, most: int) -> tuple[int, ...]:
+def choose(of: int, max_slices: int) -> tuple[int, ...]:
     """Returns which slices of a volume are read.
 
     All, if there are no more than may be read. Otherwise so many, evenly spread over the middle
@@ -89,33 +89,33 @@ def choose(of: int, most: int) -> tuple[int, ...]:
 
     Args:
         of: Slices that the volume holds.
-        most: That may be read.
+        max_slices: That may be read.
 
     Returns:
         Their numbers, counted from 1, in ascending order.
     """
-    count = min(of, most)
+    count = min(of, max_slices)
     part = max(count, of // 2)
     first = (of - part) // 2
     return tuple(1 + first + (2 * i + 1) * part // (2 * count) for i in range(count))
 
 
-def _of_dicom(data: bytes, max_bytes: int, max_pixels: int, most: int) -> Slices:
+def _of_dicom(data: bytes, max_bytes: int, max_pixels: int, max_slices: int) -> Slices:
     try:
         from components.shared.images import dicom  # needs [clinic], and time to import
     except ModuleNotFoundError as error:
         raise ImageError("format", f"a DICOM{_NEEDS}") from error
-    frames = dicom.read(data, max_bytes, max_pixels, lambda of: choose(of, most))
+    frames = dicom.read(data, max_bytes, max_pixels, lambda of: choose(of, max_slices))
     images = tuple(
         Decoded(squeezed(image), *frames.size, frames.mode, "DICOM") for image in frames.images
     )
     return Slices(images, tuple(frames.numbers), frames.of, frames.subject)
 
 
-def _of_nifti(data: bytes, max_pixels: int, most: int) -> Slices:
+def _of_nifti(data: bytes, max_pixels: int, max_slices: int) -> Slices:
     volume = nifti.volume(data, MAX_SAMPLES * max_pixels)
     of, height, width = volume.planes.shape
-    numbers = choose(of, most)
+    numbers = choose(of, max_slices)
     if len(numbers) * height * width > max_pixels:
         raise ImageError(
             "too-many-pixels",

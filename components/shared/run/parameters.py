@@ -26,7 +26,7 @@ _ARCHITECTURES = "|".join(ARCHITECTURES)
 _DEFAULT: Any = Hyperparameters()  # Any: its architecture is any text
 
 
-def _of_a_store(address: str) -> str:
+def _store_address(address: str) -> str:
     """Checks what an address begins with, where it is no path."""
     from components.shared.storage.location import STORES  # help and completion need none of it
 
@@ -314,7 +314,7 @@ class Register(Group):
     champion_margin: Bound = Field(
         0.02, description="By how much a new model may be worse than the champion, 0 to 1."
     )
-    registry: Annotated[str, AfterValidator(_of_a_store)] = Field(
+    registry: Annotated[str, AfterValidator(_store_address)] = Field(
         "",
         description="Folder of registered models, s3:// or gs://. Empty keeps the model as an "
         "artifact of the run only.",

@@ -17,9 +17,9 @@ from components.shared.storage.files import write_atomically
 from components.shared.storage.store import disk_error
 
 # A container's last words: Kubernetes makes this file, and Argo shows what stands in it.
-LAST_WORDS = Path("/dev/termination-log")
+TERMINATION_LOG = Path("/dev/termination-log")
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-_MAX_LAST_WORDS = 4096  # bytes that Kubernetes keeps
+_MAX_TERMINATION_BYTES = 4096  # bytes that Kubernetes keeps
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def step(name: str, product: Any, *metrics: Any) -> Iterator[None]:
         yield
     except Exception as error:
         message = _user_message(error)
-        _leave_last_words(f"{name}: {message or f'{type(error).__name__}: {error}'}")
+        _write_termination_message(f"{name}: {message or f'{type(error).__name__}: {error}'}")
         if message is None:
             raise
         sys.exit(f"{name}: {message}")
@@ -66,9 +66,9 @@ def _user_message(error: Exception) -> str | None:
     return str(error) if isinstance(error, UserError) else None
 
 
-def _leave_last_words(text: str) -> None:
-    if LAST_WORDS.exists():  # in a pod
-        LAST_WORDS.write_bytes(text.encode(errors="replace")[:_MAX_LAST_WORDS])
+def _write_termination_message(text: str) -> None:
+    if TERMINATION_LOG.exists():  # in a pod
+        TERMINATION_LOG.write_bytes(text.encode(errors="replace")[:_MAX_TERMINATION_BYTES])
 
 
 def peak_memory() -> int:

@@ -98,12 +98,12 @@ def regular_files(folder: Path) -> list[str]:
     return sorted(files)
 
 
-def read_regular(path: Path, most: int) -> bytes:
+def read_regular(path: Path, max_bytes: int) -> bytes:
     """Returns a file's content; anyone may have put anything in its place.
 
     Args:
         path: The file.
-        most: Bytes that it may have.
+        max_bytes: Bytes that it may have.
 
     Raises:
         UserError: It is a link, no regular file, or larger.
@@ -112,9 +112,9 @@ def read_regular(path: Path, most: int) -> bytes:
     try:
         with open(path, "rb", opener=open_regular) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > most:
+            if size > max_bytes:
                 raise UserError(f"{path.parent}: {path.name} has {size:,} bytes; {_RESTORE}")
-            return file.read(most)
+            return file.read(max_bytes)
     except NotRegularError as error:
         raise UserError(f"{path.parent}: {path.name} {error}; {_RESTORE}") from error
 

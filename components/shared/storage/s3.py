@@ -287,10 +287,10 @@ class _RepeatingPool(urllib3.PoolManager):
     def repeat(self, send: Any) -> Any:
         """Calls what sends a request, again where that fails in a way that may pass."""
         return tenacity.Retrying(
-            retry=_may_pass,
+            retry=_is_transient,
             stop=tenacity.stop_after_delay(transfer.RETRY_SECONDS),
             wait=tenacity.wait_random_exponential(transfer.FIRST_WAIT, transfer.MAX_WAIT),
-            before_sleep=_say,
+            before_sleep=_log_retry,
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )(send)
 
@@ -299,7 +299,7 @@ class _RepeatingPool(urllib3.PoolManager):
         return self.repeat(lambda: self.once(method, url, **options))
 
 
-def _say(state: tenacity.RetryCallState) -> None:
+def _log_retry(state: tenacity.RetryCallState) -> None:
     """Says once for each request that it is repeated."""
     if state.attempt_number == 1:
         error = state.outcome and state.outcome.exception()
@@ -307,7 +307,7 @@ def _say(state: tenacity.RetryCallState) -> None:
         print(f"S3: {what}; trying again for {transfer.RETRY_SECONDS:.0f} s", flush=True)
 
 
-def _may_pass(state: tenacity.RetryCallState) -> bool:
+def _is_transient(state: tenacity.RetryCallState) -> bool:
     outcome = state.outcome
     if outcome is None:
         return False

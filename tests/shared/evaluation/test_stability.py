@@ -210,8 +210,8 @@ def test_the_sample_takes_one_image_of_a_group_and_both_classes_alike():
     chosen = draw_sample(dataset, rows, seed=0)
     assert len(chosen) == 21
     assert 0 in chosen
-    few = draw_sample(dataset, rows, seed=0, most=8)
+    few = draw_sample(dataset, rows, seed=0, max_images=8)
     assert np.bincount(dataset.labels[few]).tolist() == [4, 4]
     assert len(set(dataset.groups[few])) >= 7
-    np.testing.assert_array_equal(few, draw_sample(dataset, rows, seed=0, most=8))
+    np.testing.assert_array_equal(few, draw_sample(dataset, rows, seed=0, max_images=8))
     assert set(draw_sample(dataset, rows[30:], seed=0)) <= set(range(30, 60))

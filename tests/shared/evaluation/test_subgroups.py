@@ -11,8 +11,8 @@ from components.shared.evaluation.metrics import Interval, Predictor
 from components.shared.evaluation.results import Subgroup
 from components.shared.evaluation.subgroups import (
     MAX_SHOWN,
-    least_by_subgroup,
     measure_subgroups,
+    min_by_subgroup,
     subgroup_sentences,
 )
 from tests.shared.evaluation.test_shortcuts import dataset_of, record
@@ -86,11 +86,11 @@ def test_the_worst_and_the_weak_are_told() -> None:
         by_site=(subgroup("Ulm", 30, 0.9), subgroup("Bonn", 12, 0.7), subgroup("Rome", 9, 0.2)),
         by_sequence=(subgroup("FLAIR", 30, 0.8),),
     )
-    assert least_by_subgroup(evaluation) == {
-        "least_accuracy_by_site": 0.7,
-        "least_sensitivity_by_site": 0.7,
-        "least_accuracy_by_sequence": 0.8,
-        "least_sensitivity_by_sequence": 0.8,
+    assert min_by_subgroup(evaluation) == {
+        "min_accuracy_by_site": 0.7,
+        "min_sensitivity_by_site": 0.7,
+        "min_accuracy_by_sequence": 0.8,
+        "min_sensitivity_by_sequence": 0.8,
     }
     assert subgroup_sentences(evaluation) == [
         "Site Bonn: accuracy is 70.0% (65.0% to 75.0%), below the 90.0% of the whole held-out "

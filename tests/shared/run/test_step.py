@@ -81,7 +81,7 @@ def test_in_a_pod_the_reason_is_the_termination_message(
     error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "termination-log"
-    monkeypatch.setattr("components.shared.run.step.LAST_WORDS", file)
+    monkeypatch.setattr("components.shared.run.step.TERMINATION_LOG", file)
     with pytest.raises((SystemExit, ValueError)), step("train", None):
         raise error
     assert not file.exists(), "outside a pod"
