@@ -273,7 +273,7 @@ def test_by_name_says_what_it_is_and_the_component_logs_finite_numbers(
         full_dataset_metrics=full_metrics,
         full_dataset_curves=full,
         evaluation_report=types.SimpleNamespace(path=str(tmp_path / "report.html")),
-        evaluation=types.SimpleNamespace(path=str(tmp_path / "evaluation")),
+        evaluation=types.SimpleNamespace(path=str(tmp_path / "evaluation"), metadata={}),
     )
     assert all(type(value) is float for value in outputs)
     for found in (metrics, details, full_metrics):
