@@ -84,6 +84,12 @@ class Assignment:
         name = self._labels.name
         if self._unnamed:
             notes.append(f"{self._unnamed:,} files are not named in {name}: patient unknown")
+        if self._labels.without_patient:
+            notes.append(
+                f"rows of {name} without a known patient: {self._labels.without_patient:,} (the "
+                "cell is empty, or a word such as unknown or NA); a split may divide such a "
+                "person's images"
+            )
         if self._contradicted:
             notes.append(
                 f"{len(self._contradicted):,} images lie in a folder of another class than {name} "

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from components.shared.data.class_folders import Assigned, ClassNames, path_parts
 from components.shared.data.dataset import CLASSES, MAX_NAME
 from components.shared.errors import UserError, one_line
+from components.shared.placeholders import is_placeholder
 from components.shared.reports.text import printable
 
 MAX_BYTES = 256 * 2**20  # two million rows of usual length
@@ -38,7 +39,8 @@ class Row(NamedTuple):
         number: As a spreadsheet counts; the header is row 1.
         path: With forward slashes and without `./`.
         assigned: The class, or why there is none; None where the table has no labels.
-        patient: None where unknown, and so are the site and the sequence.
+        patient: None where unknown: the cell is empty, or a word such as `unknown` or `NA`. So
+            are an empty site and sequence.
         site: See there.
         sequence: See there.
     """
@@ -52,7 +54,14 @@ class Row(NamedTuple):
 
 
 class Labels:
-    """A table that was read and checked, and which of its rows files were found for."""
+    """A table that was read and checked, and which of its rows files were found for.
+
+    Attributes:
+        name: For messages.
+        digest: SHA-256 of the table.
+        says_labels: Whether it has the column `label`.
+        without_patient: Rows of which no patient is known, if it has the column `patient`.
+    """
 
     def __init__(self, name: str, content: bytes, classes: ClassNames) -> None:
         """Reads a table.
@@ -72,6 +81,7 @@ class Labels:
         records = _records(name, content)
         header = _Header(name, next(records, (1, []))[1])
         self.says_labels = "label" in header.places
+        self.without_patient = 0
         for number, cells in records:
             try:
                 self._add(number, header.named(cells), classes)
@@ -139,6 +149,9 @@ class Labels:
                 "them"
             )
         assigned = _assigned(cells["label"], classes) if self.says_labels else None
+        if is_placeholder(cells.get("patient", "known")):
+            self.without_patient += 1
+            cells = {**cells, "patient": ""}
         shared = [sys.intern(cells[name]) if cells.get(name) else None for name in COLUMNS[2:]]
         self._rows[path] = Row(number, path, assigned, *shared)
 

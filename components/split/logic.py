@@ -93,9 +93,10 @@ def _split(
     for name, indices in parts.items():
         for label, class_name in enumerate(CLASSES):
             if not (dataset.labels[indices] == label).any():
+                why = _grouping(dataset, label) if strategy == "grouped" else ""
                 raise UserError(
                     f"split {strategy}: no '{class_name}' image is left for the {name} part; "
-                    "give more images or other shares"
+                    f"{why}give images of more patients, or other shares"
                 )
     return Split(
         strategy=strategy,
@@ -104,6 +105,15 @@ def _split(
         train=tuple(parts["train"].tolist()),
         validation=tuple(parts["validation"].tolist()),
         held_out=tuple(parts["held_out"].tolist()),
+    )
+
+
+def _grouping(dataset: ImageDataset, label: int) -> str:
+    """Says that groups stay whole, and how many hold a class."""
+    count = len(np.unique(dataset.groups[dataset.labels == label]))
+    return (
+        "all images of one patient, and near-duplicates, go to one part together, and the "
+        f"'{CLASSES[label]}' images make {count:,} such group{'s' if count != 1 else ''}; "
     )
 
 

@@ -228,6 +228,17 @@ def test_names_of_macs_are_names_of_others() -> None:
     assert read("path,label\nMu\u0308ller.png,Healthy\n").find("scans/M\u00fcller.png")
 
 
+@pytest.mark.parametrize(
+    "name", ["unknown", "UNKNOWN", "NA", "n/a", "nan", "None", "-", "?", "anonymous", "<NA>", ""]
+)
+def test_a_placeholder_is_no_patient(name: str) -> None:
+    labels = read(f"path,patient\na.png,{name}\nb.png,{name}\nc.png,0\nd.png,Nana\n")
+
+    rows = [labels.find(f"{file}.png") for file in "abcd"]
+    assert [row.patient for row in rows if row] == [None, None, "0", "Nana"]
+    assert labels.without_patient == 2
+
+
 def test_patients_of_several_sites_are_counted_and_not_named() -> None:
     rows = ["a.png,1,Ulm", "b.png,1,Bonn", "c.png,2,Ulm", "d.png,2,Ulm", "e.png,1,", "f.png,,Bonn"]
     assert read("path,patient,site\n" + "\n".join(rows)).patients_of_several_sites() == 1

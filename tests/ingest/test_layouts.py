@@ -214,12 +214,14 @@ def test_what_a_table_does_not_say_and_says_otherwise_is_told(scans: Path) -> No
         "1 images lie in a folder of another class than labels.csv says, which counts; the first "
         "is Brain Tumor/a.png",
     )
-    table = "path,patient,site\na.png,Jane Doe,Ulm\nd.png,Jane Doe,Bonn\n"
+    table = "path,patient,site\na.png,Jane Doe,Ulm\nd.png,Jane Doe,Bonn\nc.png,n/a,\n"
     source = opened_with(scans, table)
     assert source.left_out == {NO_CLASS: 1, "hidden (begins with a dot)": 1}
     assert source.notes == (
         "folders of no class: er (1 files)",
-        "2 files are not named in labels.csv: patient unknown",
+        "1 files are not named in labels.csv: patient unknown",
+        "rows of labels.csv without a known patient: 1 (the cell is empty, or a word such as "
+        "unknown or NA); a split may divide such a person's images",
         "1 patients in labels.csv have more than one site; if they are different people, write "
         "the site into the patient, as in Ulm-17",
     )

@@ -165,16 +165,17 @@ def test_by_name_is_what_keras_does(tmp_path: Path) -> None:
 def test_too_few_images(
     make_dataset: Callable[..., ImageDataset], tmp_path: Path, strategy: str
 ) -> None:
-    with pytest.raises(UserError, match="give more images or other shares") as caught:
+    with pytest.raises(UserError, match="give images of more patients, or other shares") as caught:
         make_split(make_dataset(tmp_path, groups=2), strategy)  # type: ignore[arg-type]
     assert "image is left for the" in str(caught.value)
+    assert ("images make 1 such group;" in str(caught.value)) == (strategy == "grouped")
 
 
 @pytest.mark.parametrize(
     "shares", [(0.0, 0.2), (1.0, 0.2), (-0.5, 0.2), (1.5, 0.2), (0.2, 0.0), (0.2, 1.0)]
 )
 def test_shares_that_leave_a_part_empty(dataset: ImageDataset, shares: tuple[float, float]) -> None:
-    with pytest.raises(UserError, match="give more images or other shares"):
+    with pytest.raises(UserError, match="give images of more patients, or other shares"):
         make_split(dataset, "grouped", *shares)
 
 

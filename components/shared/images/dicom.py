@@ -16,6 +16,7 @@ from components.shared.images import deep, dicom_frames
 from components.shared.images.decode import MAX_SAMPLES, MAX_SIDE, ImageError
 from components.shared.images.dicom_elements import Elements, parsed
 from components.shared.images.dicom_values import Table, display
+from components.shared.placeholders import is_placeholder
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PALETTES = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
@@ -44,8 +45,6 @@ _FRAGMENT = b"\xfe\xff\x00\xe0"
 _WHITE_IS_ZERO, _PALETTE = "MONOCHROME1", "PALETTE COLOR"
 _GREYS = (_WHITE_IS_ZERO, "MONOCHROME2", _PALETTE)
 _RGBS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
-# What programs write for a patient whom they do not name: no sign that two files show the same.
-_ANONYMOUS = {"", "0", "none", "unknown", "anon", "anonym", "anonymous", "anonymized", "anonymised"}
 
 
 @dataclass(frozen=True)
@@ -129,6 +128,8 @@ def _checked_kind(elements: Elements, syntax: uid.UID) -> str:
     if kind:
         raise ImageError("format", f"a DICOM of {kind}, which is no image")
     if "Rows" not in elements:
+        if elements.is_cut_off:
+            raise ImageError("unreadable", "the DICOM is cut off before its image")
         raise ImageError("format", "a DICOM without an image, such as a report or a directory")
     if not any(keyword in elements for keyword in _PIXELS):
         raise ImageError("unreadable", "the DICOM is cut off, or lacks its pixels")
@@ -298,10 +299,10 @@ def _mode(frame: np.ndarray) -> str:
 def _subject(elements: Elements) -> tuple[str, ...]:
     """Returns identifiers of the patient and of the study, as far as there are any."""
     patient = elements.text("PatientID").casefold()
-    if patient in _ANONYMOUS:
+    if patient == "0" or is_placeholder(patient):
         name = elements.text("PatientName").casefold()
         born = elements.text("PatientBirthDate")
-        patient = f"{name}\t{born}" if name.strip("^ ") not in _ANONYMOUS and born else ""
+        patient = f"{name}\t{born}" if born and not is_placeholder(name) else ""
     study = elements.text("StudyInstanceUID")
     return tuple(
         f"{kind}\t{value}" for kind, value in (("patient", patient), ("study", study)) if value

@@ -43,6 +43,11 @@ class Elements:
         """Tells whether there is such an element."""
         return keyword in self.dataset
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the file ends within an element."""
+        return self._reads.is_cut_off
+
     def numbers(self, keyword: str) -> list[float]:
         """Returns the numbers of an element: none where there are none.
 
@@ -142,9 +147,10 @@ class Elements:
 
 
 class _Reads:
-    """How often a file may still be read."""
+    """How often a file may still be read, and whether it ended too early."""
 
     left = _MAX_READS
+    is_cut_off = False
 
     def count(self) -> None:
         self.left -= 1
@@ -161,7 +167,10 @@ class _Counted(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads.count()
-        return super().read(size)
+        content = super().read(size)
+        # At the end of a whole file nothing is left, and so pydicom gets nothing.
+        self._reads.is_cut_off |= bool(content) and len(content) < (size or 0)
+        return content
 
 
 def parsed(data: bytes, wanted: list[str], max_bytes: int) -> tuple[Elements, uid.UID]:
@@ -194,6 +203,8 @@ def parsed(data: bytes, wanted: list[str], max_bytes: int) -> tuple[Elements, ui
     )
     if reads.left < 0:
         raise ImageError("too-much-work", "the DICOM has very many elements")
+    # pydicom steps over what is not wanted, and past the end where the file lacks the rest.
+    reads.is_cut_off |= stream.tell() > stream.getbuffer().nbytes
     return Elements(dataset, reads), uid.UID(syntax)
 
 

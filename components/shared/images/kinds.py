@@ -1,12 +1,14 @@
 """What a file is that is no image to be read, in words for people."""
 
 import re
+import zlib
 
 from PIL import TiffImagePlugin
 
 from components.shared.images import jpeg, tiff
 
 _JPEG = b"\xff\xd8"
+_GZIP = b"\x1f\x8b"
 _READ = "send a JPEG, PNG, TIFF, DICOM or NIfTI"
 _OTHERS = {
     rb"GIF8": "a GIF",
@@ -16,6 +18,8 @@ _OTHERS = {
     rb".{4}ftypavi[fs]": "an AVIF",
     rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "a JPEG 2000",
     rb"\0\0\0\x0cJXL |\xff\x0a": "a JPEG XL",
+    rb"\x5c\x01\0\0.{36}[\x01-\x07]\0|\0\0\x01\x5c.{36}\0[\x01-\x07]": "an ANALYZE image's header",
+    rb"\0\0\0\x01(\0\0..){4}\0\0\0[\0-\x05]": "an MGH volume",
     rb"\x1f\x8b": "a gzip file",
     rb"PK\x03\x04": "a zip",
     rb"%PDF-": "a PDF",
@@ -29,6 +33,7 @@ _OTHERS = {
     rb"[A-Za-z0-9+/_-]{64}": "base64 text, not decoded",
 }
 _HEAD = 512  # bytes that tell one of these from the others
+_PACKED_HEAD = 4096  # of a gzip file, which hold more than that
 # With the magic, or without the first 132 bytes: a tag of group 2 or 8, then a type or a length.
 _DICOM = re.compile(
     rb".{128}DICM|[\x02\x08]\0[\0-\x20]\0([A-Z]{2}|.\0\0\0)|\0\x08\0[\0-\x20][A-Z]{2}", re.DOTALL
@@ -92,12 +97,25 @@ def described(data: bytes) -> str:
         return "a PNG that is broken or cut off"
     if data.startswith(tiff.MAGIC):
         return unsupported_kind(data) or layout(data) or "a TIFF that is broken or cut off"
-    for pattern, name in _PATTERNS:
-        if pattern.match(data[:_HEAD]):
-            return f"{name}; {_READ}"
+    if data.startswith(_GZIP) and (inside := _name(_unpacked_head(data))):
+        return f"{inside} in a gzip file; {_READ}"
+    if name := _name(data[:_HEAD]):
+        return f"{name}; {_READ}"
     return (
         f"not a JPEG, PNG, TIFF, DICOM or NIfTI{', but text' if _TEXT.match(data[:_HEAD]) else ''}"
     )
+
+
+def _name(head: bytes) -> str | None:
+    return next((name for pattern, name in _PATTERNS if pattern.match(head)), None)
+
+
+def _unpacked_head(packed: bytes) -> bytes:
+    """Returns the first bytes that a gzip file holds, as far as it can be unpacked."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(packed[:_PACKED_HEAD], _HEAD)
+    except zlib.error:
+        return b""
 
 
 def unsupported_kind(data: bytes) -> str | None:

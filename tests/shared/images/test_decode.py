@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import imagecodecs
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -418,6 +419,15 @@ def _big_tiff(*tags: tuple[int, int, int, int]) -> bytes:
     return head + b"".join(struct.pack("<HHQQ", *tag) for tag in tags) + bytes(8)
 
 
+def _of_nibabel(kind: type[nibabel.AnalyzeImage | nibabel.MGHImage]) -> bytes:
+    """Returns a volume's bytes: of ANALYZE, those of its header, a file of its own."""
+    image = kind(np.zeros((5, 4, 3), np.int16), np.eye(4))
+    files = image.make_file_map({part: io.BytesIO() for part in image.make_file_map()})
+    image.to_file_map(files)
+    part = "header" if "header" in files else "image"
+    return bytes(files[part].fileobj.getvalue())
+
+
 def _frame(marker: int, bits: int, channels: int) -> bytes:
     """A JPEG that says it is of another kind."""
     data = bytearray(encoded(picture(), "JPEG"))
@@ -450,6 +460,9 @@ def _tiff_of(**values: int) -> bytes:
         (b"\0\0\0\x18ftypheic" + bytes(50), "a HEIC; send"),
         (b"\xff\x0a" + bytes(50), "a JPEG XL; send"),
         (gzip.compress(b"n+1"), "a gzip file; send"),
+        (_of_nibabel(nibabel.AnalyzeImage), "an ANALYZE image's header; send"),
+        (_of_nibabel(nibabel.MGHImage), "an MGH volume; send"),
+        (gzip.compress(_of_nibabel(nibabel.MGHImage)), "an MGH volume in a gzip file; send"),
         (b"\r\n<!DOCTYPE html>\n<html>", "an HTML page; send"),
         (b"<HTML><head>", "an HTML page; send"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG; send"),

@@ -509,6 +509,7 @@ def test_files_of_one_patient_or_study_share_an_identifier() -> None:
     )
     assert not one & subject(PatientID="PID-4712", StudyInstanceUID="1.2.5")
     assert not subject(PatientID="ANONYMOUS", PatientName="Anon^")
+    assert not subject(PatientID="0") | subject(PatientID="N/A")
     assert not subject(PatientName=NAME)  # of which there are several
 
 
@@ -594,7 +595,9 @@ def many_parts(count: int) -> bytes:
         (nested(5000), "unreadable: the DICOM is broken or cut off"),
         (many_elements(600_000), "too-much-work: the DICOM has very many elements"),
         (many_parts(70_000), "too-much-work: more than 65,536 parts of pixels"),
-        (bytes(128) + b"DICM" + bytes(50), "format: a DICOM without an image"),
+        (bytes(128) + b"DICM" + bytes(48), "format: a DICOM without an image"),
+        (hostile().partition(b"ermann")[0], "unreadable: the DICOM is cut off before"),
+        (hostile(Manufacturer="Ulm").partition(b"Ulm")[0], "unreadable: the DICOM is cut off"),
     ],
 )
 def test_what_is_not_read_is_told_in_few_words(data: bytes, words: str) -> None:
