@@ -1,5 +1,6 @@
 """The data report: what the files are, what repeats, and what gives the class away."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from components.ingest.duplicates import correlation
-from components.shared.data.dataset import CLASSES, ImageDataset
+from components.shared.data.dataset import CLASSES, ImageDataset, ImageRecord
 from components.shared.evaluation.floors import metadata_scores
 from components.shared.evaluation.metrics import (
     Interval,
@@ -71,8 +72,9 @@ def write_data_report(
         classes=[(name, int((dataset.labels == i).sum())) for i, name in enumerate(CLASSES)],
         groups=len(sizes),
         repeated=int(sizes[sizes > 1].sum()),
-        identical=len(dataset) - len({record.sha256 for record in manifest.images}),
-        wrong_extensions=sum(record.wrong_extension for record in manifest.images),
+        identical=len({_file(r) for r in manifest.images})
+        - len({r.sha256 for r in manifest.images}),
+        wrong_extensions=len({_file(r) for r in manifest.images if r.wrong_extension}),
         metadata=metadata,
         folds=FOLDS,
         samples=[
@@ -80,6 +82,7 @@ def write_data_report(
             for i, name in enumerate(CLASSES)
         ],
         patients=dataset.count_patients(np.arange(len(dataset))),
+        of_unknown_patient=int((dataset.patients < 0).sum()),
         sites=_known(dataset, "site"),
         sequences=_known(dataset, "sequence"),
         modes=_table(dataset, "mode"),
@@ -87,7 +90,9 @@ def write_data_report(
         sizes_plot=plot(_draw_sizes(dataset)),
         groups_plot=plot(_draw_groups(sizes)),
         largest=[
-            _shown(dataset, int(g)) for g in np.argsort(-sizes, kind="stable")[:_LARGEST_GROUPS]
+            _shown(dataset, int(g))
+            for g in np.argsort(-sizes, kind="stable")[:_LARGEST_GROUPS]
+            if sizes[g] > 1
         ],
         mixed=[_shown(dataset, g) for g in manifest.mixed_groups[:_LARGEST_GROUPS]],
         quarantined=manifest.quarantined[:_QUARANTINED_SHOWN],
@@ -127,6 +132,12 @@ def metadata_accuracy(dataset: ImageDataset, seed: int = 0) -> MetadataAccuracy 
         measured = with_intervals(point_estimate(labels, guess), resamples)
         accuracies.append(measured.accuracy)
     return MetadataAccuracy(*accuracies)
+
+
+def _file(record: ImageRecord) -> str:
+    """Returns the path of the file that an image, or a slice, is from."""
+    is_volume = record.format in ("DICOM", "NIfTI")
+    return re.sub(r"#\d+\Z", "", record.path) if is_volume else record.path
 
 
 def _some_of(dataset: ImageDataset, label: int, rng: np.random.Generator) -> np.ndarray:
@@ -195,9 +206,10 @@ def _draw_groups(sizes: np.ndarray) -> Figure:
     """Draws how many images stand in groups of each size."""
     figure = Figure(figsize=(4.6, 3.6))
     axes = figure.subplots()
-    edges = [(1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, 49), (50, int(max(sizes.max(), 50)))]
+    edges = [(1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, 49), (50, int(sizes.max()))]
     heights = [int(sizes[(sizes >= low) & (sizes <= high)].sum()) for low, high in edges]
-    names = [f"{low}" if low == high else f"{low}–{high}" for low, high in edges]
+    names = [f"{low}" if low == high else f"{low}–{high}" for low, high in edges[:-1]]
+    names.append(f"{edges[-1][0]} or more")
     bars = axes.bar(names, heights, color=[palette.HEALTHY] + [palette.ACCENT] * (len(edges) - 1))
     axes.bar_label(bars, fontsize=8, padding=2)
     axes.set(xlabel="images in the group", ylabel="images", title="Near-duplicate groups")

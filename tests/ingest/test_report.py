@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,10 +134,28 @@ def test_what_is_known_of_some_images_is_shown(
     small.manifest = small.manifest.model_copy(update={"images": tuple(images)})
     write_data_report(tmp_path / "report.html", small)
     text = (tmp_path / "report.html").read_text()
-    assert "<b>2</b><span>patients" in text
+    assert "<b>2</b><span>patients; of 1 images the patient is unknown" in text
     assert "&lt;i&gt;Ulm&lt;/i&gt;" in text
     assert "<th>unknown</th>" in text
     assert "<h3>Sequence</h3>" not in text
+
+
+def test_slices_of_a_volume_are_one_file(
+    make_dataset: Callable[..., ImageDataset], tmp_path: Path
+) -> None:
+    small = make_dataset(tmp_path / "dataset", groups=3)
+    first, *_, last = (r.sha256 for r in small.manifest.images)
+    volume: dict[str, Any] = {"format": "NIfTI", "sha256": first, "wrong_extension": True}
+    known = [volume | {"path": f"scan.gz#{number}"} for number in (1, 2, 3)]
+    known += [{"path": name, "sha256": last} for name in ("a#1", "a#2", "a#3")]
+    images = [replace(r, **u) for r, u in zip(small.manifest.images, known, strict=True)]
+    groups = [replace(r, group=group) for group, r in enumerate(images)]
+    small.manifest = small.manifest.model_copy(update={"images": tuple(groups)})
+    write_data_report(tmp_path / "report.html", small)
+    text = " ".join((tmp_path / "report.html").read_text().split())
+    assert "2 files are byte-identical copies of another" in text
+    assert "1 file names end in another format's extension" in text
+    assert "<h2>The largest groups</h2>" not in text  # each has one image
 
 
 def test_a_picture_is_small(dataset: ImageDataset) -> None:
