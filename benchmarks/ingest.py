@@ -43,7 +43,8 @@ from components.ingest.parts import (
 )
 from components.ingest.report import write_data_report
 from components.ingest.sources import open_source
-from components.shared.data.dataset import CLASSES, ImageDataset, ImageRecord, Manifest
+from components.shared.data.classes import CLASSES
+from components.shared.data.dataset import ImageDataset, ImageRecord, Manifest
 from components.shared.images.decode import SHAPE, THUMBNAIL
 from components.shared.storage.files import file_digest
 

@@ -29,7 +29,8 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from components.ingest.logic import ingest
 from components.ingest.sources import Source, open_source
-from components.shared.data.dataset import CLASSES, ImageDataset
+from components.shared.data.classes import CLASSES
+from components.shared.data.dataset import ImageDataset
 from components.shared.networks.hyperparameters import Hyperparameters, Training
 from components.shared.networks.reference import REFERENCE
 from components.shared.training.fit import fit

@@ -21,7 +21,7 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from components.ingest.sample import draw_slice
-from components.shared.data.dataset import CLASSES, TUMOR
+from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.images import deep
 from components.shared.images.decode import squeezed
 from serving.classifier import Classifier

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.ingest.sample import write_sample
-from components.shared.data.dataset import CLASSES
+from components.shared.data.classes import CLASSES
 from components.shared.errors import UserError
 from components.shared.model_folder.signing import Trust
 from pipelines.catalogue import Pipeline

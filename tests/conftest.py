@@ -127,7 +127,7 @@ def make_dataset() -> Callable[..., ImageDataset]:
 @pytest.fixture(scope="session")
 def make_training_record() -> Callable[..., Any]:
     """Makes the record that the train step leaves beside a model."""
-    from components.shared.training.trainer import TrainingRecord  # imports TensorFlow
+    from components.shared.training.record import TrainingRecord
 
     def make(split: Split, **other: Any) -> TrainingRecord:
         facts: dict[str, Any] = {

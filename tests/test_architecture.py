@@ -44,7 +44,7 @@ def test_logic_knows_no_pipeline_and_no_server() -> None:
 def test_only_doors_know_kfp() -> None:
     known = {path for path, name in _imports(COMPONENTS) if f"{name}.".startswith("kfp.")}
     doors = {f"components/{step}/component.py" for step in STEPS}
-    assert known - doors == {"components/shared/run/component.py"}
+    assert known - doors == {"components/shared/run/kfp_component.py"}
 
 
 def test_serving_knows_what_is_shared() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from kfp.dsl import Artifact, Output, PipelineTask
 
-from components.shared.run.component import component
+from components.shared.run.kfp_component import component
 from components.shared.run.parameters import Group
 
 _SOURCE = '''\

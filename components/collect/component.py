@@ -2,7 +2,7 @@
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
 
-from components.shared.run.component import component
+from components.shared.run.kfp_component import component
 
 
 @component

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from cleanlab.filter import find_label_issues
 
-from components.shared.data.dataset import CLASSES, TUMOR, ImageDataset
+from components.shared.data.classes import CLASSES, TUMOR
+from components.shared.data.dataset import ImageDataset
 from components.shared.reports.text import csv_text
 
 

@@ -16,7 +16,8 @@ from components.collect.results import (
     Figures,
     FoldFigures,
 )
-from components.shared.data.dataset import TUMOR, ImageDataset
+from components.shared.data.classes import TUMOR
+from components.shared.data.dataset import ImageDataset
 from components.shared.errors import UserError, require_at_least
 from components.shared.evaluation.calibration import calibrate
 from components.shared.evaluation.comparison import leads

@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 
 from components.collect.labels import Suspicion
 from components.collect.results import CrossValidation, Figures
-from components.shared.data.dataset import CLASSES, TUMOR, ImageDataset
+from components.shared.data.classes import CLASSES, TUMOR
+from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.comparison import Lead, sentences
 from components.shared.evaluation.figures import calibration_plot
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES
 from components.shared.evaluation.predictors import PREDICTORS
 from components.shared.reports import palette
-from components.shared.reports.report import picture, plot, write_report
+from components.shared.reports.html import picture, plot, write_report
 
 GALLERY = 80  # pictures shown, at some 6 kB each and 22 kB at most; the CSV has all
 _SHOWN = ("accuracy", "sensitivity", "specificity", "auroc")

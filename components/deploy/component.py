@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import Markdown, Output
 
-from components.shared.run.component import component
+from components.shared.run.kfp_component import component
 
 
 @component

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
-from components.shared.run.component import component
+from components.shared.run.kfp_component import component
 
 
 @component
@@ -63,7 +63,8 @@ def evaluate(
         full_dataset_curves,
     ):
         from components.evaluate.logic import evaluate
-        from components.shared.data.dataset import CLASSES, ImageDataset, Split
+        from components.shared.data.classes import CLASSES
+        from components.shared.data.dataset import ImageDataset, Split
         from components.shared.evaluation.results import RocCurves
         from components.shared.evaluation.subgroups import min_by_subgroup
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluate.report import Findings, write_evaluation_report
-from components.shared.data.dataset import PARTS, TUMOR, ImageDataset, Split, twins_in_training
+from components.shared.data.classes import TUMOR
+from components.shared.data.dataset import PARTS, ImageDataset, Split, twins_in_training
 from components.shared.errors import UserError, require_at_least
 from components.shared.evaluation import floors
 from components.shared.evaluation.calibration import calibrate, fit_temperature
@@ -43,10 +44,10 @@ from components.shared.evaluation.shortcuts import measure_shortcuts
 from components.shared.evaluation.stability import draw_sample, measure_stability
 from components.shared.evaluation.subgroups import by_site_and_sequence
 from components.shared.evaluation.threshold import choose_threshold, threshold_rule
-from components.shared.evaluation.training_record import read_history, read_record
 from components.shared.reports.text import csv_text
 from components.shared.run.progress import track
 from components.shared.storage.files import write_atomically
+from components.shared.training.record import read_history, read_record
 
 
 def evaluate(

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from components.shared.data.dataset import TUMOR, ImageDataset, Split
+from components.shared.data.classes import TUMOR
+from components.shared.data.dataset import ImageDataset, Split
 from components.shared.evaluation import figures
 from components.shared.evaluation.comparison import Lead, sentences
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES, Predictor
@@ -27,9 +28,9 @@ from components.shared.evaluation.stability import (
 from components.shared.evaluation.subgroups import subgroup_sentences
 from components.shared.images.overlay import overlay
 from components.shared.networks.gradcam import gradcam
+from components.shared.reports.html import picture, plot, write_report
 from components.shared.reports.learning_curves import draw_learning_curves
-from components.shared.reports.report import picture, plot, write_report
-from components.shared.training.trainer import TrainingRecord
+from components.shared.training.record import TrainingRecord
 
 GALLERY = 12  # mistakes shown of each kind
 _UNSHOWN = frozenset({"libraries", "split_strategy", "dataset_digest", "split_digest"})

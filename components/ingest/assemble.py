@@ -21,8 +21,8 @@ from components.ingest.parts import (
     save_array,
 )
 from components.ingest.patients import number_patients
+from components.shared.data.classes import CLASSES
 from components.shared.data.dataset import (
-    CLASSES,
     MANIFEST,
     THUMBNAILS,
     ImageRecord,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import HTML, Dataset, Input, Metrics, Output
 
-from components.shared.run.component import component
+from components.shared.run.kfp_component import component
 
 
 @component
@@ -70,7 +70,8 @@ def assemble(
     with step("assemble", dataset, data_metrics):
         from components.ingest.assemble import assemble
         from components.ingest.report import write_data_report
-        from components.shared.data.dataset import CLASSES, ImageDataset
+        from components.shared.data.classes import CLASSES
+        from components.shared.data.dataset import ImageDataset
 
         assemble([part.path for part in decoded], dataset.path, max_bad_share)
         images = ImageDataset(dataset.path)

@@ -27,7 +27,8 @@ from components.ingest.parts import (
 )
 from components.ingest.patients import patient_keys
 from components.ingest.sources import Source
-from components.shared.data.dataset import CLASSES, ImageRecord, QuarantinedFile
+from components.shared.data.classes import CLASSES
+from components.shared.data.dataset import ImageRecord, QuarantinedFile
 from components.shared.errors import UserError
 from components.shared.images.decode import SHAPE, THUMBNAIL, ImageError, thumbnail
 from components.shared.images.slices import MAX_SLICES, Slices, read

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from components.shared.data.class_folders import Assigned, ClassNames, path_parts
-from components.shared.data.dataset import CLASSES, MAX_NAME
+from components.shared.data.classes import CLASSES
+from components.shared.data.dataset import MAX_NAME
 from components.shared.errors import UserError, one_line
 from components.shared.placeholders import is_placeholder
 from components.shared.reports.text import printable

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from components.ingest.duplicates import correlation
-from components.shared.data.dataset import CLASSES, ImageDataset, ImageRecord
+from components.shared.data.classes import CLASSES
+from components.shared.data.dataset import ImageDataset, ImageRecord
 from components.shared.evaluation.floors import metadata_scores
 from components.shared.evaluation.metrics import (
     Interval,
@@ -20,7 +21,7 @@ from components.shared.evaluation.metrics import (
     with_intervals,
 )
 from components.shared.reports import palette
-from components.shared.reports.report import picture, plot, write_report
+from components.shared.reports.html import picture, plot, write_report
 
 FOLDS = 5
 _IMAGES_GUESSED = 20_000

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from components.shared.data.dataset import CLASSES, TUMOR
+from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.errors import UserError
 from components.shared.storage.files import write_atomically
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.shared.data.dataset import CLASSES, TUMOR
+from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.evaluation.results import Evaluation
 from components.shared.evaluation.shortcuts import shortcut_sentences
 from components.shared.evaluation.stability import stability_sentences

@@ -14,11 +14,11 @@ from components.register.description import describe, write_description
 from components.register.export import check_export, export
 from components.register.gate import Decision, Gate, Measured, check_bounds, compare
 from components.register.in_distribution import METHOD, InDistributionCheck, fit_check
-from components.shared.data.dataset import TUMOR, ImageDataset, Split
+from components.shared.data.classes import TUMOR
+from components.shared.data.dataset import ImageDataset, Split
 from components.shared.errors import UserError
 from components.shared.evaluation.predictor import apply_temperature, open_model
 from components.shared.evaluation.results import Evaluation
-from components.shared.evaluation.training_record import read_record
 from components.shared.model_folder.contract import CARD, PROBABILITY
 from components.shared.model_folder.metadata import (
     Data,
@@ -32,6 +32,7 @@ from components.shared.model_folder.smoke import write_smoke
 from components.shared.registry import Registry, kubeflow
 from components.shared.registry.history import Alias
 from components.shared.reports.markdown import render
+from components.shared.training.record import read_record
 from components.shared.training.trainer import MODEL
 
 _CHECKED_IMAGES = 8

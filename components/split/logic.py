@@ -4,7 +4,8 @@ from typing import get_args
 
 import numpy as np
 
-from components.shared.data.dataset import CLASSES, PARTS, ImageDataset, Split, Strategy
+from components.shared.data.classes import CLASSES
+from components.shared.data.dataset import PARTS, ImageDataset, Split, Strategy
 from components.shared.errors import UserError
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from components.shared.data.dataset import CLASSES, PARTS, ImageDataset, Split, twins_in_training
-from components.shared.reports.report import write_report
+from components.shared.data.classes import CLASSES
+from components.shared.data.dataset import PARTS, ImageDataset, Split, twins_in_training
+from components.shared.reports.html import write_report
 
 TITLES = {"train": "train", "validation": "validation", "held_out": "held out"}
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.networks.hyperparameters import Hyperparameters
 from components.shared.reports import palette
-from components.shared.reports.report import plot, write_report
+from components.shared.reports.html import plot, write_report
 from components.shared.reports.text import csv_text
 from components.shared.run.work import work_folder
 from components.shared.storage.files import write_atomically

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.shared.data.dataset import TUMOR, ImageDataset
+from components.shared.data.classes import TUMOR
+from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.fold_result import FOLD, Answers, FoldResult
 from components.split.logic import make_folds
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from components.collect.labels import suspicions_csv, suspicious_labels
 from components.collect.report import GALLERY, write_suspicions_report
-from components.shared.data.dataset import CLASSES, HEALTHY, TUMOR, ImageDataset
+from components.shared.data.classes import CLASSES, HEALTHY, TUMOR
+from components.shared.data.dataset import ImageDataset
 from components.shared.images.decode import SHAPE
-from components.shared.reports.report import MAX_BYTES
+from components.shared.reports.html import MAX_BYTES
 
 
 class Listed:

@@ -15,11 +15,12 @@ from sklearn.metrics import roc_auc_score
 from components.collect.component import collect as component
 from components.collect.logic import collect
 from components.collect.results import CrossValidation
-from components.shared.data.dataset import TUMOR, ImageDataset
+from components.shared.data.classes import TUMOR
+from components.shared.data.dataset import ImageDataset
 from components.shared.errors import UserError
 from components.shared.evaluation.fold_result import FoldResult
 from components.shared.evaluation.metrics import MEASURES
-from components.shared.reports.report import MAX_BYTES
+from components.shared.reports.html import MAX_BYTES
 
 WriteFolds = Callable[[list[FoldResult]], list[Path]]
 Collect = Callable[..., CrossValidation]

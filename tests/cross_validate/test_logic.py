@@ -10,7 +10,8 @@ from kfp import dsl
 
 from components.cross_validate.component import cross_validate as component
 from components.cross_validate.logic import cross_validate
-from components.shared.data.dataset import SPLIT, TUMOR, ImageDataset
+from components.shared.data.classes import TUMOR
+from components.shared.data.dataset import SPLIT, ImageDataset
 from components.shared.errors import UserError
 from components.shared.evaluation import floors
 from components.shared.evaluation.calibration import calibrate, fit_temperature
@@ -19,7 +20,7 @@ from components.shared.evaluation.predictor import open_model, predict_tumor
 from components.shared.evaluation.threshold import choose_threshold
 from components.shared.networks.hyperparameters import Hyperparameters, Training
 from components.shared.networks.network import Network
-from components.shared.training.trainer import TrainingRecord
+from components.shared.training.record import TrainingRecord
 from components.split.logic import make_folds
 
 VALUES = Hyperparameters("reference", 0.01, 0.2, 64, augmentation=False)

@@ -16,11 +16,11 @@ from components.shared.errors import UserError
 from components.shared.evaluation.calibration import calibrate, fit_temperature
 from components.shared.evaluation.predictor import apply_temperature, open_model, predict_tumor
 from components.shared.evaluation.results import Evaluation
-from components.shared.evaluation.training_record import read_history, read_record
 from components.shared.images.overlay import overlay
 from components.shared.networks.gradcam import gradcam
 from components.shared.networks.reference import reference_cnn
-from components.shared.reports.report import MAX_BYTES
+from components.shared.reports.html import MAX_BYTES
+from components.shared.training.record import read_history, read_record
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from components.ingest import labels as module
 from components.ingest.labels import Labels
 from components.shared.data.class_folders import ClassNames
-from components.shared.data.dataset import HEALTHY, TUMOR
+from components.shared.data.classes import HEALTHY, TUMOR
 from components.shared.errors import UserError
 
 HEADER = "path,label,patient,site,sequence\n"

@@ -13,7 +13,7 @@ import pytest
 from components.ingest import labels as labels_module
 from components.ingest.labels_file import pinned
 from components.ingest.sources import Source, open_source, source_fingerprint
-from components.shared.data.dataset import HEALTHY, TUMOR
+from components.shared.data.classes import HEALTHY, TUMOR
 from components.shared.errors import UserError
 
 Writer = Callable[[Path, dict[str, bytes]], Path]

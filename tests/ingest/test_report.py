@@ -15,7 +15,7 @@ from components.ingest.logic import ingest
 from components.ingest.report import metadata_accuracy, write_data_report
 from components.ingest.sources import open_source
 from components.shared.data.dataset import ImageDataset
-from components.shared.reports.report import MAX_BYTES, picture
+from components.shared.reports.html import MAX_BYTES, picture
 
 Writer = Callable[[Path, dict[str, bytes]], Path]
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{ 7*7 }}.png"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from components.ingest import sources
 from components.ingest.sources import open_source, sample_options, source_fingerprint
-from components.shared.data.dataset import HEALTHY, TUMOR
+from components.shared.data.classes import HEALTHY, TUMOR
 from components.shared.errors import UserError
 from components.shared.images.decode import MAX_BYTES
 

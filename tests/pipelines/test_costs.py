@@ -10,7 +10,7 @@ from kfp.dsl import Artifact, Metrics, Output
 from kfp.local import executor_output_utils
 from kfp.local.cache import LocalCache
 
-from components.shared.run.component import component
+from components.shared.run.kfp_component import component
 from pipelines.costs import StepCost, step_costs
 
 

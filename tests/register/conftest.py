@@ -7,14 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.shared.data.dataset import (
-    CLASSES,
-    ImageDataset,
-    ImageRecord,
-    Manifest,
-    Shard,
-    Split,
-)
+from components.shared.data.classes import CLASSES
+from components.shared.data.dataset import ImageDataset, ImageRecord, Manifest, Shard, Split
 from components.shared.evaluation.metrics import Interval, Scores
 from components.shared.evaluation.results import Evaluation, PartResult
 from components.shared.images.decode import SHAPE

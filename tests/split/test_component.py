@@ -61,7 +61,7 @@ def test_what_it_writes(arguments: dict[str, Any], dataset: ImageDataset) -> Non
     ("change", "message"),
     [
         ({"strategy": "by-luck"}, "give grouped or by-name"),
-        ({"held_out_share": 0.0}, "give more images or other shares"),
+        ({"held_out_share": 0.0}, "give images of more patients, or other shares"),
         ({"dataset": dsl.Dataset(uri="nowhere")}, "cannot read the dataset"),
     ],
 )

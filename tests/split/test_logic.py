@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.shared.data.dataset import CLASSES, PARTS, ImageDataset, Split
+from components.shared.data.classes import CLASSES
+from components.shared.data.dataset import PARTS, ImageDataset, Split
 from components.shared.data.groups import join_groups
 from components.shared.errors import UserError
 from components.split.logic import assign_groups, make_folds, make_split

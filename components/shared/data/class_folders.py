@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from components.shared.data.dataset import CLASSES, HEALTHY, TUMOR
+from components.shared.data.classes import CLASSES, HEALTHY, TUMOR
 from components.shared.errors import UserError
 from components.shared.reports.text import printable
 

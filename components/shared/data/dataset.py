@@ -11,9 +11,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from components.shared.data.classes import CLASSES as CLASSES
-from components.shared.data.classes import HEALTHY as HEALTHY
-from components.shared.data.classes import TUMOR as TUMOR
+from components.shared.data.classes import CLASSES
 from components.shared.data.groups import join_groups
 from components.shared.errors import UserError, first_fault
 from components.shared.images.decode import SHAPE, THUMBNAIL

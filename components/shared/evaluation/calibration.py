@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit, logit
 
-from components.shared.data.dataset import TUMOR
+from components.shared.data.classes import TUMOR
 from components.shared.data.groups import group_weights
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0

@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from components.shared.data.dataset import TUMOR
+from components.shared.data.classes import TUMOR
 from components.shared.evaluation.metrics import BINS, Predictor
 from components.shared.evaluation.predictors import MODEL, PREDICTORS
 from components.shared.evaluation.results import Change, Stability
 from components.shared.evaluation.stability import BORDER_ALONE, STEADY, UNSTEADY
 from components.shared.reports import palette
-from components.shared.reports.report import plot
+from components.shared.reports.html import plot
 
 
 def roc_plot(labels: np.ndarray, predictors: Mapping[str, Predictor]) -> str:

@@ -12,7 +12,8 @@ from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from components.shared.data.dataset import TUMOR, ImageDataset
+from components.shared.data.classes import TUMOR
+from components.shared.data.dataset import ImageDataset
 
 _BLOCK = 8192  # thumbnails in memory at once, as float32: 32 MB
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from components.shared.data.dataset import TUMOR
+from components.shared.data.classes import TUMOR
 from components.shared.evaluation.predictors import PREDICTORS, Compared
 from components.shared.storage.files import read_json
 from components.shared.strict import Strict

@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple, Self
 import numpy as np
 from pydantic import FiniteFloat, model_validator
 
-from components.shared.data.dataset import TUMOR
+from components.shared.data.classes import TUMOR
 from components.shared.errors import UserError
 from components.shared.strict import Strict
 

@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from components.shared.data.dataset import CLASSES, HEALTHY, TUMOR, ImageDataset, ImageRecord
+from components.shared.data.classes import CLASSES, HEALTHY, TUMOR
+from components.shared.data.dataset import ImageDataset, ImageRecord
 from components.shared.evaluation.metrics import FEW_GROUPS, Predictor, share
 from components.shared.evaluation.results import Shortcuts, Slice
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from components.shared.data.dataset import HEALTHY, TUMOR, ImageDataset
+from components.shared.data.classes import HEALTHY, TUMOR
+from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.metrics import (
     Predictor,
     bootstrap,

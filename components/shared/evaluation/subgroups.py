@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.shared.data.dataset import TUMOR, ImageDataset
+from components.shared.data.classes import TUMOR
+from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.metrics import FEW_GROUPS, Interval, Predictor, share
 from components.shared.evaluation.results import Evaluation, Subgroup
 

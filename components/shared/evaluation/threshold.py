@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from components.shared.data.dataset import TUMOR
+from components.shared.data.classes import TUMOR
 from components.shared.data.groups import group_weights
 
 # The greatest J of a few hundred images lies anywhere by chance.

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, ValidationError
 
-from components.shared.data.dataset import CLASSES, TUMOR
+from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.errors import UserError, first_fault
 from components.shared.model_folder.contract import EXPECTED, SMOKE
 from components.shared.storage.files import write_atomically

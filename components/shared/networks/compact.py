@@ -5,9 +5,9 @@ from collections.abc import Collection
 import keras
 from keras import layers, ops
 
+from components.shared.networks.input_and_answer import grey, images, unsure_answer
 from components.shared.networks.lite0 import lite0
 from components.shared.networks.network import Network
-from components.shared.networks.parts import grey, images, unsure_answer
 from components.shared.networks.recipe import FOR_UNSEEN
 
 BLOCKS = (0, 1, 3, 5, 6, 8, 9)

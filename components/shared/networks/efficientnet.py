@@ -3,9 +3,9 @@
 import keras
 from keras import layers
 
+from components.shared.networks.input_and_answer import grey, images, unsure_answer
 from components.shared.networks.lite0 import EVERY_BLOCK, lite0
 from components.shared.networks.network import Network
-from components.shared.networks.parts import grey, images, unsure_answer
 from components.shared.networks.recipe import FOR_UNSEEN
 
 

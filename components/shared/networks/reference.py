@@ -4,8 +4,8 @@ import keras
 from keras import layers
 
 from components.shared.networks.hyperparameters import Hyperparameters
+from components.shared.networks.input_and_answer import answer, images
 from components.shared.networks.network import Network
-from components.shared.networks.parts import answer, images
 from components.shared.networks.recipe import AS_PUBLISHED
 
 PARAMETERS = 11_243_457

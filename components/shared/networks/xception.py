@@ -5,8 +5,8 @@ from keras import layers
 
 from components.shared.errors import UserError, first_line
 from components.shared.images.decode import SHAPE
+from components.shared.networks.input_and_answer import images
 from components.shared.networks.network import Network
-from components.shared.networks.parts import images
 from components.shared.networks.recipe import AS_PUBLISHED
 from components.shared.networks.reference import head
 

@@ -16,45 +16,20 @@ from components.shared.networks import table
 from components.shared.networks.average import averaged
 from components.shared.networks.hyperparameters import Training
 from components.shared.networks.network import Network
+from components.shared.reports.html import plot, write_report
 from components.shared.reports.learning_curves import draw_learning_curves
-from components.shared.reports.report import plot, write_report
 from components.shared.reports.text import csv_text
 from components.shared.run.code import code_digest
 from components.shared.run.work import work_folder
 from components.shared.storage.files import write_atomically
-from components.shared.strict import Strict
 from components.shared.training.fit import DivergedError, Epoch, Fit, fit, forget, validate
 from components.shared.training.hardware import device_name
+from components.shared.training.record import TrainingRecord
 
 MODEL = "model.keras"
 HISTORY = "history.csv"
 RECORD = "training.json"
 TENSORBOARD = "tensorboard"
-
-
-class TrainingRecord(Strict):
-    """How a model was made; stands beside it and goes into its card."""
-
-    architecture: str
-    parameters: int
-    learning_rate: float
-    dropout: float
-    dense: int
-    augmentation: bool
-    ensemble: int = 1
-    mirror: bool = False
-    epochs: int
-    best_epoch: int
-    averaged_epochs: int = 0
-    patience: int
-    seed: int
-    precision: str
-    device: str
-    seconds_per_epoch: float
-    split_strategy: str
-    dataset_digest: str
-    split_digest: str
-    libraries: dict[str, str]
 
 
 def train(

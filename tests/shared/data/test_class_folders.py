@@ -3,7 +3,7 @@
 import pytest
 
 from components.shared.data.class_folders import IN_NO_CLASS, ClassNames, advice, telling_folder
-from components.shared.data.dataset import HEALTHY, TUMOR
+from components.shared.data.classes import HEALTHY, TUMOR
 from components.shared.errors import UserError
 
 KAGGLE = "glioma=Brain Tumor,meningioma=Brain Tumor,pituitary=Brain Tumor,notumor=Healthy"

@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from components.shared.data.dataset import CLASSES, HEALTHY, TUMOR, ImageRecord
+from components.shared.data.classes import CLASSES, HEALTHY, TUMOR
+from components.shared.data.dataset import ImageRecord
 from components.shared.evaluation.metrics import Predictor, share
 from components.shared.evaluation.shortcuts import (
     COMMON,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.shared.data.dataset import HEALTHY, TUMOR
+from components.shared.data.classes import HEALTHY, TUMOR
 from components.shared.evaluation.stability import (
     BORDER,
     BORDER_ALONE,

@@ -19,7 +19,8 @@ from components.shared.networks.hyperparameters import Hyperparameters, Training
 from components.shared.networks.network import Network
 from components.shared.networks.reference import PARAMETERS, REFERENCE
 from components.shared.training.fit import Epoch, Fit
-from components.shared.training.trainer import TrainingRecord, draw_curves, history_csv, train
+from components.shared.training.record import TrainingRecord
+from components.shared.training.trainer import draw_curves, history_csv, train
 from components.train.component import train as train_component
 
 VALUES = Hyperparameters("reference", 0.01, 0.2, 64, augmentation=False)

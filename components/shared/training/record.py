@@ -8,9 +8,34 @@ import numpy as np
 from components.shared.data.dataset import Split
 from components.shared.errors import UserError
 from components.shared.storage.files import read_json
-from components.shared.training.trainer import TrainingRecord
+from components.shared.strict import Strict
 
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+
+
+class TrainingRecord(Strict):
+    """How a model was made; stands beside it and goes into its card."""
+
+    architecture: str
+    parameters: int
+    learning_rate: float
+    dropout: float
+    dense: int
+    augmentation: bool
+    ensemble: int = 1
+    mirror: bool = False
+    epochs: int
+    best_epoch: int
+    averaged_epochs: int = 0
+    patience: int
+    seed: int
+    precision: str
+    device: str
+    seconds_per_epoch: float
+    split_strategy: str
+    dataset_digest: str
+    split_digest: str
+    libraries: dict[str, str]
 
 
 def read_history(folder: str | Path) -> dict[str, np.ndarray]:
