@@ -1,0 +1,54 @@
+"""The documentation's links, paths and module names lead somewhere."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "manifests").rglob("*.md")]
+FOLDERS = "benchmarks|components|docs|locks|manifests|pipelines|serving|tests"
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def _anchors(page: Path) -> Iterator[str]:
+    """Yields the anchors that GitHub gives a page's headings."""
+    for heading in re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        kept = (c for c in text if c in " -_" or unicodedata.category(c)[0] in "LN")
+        yield "".join(kept).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_paths_and_modules_exist(page: Path) -> None:
+    spans = re.findall(r"`([^`\n]+)`", FENCE.sub("", page.read_text()))
+    paths = [s for s in spans if re.fullmatch(rf"({FOLDERS})/[\w./-]*", s)]
+    modules = [s for s in spans if re.fullmatch(r"(components|pipelines|serving)(\.\w+)+", s)]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert [name for name in modules if not _is_there(name)] == []
+
+
+def _is_there(name: str) -> bool:
+    """Whether a module is there, or one that defines the last part of the name."""
+    path = ROOT.joinpath(*name.split("."))
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    module = path.parent.with_suffix(".py")
+    return module.is_file() and bool(
+        re.search(rf"^(def|class) {path.name}\b|^{path.name}\b", module.read_text(), re.MULTILINE)
+    )
