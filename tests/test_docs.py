@@ -52,3 +52,29 @@ def _is_there(name: str) -> bool:
     return module.is_file() and bool(
         re.search(rf"^(def|class) {path.name}\b|^{path.name}\b", module.read_text(), re.MULTILINE)
     )
+
+
+def test_each_test_that_data_md_names_exists() -> None:
+    text = (ROOT / "docs" / "data.md").read_text()
+    files = {letter: path for path, letter in re.findall(r"`(tests/\S+\.py)`[ ,(]*([A-Z])\b", text)}
+    named = [  # such as D `a_tiff_of_few_bits`, `hostile...`: a name, or its beginning
+        (files[letter], name)
+        for letter, names in re.findall(r"\b([A-Z]) ((?:`[^`]+`(?:, )?)+)", text)
+        for name in re.findall("`([^`]+)`", names)
+    ]
+    assert {path for path, _ in named} == set(files.values())
+    lacking = []
+    for path, name in named:
+        wanted = f"def test_{name}(".replace("...(", "")
+        if wanted not in (ROOT / path).read_text():
+            lacking.append((path, name))
+    assert lacking == []
+
+
+def test_each_layout_that_data_md_shows_is_tested() -> None:
+    text = (ROOT / "docs" / "data.md").read_text()
+    table = text.partition("| layout |")[2].partition("\n\n")[0]
+    tests = (ROOT / "tests" / "ingest" / "test_layouts.py").read_text()
+    assert re.findall(r"^\| ([a-z ]+) \|", table, re.MULTILINE) == re.findall(
+        r'^    "([a-z ]+)": Layout\(', tests, re.MULTILINE
+    )

@@ -152,8 +152,8 @@ class Data(Group):
         1,
         ge=1,
         le=100,
-        description="Pods that share the decoding of the images. The dataset is the same, byte for "
-        "byte.",
+        description="Pods that share the decoding of the images, on a cluster; a local run needs "
+        "no more than 1. The dataset is the same, byte for byte.",
     )
 
 
