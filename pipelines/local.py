@@ -1,5 +1,6 @@
 """The same pipelines on this machine, through kfp.local."""
 
+import builtins
 import hashlib
 import io
 import itertools
@@ -126,6 +127,7 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
         try:
             # Within a task KFP logs to standard output; of cached ones it tells outside.
             with (
+                _print_given_back(),
                 redirect_stdout(transcript),
                 local_logger_context(),
                 steps_as_processes(),
@@ -136,6 +138,16 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
         except RuntimeError as error:
             raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
     return LocalRun(dict(task.outputs), costs, log)
+
+
+@contextmanager
+def _print_given_back() -> Iterator[None]:
+    """Undoes what kfp.local leaves of tasks that ran side by side: a print that indents."""
+    own = builtins.print
+    try:
+        yield
+    finally:
+        builtins.print = own
 
 
 def _new_log(root: Path) -> TextIO:

@@ -1,5 +1,6 @@
 """A tiny dataset on disk: shards, thumbnails, manifest and a grouped split."""
 
+import builtins
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,12 @@ def write_split(folder: Path, dataset: ImageDataset, strategy: str = "grouped") 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SPLIT).write_text(split.model_dump_json())
     return split
+
+
+@pytest.fixture(autouse=True)
+def _own_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes back what kfp.local leaves of tasks that run side by side: a print that indents."""
+    monkeypatch.setattr(builtins, "print", print)
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,17 @@
+import builtins
 import io
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kfp.local.logging_utils import indented_print
 from rich.console import Console
 
 from components.shared.errors import UserError
 from pipelines import local
 from pipelines.catalogue import Pipeline
-from pipelines.local import _Transcript, run_local
+from pipelines.local import _print_given_back, _Transcript, run_local
 
 LINES = """\
 10:00:00.000 - INFO - ----------------------------------------
@@ -72,6 +74,18 @@ def test_a_failing_step_tells_why() -> None:
 def test_what_a_step_prints_is_no_markup() -> None:
     text = "10:00 - INFO - Executing task 'train'\n    [bold]not bold[/] [/nothing]\n"
     assert "  [bold]not bold[/] [/nothing]" in _transcribed(text)[0]
+
+
+def test_print_is_given_back_though_tasks_end_in_another_order() -> None:
+    own = builtins.print
+    with _print_given_back():
+        first, second = indented_print(), indented_print()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        assert builtins.print is not own  # so kfp.local leaves it
+    assert builtins.print is own
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
