@@ -16,6 +16,7 @@ from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES
 from components.shared.evaluation.predictors import PREDICTORS
 from components.shared.reports import palette
 from components.shared.reports.html import picture, plot, write_report
+from components.shared.reports.text import setting_text
 
 GALLERY = 80  # pictures shown, at some 6 kB each and 22 kB at most; the CSV has all
 _SHOWN = ("accuracy", "sensitivity", "specificity", "auroc")
@@ -83,7 +84,10 @@ def write_cross_validation_report(
             (fold, [MEASURES[name].text(fold.model.of(name).value) for name in _OF_FOLDS])
             for fold in result.folds
         ],
-        settings={name.replace("_", " "): setting for name, setting in result.settings.items()},
+        settings={
+            name.replace("_", " "): setting_text(setting)
+            for name, setting in result.settings.items()
+        },
         dots=plot(draw_folds(result)),
         calibration=calibration_plot(labels, scores, uncalibrated),
     )

@@ -30,6 +30,7 @@ from components.shared.images.overlay import overlay
 from components.shared.networks.gradcam import gradcam
 from components.shared.reports.html import picture, plot, write_report
 from components.shared.reports.learning_curves import draw_learning_curves
+from components.shared.reports.text import setting_text
 from components.shared.training.record import TrainingRecord
 
 GALLERY = 12  # mistakes shown of each kind
@@ -133,7 +134,7 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
             )
         ),
         settings={
-            name.replace("_", " "): _setting(value)
+            name.replace("_", " "): setting_text(value)
             for name, value in findings.record
             if name not in _UNSHOWN
         },
@@ -182,12 +183,6 @@ def _part(findings: Findings, result: PartResult, rows: np.ndarray) -> dict[str,
             labels, here[MODEL].scores, findings.uncalibrated[rows]
         ),
     }
-
-
-def _setting(value: str | int | float) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
 
 
 def _galleries(findings: Findings, rows: np.ndarray) -> list[Gallery]:

@@ -142,7 +142,7 @@ def _decode_chunk(
         tempfile.TemporaryFile(dir=folder) as spool,
     ):
         decoded = _in_order(pool, decode, files, 4 * readers)
-        results = track(decoded, len(files), "files decoded")
+        results = track(decoded, len(files), "files read")
         for file, result in zip(files, results, strict=True):
             if isinstance(result, QuarantinedFile):
                 quarantined.append(result)

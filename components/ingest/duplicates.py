@@ -51,7 +51,9 @@ def group_duplicates(thumbnails: np.ndarray) -> np.ndarray:
     flat = length < _FLAT * thumbnails.shape[1]
     flats, distinct = images[(first == images) & flat], images[(first == images) & ~flat]
     pictures = _Pictures(thumbnails, distinct, mean[distinct], length[distinct])
-    twins = single_linkage(_descriptors(pictures), CORRELATION, pictures.are_twins, "thumbnails")
+    twins = single_linkage(
+        _descriptors(pictures), CORRELATION, pictures.are_twins, "different thumbnails"
+    )
     copies = np.stack([first, images], axis=1)
     chain = np.stack([flats[:-1], flats[1:]], axis=1)
     return join_links(len(images), np.concatenate([copies, chain, distinct[twins]]))
@@ -104,7 +106,7 @@ def _descriptors(pictures: "_Pictures") -> np.ndarray:
     with threadpool_limits(1, "blas"):  # on small matrices threads only wait for each other
         _, _, directions = randomized_svd(features, _DESCRIPTOR - 1, random_state=0)
     descriptors = np.empty((len(pictures), len(directions) + 1), dtype=np.float32)
-    meter = Meter(len(pictures), "thumbnails described")
+    meter = Meter(len(pictures), "different thumbnails described")
     for part in _parts(len(pictures)):
         projected = _orientation_free_features(pictures.unit(part)) @ directions.T
         # Of two rests the product is at most that of their lengths. Never too short for rounding.
