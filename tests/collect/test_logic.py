@@ -130,7 +130,7 @@ def test_what_is_written(
 ) -> None:
     found = run(results, git_revision="0123456789ab")
     assert CrossValidation.open(tmp_path / "out") == found
-    rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").read_text().splitlines()))
     assert [int(row["index"]) for row in rows] == list(range(len(dataset)))
     for result in results:
         for position, score in zip(result.held_out, result.model.scores, strict=True):

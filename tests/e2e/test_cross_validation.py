@@ -55,7 +55,7 @@ def test_every_image_is_predicted_once(first: str) -> None:
     assert "mean of 2 folds" in first
     result = json.loads(_place(first, "metrics").read_text())
     assert [fold["fold"] for fold in result["folds"]] == [1, 2]
-    rows = list(csv.DictReader(_place(first, "predictions").open()))
+    rows = list(csv.DictReader(_place(first, "predictions").read_text().splitlines()))
     assert len(rows) == result["images"] == sum(fold["images"] for fold in result["folds"])
     assert {row["fold"] for row in rows} == {"1", "2"}
     assert all(0 <= float(row["probability_tumor"]) <= 1 for row in rows)

@@ -86,7 +86,7 @@ def test_the_reports_and_metrics_are_there(first: Run) -> None:
     evaluation = json.loads(first.place("metrics").read_text())
     assert 0 <= evaluation["held_out"]["model"]["accuracy"]["value"] <= 1
     (trials,) = first.place("tune report").parent.glob("trials/trials.csv")
-    assert len(list(csv.DictReader(trials.open()))) == 1
+    assert len(list(csv.DictReader(trials.read_text().splitlines()))) == 1
 
 
 def test_the_console_is_for_people_and_the_log_has_all(first: Run) -> None:

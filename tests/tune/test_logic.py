@@ -438,7 +438,7 @@ def test_every_trial_is_shown(
     assert values == best_trial(done).values
     assert any(trial.failure for trial in done)
 
-    rows = list(csv.DictReader((output / "trials.csv").open()))
+    rows = list(csv.DictReader((output / "trials.csv").read_text().splitlines()))
     assert len(rows) == len(done)
     for number, (row, trial) in enumerate(zip(rows, done, strict=True), start=1):
         assert row["trial"] == str(number)

@@ -65,7 +65,7 @@ def test_what_is_written(dataset: ImageDataset, split: Split, tmp_path: Path, ru
     assert record.split_digest == split.digest()
     assert record.libraries["keras"] == keras.__version__
 
-    rows = list(csv.DictReader((output / "history.csv").open()))
+    rows = list(csv.DictReader((output / "history.csv").read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
     assert [float(row["val_accuracy"]) for row in rows] == [
         epoch.val_accuracy for epoch in fitted.history
