@@ -20,6 +20,9 @@ SLOW = (
     "ingest/test_stores.py",
     "cross_validate",
     "register",
+    "ingest/test_report.py",
+    "ingest/test_component.py",
+    "ingest/test_volumes.py",
     "shared/model_folder",
     "deploy",
     "manifests",
@@ -36,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("quick"):
+        config.getini("filterwarnings").insert(0, "error")  # what pyproject.toml names comes after
         for name in ("tensorflow", "keras"):  # so that what needs it fails, and is put into SLOW
             sys.modules[name] = None  # type: ignore[assignment]
 
