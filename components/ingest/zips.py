@@ -108,6 +108,8 @@ class ZipArchive:
             while left > 0:
                 entry, length = _entry(file, self._before)
                 left -= length
+                if left < 0:
+                    raise zipfile.BadZipFile("an entry leaves its central directory")
                 self._offsets.append(entry.offset)
                 yield entry
         self._sorted = np.sort(np.frombuffer(self._offsets, dtype=np.uint64))

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from components.ingest.sources import open_source
@@ -78,6 +78,7 @@ def test_it_says_what_zipfile_says(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(where=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
+@example(where=0.8125, value=2)  # a name that is a byte longer than its directory
 def test_a_damaged_archive_lists_what_zipfile_lists_or_is_refused(
     tmp_path: Path, as_zip: Writer, where: float, value: int
 ) -> None:

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 COMPONENTS = Path(__file__).parents[3] / "components"
+SHARED = COMPONENTS / "shared"
 
 
 def _imports(path: Path) -> set[str]:
@@ -18,12 +19,12 @@ def _imports(path: Path) -> set[str]:
 
 
 def test_the_contract_imports_nothing() -> None:
-    assert _imports(COMPONENTS / "model_folder" / "contract.py") == set()
+    assert _imports(SHARED / "model_folder" / "contract.py") == set()
 
 
 def test_neither_the_room_nor_the_registry_knows_the_step_that_writes() -> None:
     for folder in ("model_folder", "registry"):
-        for path in (COMPONENTS / folder).rglob("*.py"):
+        for path in (SHARED / folder).rglob("*.py"):
             assert not any("components.register" in name for name in _imports(path)), path
 
 
