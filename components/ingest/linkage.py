@@ -282,7 +282,7 @@ def _likeliest(
 
 
 def _first_of_each(values: np.ndarray, count: int) -> np.ndarray:
-    """Returns bool [n]: whether an element is one of the first so many of its value."""
+    """Marks the first `count` elements of each value, bool [n]."""
     order = np.argsort(values, kind="stable")
     sorted_values = values[order]
     starts = np.searchsorted(sorted_values, sorted_values)

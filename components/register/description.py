@@ -1,4 +1,4 @@
-"""What there is to say about a model that is being registered, gathered and written."""
+"""Describes a model that is being registered: its metadata and its card."""
 
 import importlib.metadata
 import json
@@ -47,7 +47,7 @@ def describe(
     git_revision: str,
     pipeline_run: str,
 ) -> ModelMetadata:
-    """Gathers what there is to say about a model that is being registered now.
+    """Gathers the metadata of a model that is being registered.
 
     Args:
         version: The number it gets.

@@ -114,7 +114,7 @@ def _calibration_error(of: Ranking) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Measure:
-    """What there is to know of a measure.
+    """Describes a measure.
 
     Attributes:
         name: As people call it within a sentence.
@@ -263,7 +263,7 @@ def measure(
     Args:
         labels: int [n], 0 Brain Tumor, 1 Healthy.
         scores: P(Brain Tumor), float [n] within 0..1.
-        threshold: Brain Tumor is said where the score reaches it.
+        threshold: A score that reaches it means Brain Tumor.
         weights: float64 [b, n], not negative; in every row both classes weigh something.
 
     Returns:

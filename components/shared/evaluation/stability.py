@@ -204,7 +204,7 @@ def measure_stability(
         rows: Positions to ask about, int64 [n], of both classes; see `draw_sample`.
         predict: Answers for batches, given their total number of images, with
             P(Brain Tumor), float64 [images].
-        threshold: Brain Tumor is said where the probability reaches it.
+        threshold: A probability that reaches it means Brain Tumor.
         samples: Resamples of the duplicate groups behind each interval.
         seed: Of the resamples, and of what the changes draw.
 

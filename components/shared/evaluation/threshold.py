@@ -49,7 +49,7 @@ def choose_threshold(
         target_sensitivity: Share of the tumours that has to be found, 0..1; 0 for none.
 
     Returns:
-        A number within 0..1; Brain Tumor is said where the score reaches it.
+        A number within 0..1; a score that reaches it means Brain Tumor.
     """
     tumor = labels == TUMOR
     values = np.unique(np.concatenate([[0.0], scores, [1.0]]))

@@ -49,7 +49,7 @@ class Elements:
         return self._reads.is_cut_off
 
     def numbers(self, keyword: str) -> list[float]:
-        """Returns the numbers of an element: none where there are none.
+        """Returns the numbers of an element: an empty element has none.
 
         Raises:
             ImageError: It is longer than any such element.
