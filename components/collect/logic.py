@@ -33,7 +33,7 @@ from components.shared.evaluation.metrics import (
     with_intervals,
 )
 from components.shared.evaluation.predictors import FLOORS, MODEL, PREDICTORS
-from components.shared.evaluation.subgroups import by_site_and_sequence
+from components.shared.evaluation.subgroups import by_kind
 from components.shared.reports.text import csv_text
 from components.shared.storage.files import write_atomically
 
@@ -103,9 +103,7 @@ def collect(
     figures, mean, samples = _by_fold(dataset, folds, bootstrap_samples, seed)
     # A score of 0 or 1 stands for the answer, whatever threshold gave it.
     answers = Predictor(pooled.called[MODEL], 0.5)
-    subgroups = by_site_and_sequence(
-        dataset, np.arange(len(dataset)), answers, bootstrap_samples, seed
-    )
+    subgroups = by_kind(dataset, np.arange(len(dataset)), answers, bootstrap_samples, seed)
     suspicions = suspicious_labels(dataset, pooled.scores[MODEL])
     before = point_estimate(dataset.labels, Predictor(pooled.uncalibrated, 0.5))
     tumor = int(np.sum(dataset.labels == TUMOR))
@@ -124,8 +122,7 @@ def collect(
         confusion=confusion(dataset.labels, pooled.called[MODEL], 0.5),
         mean=mean,
         pooled=_at_once(dataset, pooled, bootstrap_samples, seed),
-        by_site=subgroups["by_site"],
-        by_sequence=subgroups["by_sequence"],
+        **dict(subgroups),
         uncalibrated_ece=float(before[column("ece")]),
         suspicious_labels=len(suspicions),
         suspicious_images=sum(len(suspicion.positions) for suspicion in suspicions),

@@ -14,6 +14,7 @@ from components.shared.evaluation.comparison import Lead, sentences
 from components.shared.evaluation.figures import calibration_plot
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES
 from components.shared.evaluation.predictors import PREDICTORS
+from components.shared.evaluation.subgroups import subgroup_tables
 from components.shared.reports import palette
 from components.shared.reports.html import picture, plot, write_report
 from components.shared.reports.text import setting_text
@@ -74,7 +75,7 @@ def write_cross_validation_report(
             )
             for name, measure in MEASURES.items()
         ],
-        subgroup_tables=[("By site", result.by_site), ("By sequence", result.by_sequence)],
+        subgroup_tables=subgroup_tables(result),
         subgroups_of="All images, each as the network answered that had not seen it.",
         subgroup_sentences=[],
         few_groups=FEW_GROUPS,

@@ -7,9 +7,8 @@ from pydantic import Field
 
 from components.shared.evaluation.metrics import MEASURES, Scores
 from components.shared.evaluation.predictors import MODEL, PREDICTORS, Compared
-from components.shared.evaluation.results import Subgroup
+from components.shared.evaluation.results import BySubgroup
 from components.shared.storage.files import read_json
-from components.shared.strict import Strict
 
 CROSS_VALIDATION = "cross_validation.json"
 PREDICTIONS = "predictions.csv"
@@ -31,7 +30,7 @@ class FoldFigures(Figures):
     threshold: float = Field(ge=0, le=1)
 
 
-class CrossValidation(Strict):
+class CrossValidation(BySubgroup):
     """All folds together; every image is predicted by the fold that has not seen it."""
 
     schema_version: Literal[1] = 1
@@ -52,12 +51,6 @@ class CrossValidation(Strict):
     mean: Figures = Field(description="the mean of the folds")
     pooled: Figures = Field(
         description="all images measured at once, each at its own fold's threshold"
-    )
-    by_site: tuple[Subgroup, ...] = Field(
-        default=(), description="the network; empty where no site is known"
-    )
-    by_sequence: tuple[Subgroup, ...] = Field(
-        default=(), description="the network; empty where no sequence is known"
     )
     uncalibrated_ece: float = Field(
         ge=0, description="the pooled calibration error at temperature 1"

@@ -42,7 +42,7 @@ from components.shared.evaluation.results import (
 )
 from components.shared.evaluation.shortcuts import measure_shortcuts
 from components.shared.evaluation.stability import draw_sample, measure_stability
-from components.shared.evaluation.subgroups import by_site_and_sequence
+from components.shared.evaluation.subgroups import by_kind
 from components.shared.evaluation.threshold import choose_threshold, threshold_rule
 from components.shared.reports.text import csv_text
 from components.shared.run.progress import track
@@ -131,7 +131,7 @@ def evaluate(
         samples=bootstrap_samples,
         seed=seed,
     )
-    subgroups = by_site_and_sequence(dataset, held_out, model_answers, bootstrap_samples, seed)
+    subgroups = by_kind(dataset, held_out, model_answers, bootstrap_samples, seed)
     asked_again = draw_sample(dataset, held_out, seed)
     stability = measure_stability(
         dataset,
@@ -152,8 +152,7 @@ def evaluate(
         bootstrap_samples=bootstrap_samples,
         held_out=on_held_out,
         full_dataset=on_everything,
-        by_site=subgroups["by_site"],
-        by_sequence=subgroups["by_sequence"],
+        **dict(subgroups),
         shortcuts=shortcuts,
         stability=stability,
     )

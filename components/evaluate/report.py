@@ -25,7 +25,7 @@ from components.shared.evaluation.stability import (
     stability_sentences,
     versions,
 )
-from components.shared.evaluation.subgroups import subgroup_sentences
+from components.shared.evaluation.subgroups import subgroup_sentences, subgroup_tables
 from components.shared.images.overlay import overlay
 from components.shared.networks.gradcam import gradcam
 from components.shared.reports.html import picture, plot, write_report
@@ -144,7 +144,7 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
             evaluation.threshold,
         ),
         galleries=_galleries(findings, held_out),
-        subgroup_tables=[("By site", evaluation.by_site), ("By sequence", evaluation.by_sequence)],
+        subgroup_tables=subgroup_tables(evaluation),
         subgroups_of="On the held-out part.",
         subgroup_sentences=subgroup_sentences(evaluation),
         shortcuts=findings.shortcuts,

@@ -1,4 +1,4 @@
-"""What each file of a source is: its class, patient, site and sequence, or why it is left out."""
+"""What each file of a source is: its class, patient, site and so on, or why it is left out."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -147,5 +147,5 @@ class Assignment:
 
 
 def _listed(file: Found, label: int | None, row: Row | None) -> Listed:
-    known = row[3:] if row else (None, None, None)
+    known = row[3:] if row else ()
     return Listed(file, printable(file.name), label, *known)

@@ -223,6 +223,8 @@ def _decode_file(file: SourceFile, max_slices: int) -> list[_Image] | Quarantine
             group=0,
             site=file.site,
             sequence=file.sequence,
+            type=file.type,
+            plane=file.plane,
         )
         images.append(_Image(record, image.pixels, thumbnail(image.pixels), identifiers))
     return images

@@ -1,8 +1,9 @@
-"""A table beside the images: which class, patient, site and sequence each is of.
+"""A table beside the images: which class, patient, site, sequence, type and plane each is of.
 
 It is CSV in UTF-8 with a header, and comma, semicolon or tab between the cells. Its columns are
-`path` and any of `label`, `patient`, `site` and `sequence`; others are not read. A table with the
-column `label` says which images are used and of which class they are, whatever folders they lie in.
+`path` and any of `label`, `patient`, `site`, `sequence`, `type` and `plane`; others are not read. A
+table with the column `label` says which images are used and of which class they are, whatever
+folders they lie in.
 """
 
 import csv
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 from components.shared.data.class_folders import Assigned, ClassNames, path_parts
 from components.shared.data.classes import CLASSES
-from components.shared.data.dataset import MAX_NAME
+from components.shared.data.dataset import KINDS, MAX_NAME
 from components.shared.errors import UserError, one_line
 from components.shared.placeholders import is_placeholder
 from components.shared.reports.text import printable
@@ -26,10 +27,8 @@ MAX_ROWS = 2_000_000
 MAX_ROW = 2**16  # characters
 MAX_DEPTH = 32  # folders of a path, and its name
 
-COLUMNS = ("path", "label", "patient", "site", "sequence")
-_MAX_CHARACTERS = {"path": 4096, "label": 256, "patient": 256} | dict.fromkeys(
-    ("site", "sequence"), MAX_NAME
-)
+COLUMNS = ("path", "label", "patient", *KINDS)
+_MAX_CHARACTERS = {"path": 4096, "label": 256, "patient": 256} | dict.fromkeys(KINDS, MAX_NAME)
 _SEPARATORS = ",;\t"
 
 
@@ -41,9 +40,11 @@ class Row(NamedTuple):
         path: With forward slashes and without `./`.
         assigned: The class, or why there is none; None where the table has no labels.
         patient: None where unknown: the cell is empty, or a word such as `unknown` or `NA`. So
-            are an empty site and sequence.
+            are an empty site, sequence, type and plane.
         site: See there.
         sequence: See there.
+        type: See there.
+        plane: See there.
     """
 
     number: int
@@ -52,6 +53,8 @@ class Row(NamedTuple):
     patient: str | None
     site: str | None
     sequence: str | None
+    type: str | None
+    plane: str | None
 
 
 class Labels:
@@ -236,7 +239,7 @@ class _Header:
             # Nothing of the row is shown: where it is no header, it may name a patient.
             raise UserError(
                 f"labels {name}: the first row has to name the columns: path and label, or one of "
-                f"patient, site, sequence; of its {len(cells)} cells these are known: "
+                f"{', '.join(COLUMNS[2:])}; of its {len(cells)} cells these are known: "
                 f"{', '.join(known) or 'none'}"
             )
         if len(set(known)) < len(known):
@@ -260,7 +263,7 @@ class _Header:
             column: cells[place] if place < len(cells) else ""
             for column, place in self.places.items()
         }
-        for column in ("site", "sequence"):
+        for column in KINDS:
             if column in named:
                 named[column] = printable(" ".join(named[column].split()))
         for column, text in named.items():

@@ -11,7 +11,7 @@ from typing_extensions import override
 # Names of files that are no UTF-8 come back as they were.
 _ERRORS = "surrogatepass"
 _LARGEST = 2**63 - 1  # SQLite's greatest integer; a hostile zip claims more
-_COLUMNS = "name, place, path, label, size, stamp, problem, patient, site, sequence"
+_COLUMNS = "name, place, path, label, size, stamp, problem, patient, site, sequence, type, plane"
 
 
 class Found(NamedTuple):
@@ -44,6 +44,8 @@ class Listed(NamedTuple):
         patient: See there.
         site: See there.
         sequence: See there.
+        type: See there.
+        plane: See there.
     """
 
     found: Found
@@ -52,6 +54,8 @@ class Listed(NamedTuple):
     patient: str | None = None
     site: str | None = None
     sequence: str | None = None
+    type: str | None = None
+    plane: str | None = None
 
 
 Reader = Callable[[str, bytes], bytes]
@@ -75,6 +79,8 @@ class SourceFile:
             written; None where unknown.
         site: Where it was taken, None where unknown.
         sequence: Such as FLAIR, None where unknown.
+        type: Of the tumour, such as glioma, None where unknown.
+        plane: Such as axial, None where unknown.
     """
 
     path: str
@@ -86,6 +92,8 @@ class SourceFile:
     patient: str | None = None
     site: str | None = None
     sequence: str | None = None
+    type: str | None = None
+    plane: str | None = None
 
 
 class Files(Sequence[SourceFile]):

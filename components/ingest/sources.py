@@ -96,7 +96,8 @@ class Source:
         for file in self.files:
             row = (file.path, file.size, file.stamp, file.problem)
             known = (file.label, file.patient, file.site, file.sequence)
-            digest.update("\t".join(map(str, ("\n", *row, *known))).encode())
+            later = (found for found in (file.type, file.plane) if found)
+            digest.update("\t".join(map(str, ("\n", *row, *known, *later))).encode())
         return digest.hexdigest()
 
     def listing_id(self) -> str:

@@ -13,7 +13,7 @@ from components.shared.data.class_folders import ClassNames
 from components.shared.data.classes import HEALTHY, TUMOR
 from components.shared.errors import UserError
 
-HEADER = "path,label,patient,site,sequence\n"
+HEADER = "path,label,patient,site,sequence,type,plane\n"
 
 
 def read(content: str | bytes, given: str = "") -> Labels:
@@ -31,8 +31,9 @@ def refused(content: str | bytes, given: str = "") -> str:
     return message
 
 
-def test_a_row_says_class_patient_site_and_sequence() -> None:
-    labels = read(HEADER + "scans/a.png,Brain Tumor,p1,Ulm,FLAIR\nscans/b.png,healthy,,,\n")
+def test_a_row_says_class_patient_site_and_the_rest() -> None:
+    row = "scans/a.png,Brain Tumor,p1,Ulm,FLAIR,glioma,axial"
+    labels = read(f"{HEADER}{row}\nscans/b.png,healthy,,,\n")
     assert labels.find("scans/a.png") == (
         2,
         "scans/a.png",
@@ -40,8 +41,10 @@ def test_a_row_says_class_patient_site_and_sequence() -> None:
         "p1",
         "Ulm",
         "FLAIR",
+        "glioma",
+        "axial",
     )
-    assert labels.find("scans/b.png") == (3, "scans/b.png", (HEALTHY, "", False), None, None, None)
+    assert labels.find("scans/b.png") == (3, "scans/b.png", (HEALTHY, "", False), *[None] * 5)
     assert labels.find("scans/c.png") is None
     assert (len(labels), list(labels.missing())) == (2, [])
 

@@ -23,7 +23,9 @@ THUMBNAILS = "thumbnails.npy"
 SPLIT = "split.json"
 
 PARTS = ("train", "validation", "held_out")
-MAX_NAME = 64  # characters of a site's or a sequence's name
+# Fields by which results are told, as far as they are known, and what people call them.
+KINDS = {"site": "site", "sequence": "sequence", "type": "tumour type", "plane": "plane"}
+MAX_NAME = 64  # characters of each of their names
 Strategy = Literal["grouped", "by-name"]
 
 
@@ -60,6 +62,15 @@ class ImageRecord:
     )
     sequence: str | None = Field(
         default=None, min_length=1, max_length=MAX_NAME, description="such as FLAIR, if known"
+    )
+    type: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_NAME,
+        description="of the tumour, such as glioma, if known",
+    )
+    plane: str | None = Field(
+        default=None, min_length=1, max_length=MAX_NAME, description="such as axial, if known"
     )
 
 
@@ -105,6 +116,8 @@ class Manifest(Strict):
             row = f"{r.path}\t{r.label}\t{r.sha256}\t{r.pixels_sha256}\t{r.group}"
             if (r.patient, r.site, r.sequence) != (None, None, None):
                 row += f"\t{r.patient}\t{r.site}\t{r.sequence}"
+            if (r.type, r.plane) != (None, None):
+                row += f"\ttype {r.type}\tplane {r.plane}"
             digest.update(f"\n{row}".encode() if number else row.encode())
         return digest.hexdigest()
 

@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
+from components.shared.data.dataset import KINDS
 from components.shared.evaluation.metrics import MEASURES, Interval, RocCurve, Scores
 from components.shared.evaluation.predictors import FLOORS, Compared
 from components.shared.storage.files import read_json
@@ -39,7 +40,7 @@ class PartResult(Compared[Scores]):
 
 
 class Subgroup(Strict):
-    """The model on the images of one site or of one sequence."""
+    """The model on images with something in common, such as their site."""
 
     name: str
     images: int = Field(gt=0)
@@ -48,6 +49,23 @@ class Subgroup(Strict):
     accuracy: Interval
     sensitivity: Interval | None = Field(description="null where no image shows a tumour")
     specificity: Interval | None = Field(description="null where all images show a tumour")
+    auroc: Interval | None = Field(
+        default=None, description="null where a class is missing, and in older results"
+    )
+
+
+class BySubgroup(Strict):
+    """A model by what is known of the images besides their class; empty where it is of none."""
+
+    by_site: tuple[Subgroup, ...] = ()
+    by_sequence: tuple[Subgroup, ...] = ()
+    by_type: tuple[Subgroup, ...] = Field(default=(), description="of tumour")
+    by_plane: tuple[Subgroup, ...] = ()
+
+    def subgroups(self) -> dict[str, tuple[Subgroup, ...]]:
+        """Returns the subgroups by kind, as `KINDS` has it; kinds that have none are left out."""
+        found = {kind: getattr(self, f"by_{kind}") for kind in KINDS}
+        return {kind: subgroups for kind, subgroups in found.items() if subgroups}
 
 
 class Slice(Strict):
@@ -99,8 +117,8 @@ class Stability(Strict):
     changes: tuple[Change, ...]
 
 
-class Evaluation(Strict):
-    """One model on one dataset and split."""
+class Evaluation(BySubgroup):
+    """One model on one dataset and split; by subgroup on the held-out part."""
 
     schema_version: Literal[1] = 1
     temperature: float = Field(
@@ -115,12 +133,6 @@ class Evaluation(Strict):
     bootstrap_samples: int = Field(gt=0)
     held_out: PartResult
     full_dataset: PartResult
-    by_site: tuple[Subgroup, ...] = Field(
-        default=(), description="the held-out part; empty where no site is known"
-    )
-    by_sequence: tuple[Subgroup, ...] = Field(
-        default=(), description="the held-out part; empty where no sequence is known"
-    )
     shortcuts: Shortcuts | None = Field(default=None, description="null in older evaluations")
     stability: Stability | None = Field(default=None, description="null in older evaluations")
 

@@ -1,35 +1,37 @@
-"""How good a model is at each site, and for each sequence, where the dataset knows them."""
+"""How good a model is at each site, for each sequence and so on, where the dataset knows them."""
 
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from components.shared.data.classes import TUMOR
-from components.shared.data.dataset import ImageDataset
-from components.shared.evaluation.metrics import FEW_GROUPS, Interval, Predictor, share
-from components.shared.evaluation.results import Evaluation, Subgroup
+from components.shared.data.classes import CLASSES, TUMOR
+from components.shared.data.dataset import KINDS, ImageDataset
+from components.shared.evaluation.metrics import (
+    FEW_GROUPS,
+    Interval,
+    Predictor,
+    bootstrap,
+    point_estimate,
+    share,
+    with_intervals,
+)
+from components.shared.evaluation.results import BySubgroup, Evaluation, Subgroup
 
 MAX_SHOWN = 20  # of the largest; the others are taken together
 UNKNOWN, OTHERS = "unknown", "all others"
 
 
-def by_site_and_sequence(
+def by_kind(
     dataset: ImageDataset, rows: np.ndarray, model: Predictor, samples: int, seed: int
-) -> dict[str, tuple[Subgroup, ...]]:
-    """Measures a model on each site and on each sequence, as `measure_subgroups` does.
-
-    Returns:
-        The subgroups under the names that results have: `by_site` and `by_sequence`.
-    """
-    names = {
-        "by_site": [record.site for record in dataset.manifest.images],
-        "by_sequence": [record.sequence for record in dataset.manifest.images],
-    }
-    return {
-        kind: measure_subgroups(dataset, of_image, rows, model, samples=samples, seed=seed)
+) -> BySubgroup:
+    """Measures a model on each site, each sequence and so on, as `measure_subgroups` does."""
+    names = {kind: [getattr(r, kind) for r in dataset.manifest.images] for kind in KINDS}
+    found = {
+        f"by_{kind}": measure_subgroups(dataset, of_image, rows, model, samples=samples, seed=seed)
         for kind, of_image in names.items()
     }
+    return BySubgroup(**found)
 
 
 def measure_subgroups(
@@ -95,7 +97,17 @@ def _subgroup(
         accuracy=share(right, groups, samples, seed),
         sensitivity=of(tumor),
         specificity=of(~tumor),
+        auroc=_auroc(dataset.labels[rows], groups, model.on(rows), samples, seed),
     )
+
+
+def _auroc(
+    labels: np.ndarray, groups: np.ndarray, model: Predictor, samples: int, seed: int
+) -> Interval | None:
+    if len(np.unique(labels)) < len(CLASSES):
+        return None
+    drawn = bootstrap(labels, groups, [model], samples, seed)[0]
+    return with_intervals(point_estimate(labels, model), drawn).auroc
 
 
 def min_by_subgroup(evaluation: Evaluation) -> dict[str, float]:
@@ -108,7 +120,7 @@ def min_by_subgroup(evaluation: Evaluation) -> dict[str, float]:
         Numbers by name, such as `min_accuracy_by_site`; none where no site is known.
     """
     found: dict[str, float] = {}
-    for kind, subgroups in (("site", evaluation.by_site), ("sequence", evaluation.by_sequence)):
+    for kind, subgroups in evaluation.subgroups().items():
         for subgroup in subgroups:
             for measure in ("accuracy", "sensitivity", "specificity"):
                 interval: Interval | None = getattr(subgroup, measure)
@@ -118,8 +130,13 @@ def min_by_subgroup(evaluation: Evaluation) -> dict[str, float]:
     return found
 
 
+def subgroup_tables(result: BySubgroup) -> list[tuple[str, tuple[Subgroup, ...]]]:
+    """Returns the heading and the subgroups of each table that a report shows."""
+    return [(f"By {KINDS[kind]}", found) for kind, found in result.subgroups().items()]
+
+
 def subgroup_sentences(evaluation: Evaluation) -> list[str]:
-    """Says at which sites, and for which sequences, the model is worse than on the whole.
+    """Says at which sites, for which sequences and so on the model is worse than on the whole.
 
     Args:
         evaluation: Of one model.
@@ -128,11 +145,11 @@ def subgroup_sentences(evaluation: Evaluation) -> list[str]:
         A sentence for each whose interval lies below the accuracy on the held-out part.
     """
     whole = evaluation.held_out.model.accuracy.value
-    kinds = ("Site", evaluation.by_site), ("Sequence", evaluation.by_sequence)
     return [
-        f"{kind} {found.name}: accuracy is {found.accuracy.value:.1%} ({found.accuracy.low:.1%} "
-        f"to {found.accuracy.high:.1%}), below the {whole:.1%} of the whole held-out part."
-        for kind, subgroups in kinds
+        f"{KINDS[kind].capitalize()} {found.name}: accuracy is {found.accuracy.value:.1%} "
+        f"({found.accuracy.low:.1%} to {found.accuracy.high:.1%}), below the {whole:.1%} of the "
+        "whole held-out part."
+        for kind, subgroups in evaluation.subgroups().items()
         for found in subgroups
         if found.groups >= FEW_GROUPS and found.accuracy.high < whole
     ]

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, ValidationErro
 
 from components.shared.data.dataset import PARTS, ImageDataset, Split, Strategy
 from components.shared.errors import UserError, first_fault
-from components.shared.evaluation.results import PartResult, Subgroup
+from components.shared.evaluation.results import BySubgroup, PartResult
 from components.shared.images.decode import SHAPE
 from components.shared.model_folder.contract import (
     EXPLAIN,
@@ -114,19 +114,13 @@ class Data(Strict):
         )
 
 
-class Metrics(Strict):
-    """The evaluation's numbers: the model and the two floors, with 95% intervals."""
+class Metrics(BySubgroup):
+    """The evaluation's numbers, with 95% intervals; by subgroup on the held-out part."""
 
     bootstrap_samples: int = Field(gt=0)
     seed: int
     held_out: PartResult
     full_dataset: PartResult
-    by_site: tuple[Subgroup, ...] = Field(
-        default=(), description="the held-out part; empty where no site is known"
-    )
-    by_sequence: tuple[Subgroup, ...] = Field(
-        default=(), description="the held-out part; empty where no sequence is known"
-    )
 
 
 class GateRecord(Strict):

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from components.shared.evaluation.metrics import MEASURES
 from components.shared.storage.files import write_atomically
 
 MAX_BYTES = 2_000_000  # the KFP UI shows no more
@@ -21,6 +22,7 @@ _ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_ENVIRONMENT.globals["MEASURES"] = MEASURES
 
 
 def write_report(path: str | Path, template: str, **context: Any) -> None:

@@ -131,8 +131,8 @@ class Data(Group):
     )
     labels: str = Field(
         "",
-        description="CSV with the columns path, label and, where known, patient, site and "
-        "sequence: a path in the source, an absolute path, s3:// or gs://.",
+        description="CSV with the columns path, label and, where known, patient, site, sequence, "
+        "type and plane: a path in the source, an absolute path, s3:// or gs://.",
     )
     class_folders: Annotated[str, AfterValidator(_class_names)] = Field(
         "",

@@ -8,7 +8,7 @@ import pytest
 
 from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.metrics import Interval, Predictor
-from components.shared.evaluation.results import Subgroup
+from components.shared.evaluation.results import BySubgroup, Subgroup
 from components.shared.evaluation.subgroups import (
     MAX_SHOWN,
     measure_subgroups,
@@ -36,7 +36,9 @@ def test_each_site_is_measured_on_its_own_images(listed: ImageDataset) -> None:
     assert ulm.sensitivity.value == 9 / 10
     assert ulm.sensitivity.low < 9 / 10 < ulm.sensitivity.high == 1
     assert (bonn.name, bonn.images, bonn.tumor) == ("Bonn", 12, 12)
-    assert (bonn.sensitivity.value, bonn.specificity) == (9 / 12, None)
+    assert (bonn.sensitivity.value, bonn.specificity, bonn.auroc) == (9 / 12, None, None)
+    assert ulm.auroc is not None
+    assert ulm.auroc.value == 0.95  # one of ten tumours is level with the healthy ones
     assert (unknown.name, unknown.images, unknown.sensitivity) == ("unknown", 12, None)
 
 
@@ -81,20 +83,24 @@ def test_the_worst_and_the_weak_are_told() -> None:
         )
 
     right = SimpleNamespace(accuracy=Interval(value=0.9, low=0.8, high=1))
-    evaluation: Any = SimpleNamespace(
+
+    class HeldOut(BySubgroup):
+        held_out: Any
+
+    evaluation: Any = HeldOut(
         held_out=SimpleNamespace(model=right),
         by_site=(subgroup("Ulm", 30, 0.9), subgroup("Bonn", 12, 0.7), subgroup("Rome", 9, 0.2)),
-        by_sequence=(subgroup("FLAIR", 30, 0.8),),
+        by_type=(subgroup("glioma", 30, 0.8),),
     )
     assert min_by_subgroup(evaluation) == {
         "min_accuracy_by_site": 0.7,
         "min_sensitivity_by_site": 0.7,
-        "min_accuracy_by_sequence": 0.8,
-        "min_sensitivity_by_sequence": 0.8,
+        "min_accuracy_by_type": 0.8,
+        "min_sensitivity_by_type": 0.8,
     }
     assert subgroup_sentences(evaluation) == [
         "Site Bonn: accuracy is 70.0% (65.0% to 75.0%), below the 90.0% of the whole held-out "
         "part.",
-        "Sequence FLAIR: accuracy is 80.0% (75.0% to 85.0%), below the 90.0% of the whole held-out "
-        "part.",
+        "Tumour type glioma: accuracy is 80.0% (75.0% to 85.0%), below the 90.0% of the whole "
+        "held-out part.",
     ]
