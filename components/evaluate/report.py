@@ -223,7 +223,7 @@ def _mistakes(findings: Findings, wrong: np.ndarray, right_score: np.ndarray) ->
     if not len(shown):
         return []
     pixels = findings.dataset.read(shown)
-    _, heat = gradcam(findings.model)(pixels)
+    heat = gradcam(findings.model)(pixels).heatmap
     return [
         Mistake(
             findings.dataset.manifest.images[position].path,

@@ -8,9 +8,11 @@ import tensorflow as tf
 from keras.export import ExportArchive
 
 from components.register.in_distribution import InDistributionCheck
+from components.register.projection import Projection
 from components.shared.images.decode import SHAPE
 from components.shared.model_folder.contract import (
     EXPLAIN,
+    FEATURES,
     HEATMAP,
     INPUT,
     PROBABILITY,
@@ -19,30 +21,44 @@ from components.shared.model_folder.contract import (
 )
 from components.shared.model_folder.saved_model import load_saved_model
 from components.shared.networks.gradcam import gradcam
+from components.shared.networks.late_features import with_late_features
 
-TOLERANCE = {PROBABILITY: 1e-6, SCORE: 1e-5}
+TOLERANCE = {PROBABILITY: 1e-6, SCORE: 1e-5, FEATURES: 1e-3}
 
 
-def export(model: keras.Model, check: InDistributionCheck, folder: str | Path) -> None:
+def export(
+    model: keras.Model, check: InDistributionCheck, projection: Projection, folder: str | Path
+) -> None:
     """Writes a SavedModel with two signatures, both from `images`, uint8 [n, 150, 150, 3].
 
-    `serving_default` gives `probability_healthy` and `in_distribution_score`, float32 [n] each;
-    `explain` gives these and `heatmap`, float32 [n, h, w] within 0..1, see
-    `components.shared.networks.gradcam`.
+    `serving_default` gives `probability_healthy` and `in_distribution_score`, float32 [n] each, and
+    `features`, float32 [n, 8]; `explain` gives these and `heatmap`, float32 [n, h, w] within 0..1,
+    see `components.shared.networks.gradcam`.
 
     Args:
         model: From uint8 [n, 150, 150, 3] to P(Healthy), float32 [n, 1]; calibrated.
         check: Gives the score.
+        projection: Gives the features.
         folder: Where to write.
     """
-    explained = gradcam(model)
+    answered, explained = with_late_features(model), gradcam(model)
 
     def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {PROBABILITY: model(images, training=False)[:, 0], SCORE: check.score(images)}
+        probability, late = answered(images, training=False)
+        return {
+            PROBABILITY: probability[:, 0],
+            SCORE: check.score(images),
+            FEATURES: projection.project(late),
+        }
 
     def explain(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        probability, heatmap = explained(images)
-        return {PROBABILITY: probability, SCORE: check.score(images), HEATMAP: heatmap}
+        found = explained(images)
+        return {
+            PROBABILITY: found.probability,
+            SCORE: check.score(images),
+            FEATURES: projection.project(found.late),
+            HEATMAP: found.heatmap,
+        }
 
     images = tf.TensorSpec((None, *SHAPE), tf.uint8, name=INPUT)
     archive = ExportArchive()
@@ -52,23 +68,31 @@ def export(model: keras.Model, check: InDistributionCheck, folder: str | Path) -
 
 
 def check_export(
-    model: keras.Model, check: InDistributionCheck, folder: str | Path, images: np.ndarray
+    model: keras.Model,
+    check: InDistributionCheck,
+    projection: Projection,
+    folder: str | Path,
+    images: np.ndarray,
 ) -> None:
-    """Checks that both signatures of an export answer as the model and the check do.
+    """Checks that both signatures of an export answer as what was exported does.
 
     Args:
         model: What was exported.
         check: What was exported with it.
+        projection: What was exported with both.
         folder: Where it was written.
         images: A few images, uint8 [n, 150, 150, 3].
 
     Raises:
-        RuntimeError: A probability differs by more than 1e-6, or a score by more than 1e-5.
+        RuntimeError: A probability differs by more than 1e-6, a score by more than 1e-5, or a
+            feature by more than 1e-3.
     """
     with tf.device("CPU"):  # a GPU rounds to fewer digits than this compares
+        probability, late = with_late_features(model)(images, training=False)
         expected = {
-            PROBABILITY: np.asarray(model(images, training=False))[:, 0],
+            PROBABILITY: np.asarray(probability)[:, 0],
             SCORE: check.score(images).numpy(),
+            FEATURES: projection.project(late).numpy(),
         }
         for name, signature in zip((SERVING, EXPLAIN), load_saved_model(folder), strict=True):
             found = signature(images)

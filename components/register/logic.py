@@ -14,6 +14,7 @@ from components.register.description import describe, write_description
 from components.register.export import check_export, export
 from components.register.gate import Decision, Gate, Measured, check_bounds, compare
 from components.register.in_distribution import METHOD, InDistributionCheck, fit_check
+from components.register.projection import fit_projection
 from components.shared.data.classes import TUMOR
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.errors import UserError
@@ -286,8 +287,9 @@ def _publish(
     samples = inputs.dataset.read(np.concatenate(of_each))
     check = fit_check(inputs.dataset, inputs.split)
     in_distribution = _in_distribution_record(check, inputs)
-    export(inputs.model, check, folder)
-    check_export(inputs.model, check, folder, samples)
+    projection = fit_projection(inputs.model, inputs.dataset, inputs.split)
+    export(inputs.model, check, projection, folder)
+    check_export(inputs.model, check, projection, folder, samples)
     write_smoke(folder, samples, _registered_answer(folder)(samples), inputs.evaluation.threshold)
 
     def write(version: int) -> None:

@@ -104,6 +104,7 @@ print(json.dumps({
     "names": sorted(answer), "dtype": answer["probability_healthy"].dtype.name,
     "explained": explained["probability_healthy"].numpy().tolist(),
     "scores": [o["in_distribution_score"].numpy().tolist() for o in (answer, explained)],
+    "features": [o["features"].numpy().tolist() for o in (answer, explained)],
     "heat": [list(explained["heatmap"].shape), float(tf.reduce_max(explained["heatmap"]))],
 }))
 """
@@ -115,12 +116,14 @@ print(json.dumps({
         check=True,
     )
     found = json.loads(done.stdout)
-    assert found["names"] == ["in_distribution_score", "probability_healthy"]
+    assert found["names"] == ["features", "in_distribution_score", "probability_healthy"]
     assert found["dtype"] == "float32"
     assert [p > 0.5 for p in found["answer"]] == [False, True] * 3
     np.testing.assert_allclose(found["answer"], found["explained"], atol=1e-6)
     np.testing.assert_allclose(*found["scores"], atol=1e-5)
     assert all(0 <= score <= 1 for score in found["scores"][0])
+    assert np.shape(found["features"][0]) == (6, 8)
+    np.testing.assert_allclose(*found["features"], atol=1e-3)
     assert found["heat"][0] == [6, 3, 3]
     assert 0 < found["heat"][1] <= 1
 
@@ -432,22 +435,27 @@ def test_an_export_that_answers_otherwise_is_caught(
 ) -> None:
     from components.register.export import check_export
     from components.register.in_distribution import fit_check
+    from components.register.projection import fit_projection
     from components.shared.evaluation.predictor import apply_temperature, open_model
 
     images = dataset.read([0])
     same = fit_check(dataset, split)
     other = replace(same, biases=(*same.biases[:-1], same.biases[-1] + 1))
     model = open_model(model_folder)
+    seen = fit_projection(model, dataset, split)
+    moved = replace(seen, mean=seen.mean + 1)
     with pytest.raises(RuntimeError, match=r"serving_default is off by .* in probability_healthy"):
-        check_export(model, same, registered.uri, images)  # is not calibrated yet
+        check_export(model, same, seen, registered.uri, images)  # is not calibrated yet
     apply_temperature(model, evaluation.temperature)
-    check_export(model, same, registered.uri, images)
+    check_export(model, same, seen, registered.uri, images)
     with pytest.raises(RuntimeError, match=r"serving_default is off by .* in probability_healthy"):
-        check_export(open_model(blind_folder), same, registered.uri, images)
+        check_export(open_model(blind_folder), same, seen, registered.uri, images)
     with pytest.raises(
         RuntimeError, match=r"serving_default is off by .* in in_distribution_score"
     ):
-        check_export(model, other, registered.uri, images)
+        check_export(model, other, seen, registered.uri, images)
+    with pytest.raises(RuntimeError, match=r"serving_default is off by .* in features"):
+        check_export(model, same, moved, registered.uri, images)
 
 
 def test_a_model_is_signed_and_held_against_signed_ones_only(

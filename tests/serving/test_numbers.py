@@ -45,13 +45,15 @@ def served(
 
     from components.register.export import export
     from components.register.in_distribution import fit_check
+    from components.register.projection import fit_projection
     from components.shared.evaluation.predictor import apply_temperature
 
     folder = tmp_path_factory.mktemp("network")
     calibrated = keras.models.clone_model(network)
     calibrated.set_weights(network.get_weights())
     apply_temperature(calibrated, TEMPERATURE)
-    export(calibrated, fit_check(dataset, split), folder)
+    projection = fit_projection(calibrated, dataset, split)
+    export(calibrated, fit_check(dataset, split), projection, folder)
     for name in ("labels.json", "metadata.json", "model_card.md"):
         (folder / name).write_bytes((checked_model_folder / name).read_bytes())
     write_sums(folder)

@@ -20,3 +20,5 @@ INPUT = "images"  # uint8 [n, 150, 150, 3]
 PROBABILITY = "probability_healthy"  # float32 [n], 0..1
 SCORE = "in_distribution_score"  # float32 [n]; versions older than the check lack it
 HEATMAP = "heatmap"  # float32 [n, h, w], 0..1
+FEATURES = "features"  # float32 [n, 8]; versions older than it lack it
+FEATURES_COUNT = 8

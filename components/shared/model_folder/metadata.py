@@ -12,6 +12,8 @@ from components.shared.evaluation.results import BySubgroup, PartResult
 from components.shared.images.decode import SHAPE
 from components.shared.model_folder.contract import (
     EXPLAIN,
+    FEATURES,
+    FEATURES_COUNT,
     HEATMAP,
     INPUT,
     METADATA,
@@ -78,6 +80,15 @@ OUTPUTS = (
         shape=(-1,),
         meaning="probability that the image is no brain MRI slice; beyond the limit below "
         "the answer means nothing",
+    ),
+    Tensor(
+        name=FEATURES,
+        signatures=(SERVING, EXPLAIN),
+        dtype="float32",
+        shape=(-1, FEATURES_COUNT),
+        meaning="what the network sees in the image in a few numbers, by which a change of the "
+        "images shows: the first principal components of what its last layer decides by, each of "
+        "mean 0 and variance 1 on the training images",
     ),
     Tensor(
         name=HEATMAP,

@@ -1,14 +1,30 @@
 """Grad-CAM: where in the image the evidence for the model's answer lies."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from components.shared.networks.average import first_member
+from components.shared.networks.late_features import made_from, with_late_features
 
 
-def gradcam(model: keras.Model) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+class Explained(NamedTuple):
+    """An answer with its reason.
+
+    Attributes:
+        probability: P(Healthy), float32 [n].
+        heatmap: For the more probable class, float32 [n, h, w] within 0..1.
+        late: The model's late features, [n, k], see `components.shared.networks.late_features`.
+    """
+
+    probability: tf.Tensor
+    heatmap: tf.Tensor
+    late: tf.Tensor
+
+
+def gradcam(model: keras.Model) -> Callable[[tf.Tensor], Explained]:
     """Makes a function that answers and explains.
 
     The features are the last ones that still have a place in the image; their gradients are
@@ -24,40 +40,33 @@ def gradcam(model: keras.Model) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Ten
             dense one with a sigmoid.
 
     Returns:
-        A function from uint8 [n, 150, 150, 3] to P(Healthy), float32 [n], and heat maps for the
-        more probable class, float32 [n, h, w] within 0..1. It can be traced by `tf.function`.
+        A function of uint8 [n, 150, 150, 3]. It can be traced by `tf.function`.
     """
     plain = first_member(model)
     head = plain.layers[-1]
-    decisive = _made_from(plain.outputs[0])
+    decisive = made_from(plain.outputs[0])
     maps = decisive
     while len(maps.shape) != 4:
-        maps = _made_from(maps)
+        maps = made_from(maps)
     features_of = keras.Model(plain.inputs[0], maps)
     decide = keras.Model(maps, decisive)
+    answered = with_late_features(model)
     window = max(1, maps.shape[1] // 8) | 1  # odd, so that nothing moves
 
-    def explain(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def explain(images: tf.Tensor) -> Explained:
         features = features_of(images, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(features)
-            hidden = decide(features, training=False)
-            logits = tf.cast(hidden, tf.float32) @ head.kernel + head.bias
-            probability = tf.sigmoid(logits) if plain is model else model(images, training=False)
+            late = decide(features, training=False)
+            logits = tf.cast(late, tf.float32) @ head.kernel + head.bias
+            probability = tf.sigmoid(logits)
+            if plain is not model:
+                probability, late = answered(images, training=False)
             evidence = tf.where(probability > 0.5, logits, -logits)  # of the more probable class
         gradients = tape.gradient(evidence, features)
         places = tf.reduce_sum(tf.cast(gradients * features, tf.float32), axis=-1, keepdims=True)
         heat = tf.nn.relu(tf.nn.avg_pool2d(places, window, strides=1, padding="SAME")[..., 0])
         peak = tf.reduce_max(heat, axis=(1, 2), keepdims=True)
-        return probability[:, 0], tf.math.divide_no_nan(heat, peak)
+        return Explained(probability[:, 0], tf.math.divide_no_nan(heat, peak), late)
 
     return explain
-
-
-def _made_from(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns what a layer made a tensor from, the first of it; a layer can stand in many models.
-
-    `layer.input` would be of whichever model the layer was first put into.
-    """
-    layer, node, _ = tensor._keras_history
-    return layer._inbound_nodes[node].input_tensors[0]
