@@ -109,13 +109,13 @@ def test_the_card_has_a_table_of_sites_where_they_are_known(
     write_description(tmp_path, metadata.model_copy(update={"metrics": metrics}))
     text = (tmp_path / "model_card.md").read_text()
     rows = text.partition("### Held-out part, by site")[2].splitlines()[4:8]
-    assert (
-        rows[0] == "| site | images | groups | Brain Tumor | accuracy | sensitivity | specificity |"
+    assert rows[0] == (
+        "| site | images | groups | Brain Tumor | accuracy | sensitivity | specificity | AUROC |"
     )
     assert rows[2].endswith(
-        "| 12 | 10 | 12 | 90.0% (80.0% to 100.0%) | 90.0% (80.0% to 100.0%) | - |"
+        "| 12 | 10 | 12 | 90.0% (80.0% to 100.0%) | 90.0% (80.0% to 100.0%) | - | - |"
     )
-    assert rows[3] == "| Bonn | 12 | 9 | 12 | 90.0% | 90.0% | - |"
+    assert rows[3] == "| Bonn | 12 | 9 | 12 | 90.0% | 90.0% | - | - |"
     assert "by sequence" not in text
     assert "<script" not in text
     assert "12 images in 12 groups, of 5 known patients:" in text
