@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.ingest.decode import missing_class
+from components.ingest.decode import lacking, missing_class
 from components.ingest.duplicates import group_duplicates
 from components.ingest.parts import (
     Chunk,
@@ -21,7 +21,6 @@ from components.ingest.parts import (
     save_array,
 )
 from components.ingest.patients import number_patients
-from components.shared.data.classes import CLASSES
 from components.shared.data.dataset import (
     MANIFEST,
     THUMBNAILS,
@@ -54,12 +53,12 @@ def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: f
     parts = _Parts([Path(folder) for folder in folders])
     seen = _scan(parts)
     _check_share(parts.source, seen, max_bad_share)
-    for label in range(len(CLASSES)):
-        if label not in seen.labels:
-            unused = seen.first_unused.get(label) or seen.first_unused.get(None)
-            first = f" ({unused.path}: {unused.reason})" if unused else ""
-            fault = f"holds no usable image{first}"
-            raise missing_class(parts.source.source, label, fault, "give a source that has some")
+    label = lacking(seen.labels, parts.source.judging)
+    if label is not None:
+        unused = seen.first_unused.get(label) or seen.first_unused.get(None)
+        first = f" ({unused.path}: {unused.reason})" if unused else ""
+        fault = f"holds no usable image{first}"
+        raise missing_class(parts.source.source, label, fault, "give a source that has some")
 
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)

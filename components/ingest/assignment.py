@@ -13,10 +13,12 @@ from components.shared.data.class_folders import (
     folder_counts,
     telling_folder,
 )
+from components.shared.data.classes import STRANGER, STRANGERS
 from components.shared.errors import UserError
 from components.shared.reports.text import printable
 
 _UNNAMED = "which the labels do not name"
+_STRANGER = f"{STRANGERS}, by which models are judged and not trained"
 _FOLDERS_KEPT = 1000  # names of folders that are counted apart
 
 
@@ -27,16 +29,25 @@ class Assignment:
         left_out: How many files are no images of a class, by what they are.
     """
 
-    def __init__(self, classes: ClassNames, labels: Labels | None = None, table: str = "") -> None:
+    def __init__(
+        self,
+        classes: ClassNames,
+        labels: Labels | None = None,
+        table: str = "",
+        *,
+        judging: bool = False,
+    ) -> None:
         """Takes what is known beforehand.
 
         Args:
             classes: What folders mean.
             labels: A table beside the images.
             table: Where it lies in the source, if it does.
+            judging: Whether a model is to be judged by the images, so that strangers count.
         """
         self.left_out: Counter[str] = Counter()
         self._classes, self._labels, self._table = classes, labels, table
+        self._judging = judging
         self._folders: Counter[str] = Counter()  # of files in no class
         self._unnamed = 0  # of which the table knows no patient
         self._contradicted: list[str] = []  # their folder says another class than the table
@@ -117,6 +128,8 @@ class Assignment:
             if assigned is by_folder and not assigned.chosen:
                 self._count_folder(file.name)
             return None, assigned.reason
+        if assigned.label == STRANGER and not self._judging:
+            return None, _STRANGER
         return _listed(file, assigned.label, row), None
 
     def _folder(self, folder: Found) -> tuple[Listed | None, str | None]:
@@ -124,6 +137,8 @@ class Assignment:
         assigned = self._classes.of_path(f"{folder.name}/")
         if assigned.reason not in ("", IN_NO_CLASS):
             return None, assigned.reason
+        if assigned.label == STRANGER and not self._judging:
+            return None, _STRANGER
         return _listed(folder, assigned.label, None), None
 
     def _count_folder(self, path: str) -> None:
@@ -141,7 +156,7 @@ class Assignment:
             )
         for row in labels.missing():
             assigned = row.assigned or self._classes.of_path(row.path)
-            if assigned.label is not None:
+            if assigned.label is not None and (assigned.label != STRANGER or self._judging):
                 problem = f"not in the source, though row {row.number:,} of the labels names it"
                 yield _listed(Found(row.path, problem=problem), assigned.label, row)
 

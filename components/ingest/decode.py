@@ -4,7 +4,7 @@ import hashlib
 import math
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -97,6 +97,7 @@ def decode_part(
         listing=source.listing_id(),
         files=len(source.files),
         left_out=dict(source.left_out),
+        judging=source.judging,
         chunks=chunks,
         first=first,
         stop=stop,
@@ -245,11 +246,23 @@ def _has_wrong_extension(path: str, kind: str) -> bool:
 
 
 def _check_classes(source: Source) -> None:
-    for label in range(len(CLASSES)):
-        if label not in source.files.labels:
-            unread = (f for f in source.files if f.problem and f.label is None)
-            first = next((f" ({f.path}: {f.problem})" for f in unread), "")
-            raise missing_class(source.uri, label, f"holds no files{first}", source.advice(label))
+    label = lacking(source.files.labels, source.judging)
+    if label is not None:
+        unread = (f for f in source.files if f.problem and f.label is None)
+        first = next((f" ({f.path}: {f.problem})" for f in unread), "")
+        raise missing_class(source.uri, label, f"holds no files{first}", source.advice(label))
+
+
+def lacking(labels: Container[object], judging: bool) -> int | None:
+    """Returns the first class that a source should have and has not, or None.
+
+    Args:
+        labels: Those that it has.
+        judging: Whether a model is only to be judged by it, for which one class is enough.
+    """
+    missing = [label for label in range(len(CLASSES)) if label not in labels]
+    enough = len(missing) < len(CLASSES) if judging else not missing
+    return None if enough else missing[0]
 
 
 def missing_class(uri: str, label: int, fault: str, advice: str) -> UserError:

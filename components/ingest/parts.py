@@ -41,6 +41,7 @@ class Part(BaseModel):
     listing: str = Field(description="changes when a file comes, goes or changes")
     files: int = Field(ge=0, description="of the source")
     left_out: dict[str, int]
+    judging: bool = Field(default=False, description="a model is only to be judged by the source")
     chunks: int = Field(ge=0, description="of the source")
     first: int = Field(ge=0, description="chunk of this part")
     stop: int = Field(description="the first chunk that is no longer of this part")

@@ -76,6 +76,7 @@ class Source:
         notes: What people should know of how classes were found, in plain text.
         advice: Says what to do where there is no image of a class, an index.
         readers: How many files are best read at once.
+        judging: Whether a model is to be judged by it: one class is enough, and strangers count.
     """
 
     uri: str
@@ -85,6 +86,7 @@ class Source:
     notes: tuple[str, ...] = ()
     advice: Callable[[int], str] = lambda _: "give a source that has some"
     readers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    judging: bool = False
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 of the listing: it changes when a file or what is known of it does."""
@@ -114,7 +116,7 @@ class Source:
 
 @contextmanager
 def open_source(
-    uri: str, version: str = "", labels: str = "", class_folders: str = ""
+    uri: str, version: str = "", labels: str = "", class_folders: str = "", *, judging: bool = False
 ) -> Iterator[Source]:
     """Opens a source of images.
 
@@ -124,6 +126,7 @@ def open_source(
         version: For Kaggle, the dataset's version; empty for the newest.
         labels: A table beside the images, as `labels_file.read_table` takes it; empty for none.
         class_folders: What other folders and labels mean, as `ClassNames` takes it.
+        judging: Whether a model is to be judged by it: one class is enough, and strangers count.
 
     Yields:
         The source, readable until the context ends.
@@ -155,7 +158,7 @@ def open_source(
             listing = _in_zip(stack, Path(location.place), uri)
         else:
             raise UserError(f"source {uri}: {_NO_SUCH_PLACE}")
-        assignment = _assignment(listing, labels, classes)
+        assignment = _assignment(listing, labels, classes, judging)
         files = _listed(listing, assignment, uri)
         stack.callback(files.close)
         yield Source(
@@ -166,6 +169,7 @@ def open_source(
             notes=tuple(assignment.notes()),
             advice=assignment.advice,
             readers=readers,
+            judging=judging,
         )
 
 
@@ -240,13 +244,14 @@ def _zip_in_store(location: Location) -> tuple[Store, str]:
     return open_store(folder, "source"), name
 
 
-def _assignment(listing: _Listing, labels: str, classes: ClassNames) -> Assignment:
+def _assignment(listing: _Listing, labels: str, classes: ClassNames, judging: bool) -> Assignment:
     """Reads the labels, if there are some, before the files that they are of."""
     if not labels:
-        return Assignment(classes)
+        return Assignment(classes, judging=judging)
     place, content = read_table(labels, listing.find)
     inside = plain_name(place) if is_inside(place) else ""
-    return Assignment(classes, Labels(printable(place), content, classes), inside)
+    read = Labels(printable(place), content, classes)
+    return Assignment(classes, read, inside, judging=judging)
 
 
 def _listed(listing: _Listing, assignment: Assignment, uri: str) -> Files:

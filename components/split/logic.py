@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 
-from components.shared.data.classes import CLASSES
+from components.shared.data.classes import CLASSES, STRANGER, STRANGERS
 from components.shared.data.dataset import PARTS, ImageDataset, Split, Strategy
 from components.shared.errors import UserError
 
@@ -39,6 +39,7 @@ def make_split(
         raise UserError(
             f"split: '{strategy}' is no strategy; give {' or '.join(get_args(Strategy))}"
         )
+    _refuse_strangers(dataset)
     if strategy == "grouped":
         validation = (1 - held_out_share) * validation_share
         shares = (1 - held_out_share - validation, validation, held_out_share)
@@ -72,6 +73,7 @@ def make_folds(
     """
     if folds < 2:
         raise UserError(f"folds is {folds}: give at least 2 (5 is usual)")
+    _refuse_strangers(dataset)
     fold_of = assign_groups(dataset.groups, dataset.labels, (1 / folds,) * folds, seed)
     splits = []
     for fold in range(folds):
@@ -85,6 +87,15 @@ def make_folds(
         }
         splits.append(_split(dataset, "grouped", seed, parts))
     return splits
+
+
+def _refuse_strangers(dataset: ImageDataset) -> None:
+    strangers = int(np.sum(dataset.labels == STRANGER))
+    if strangers:
+        raise UserError(
+            f"split: {strangers:,} images are labelled '{STRANGERS}': this dataset was ingested to "
+            "judge a model by; ingest it for training"
+        )
 
 
 def _split(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from components.shared.data.classes import CLASSES, HEALTHY, TUMOR
+from components.shared.data.classes import CLASSES, HEALTHY, STRANGER, STRANGERS, TUMOR
 from components.shared.errors import UserError
 from components.shared.reports.text import printable
 
@@ -18,6 +18,7 @@ NO_CLASS = "none"  # what a folder or label is given that is to be left out
 IN_NO_CLASS = "in no class folder"
 
 _KNOWN = {"brain tumor": TUMOR, "brain tumour": TUMOR, "healthy": HEALTHY}
+_KNOWN |= {STRANGERS.lower(): STRANGER}
 # Names that other datasets give their classes. They decide nothing by themselves: `no` may mean
 # much. But below a folder of the other class they say that something is wrong, and where a class
 # is missing they make the advice to the user.
@@ -57,7 +58,7 @@ class Assigned(NamedTuple):
     """What a path says of the class of its file.
 
     Attributes:
-        label: Class index; None for none.
+        label: Class index, or that of strangers; None for none.
         reason: Why there is none, fit to count files by; empty where there is one.
         chosen: Whether the run says that there is none.
     """
@@ -128,7 +129,7 @@ class ClassNames:
                 if key in self._class_of:
                     self._used.add(key)
                     label = self._class_of[key]
-                    if label is not None and doubtful and _usual(doubtful) != label:
+                    if label in _USUAL and doubtful and _usual(doubtful) != label:
                         return Assigned(None, _contradiction(doubtful, label))
                     return _assigned(label, "/".join(folders[start:end]))
             if not doubtful and _tells(names[end - 1]):
@@ -198,7 +199,7 @@ def _entries(given: str) -> dict[tuple[str, ...], int | None]:
             raise UserError(
                 f"class_folders: '{printable(entry)}' cannot be read; write FOLDER=CLASS with "
                 "commas between, as in yes=Brain Tumor,no=Healthy, where a class is "
-                f"{', '.join(CLASSES)} or {NO_CLASS}"
+                f"{', '.join((*CLASSES, STRANGERS))} or {NO_CLASS}"
             )
         if found.setdefault(key, label) != label:  # type: ignore[arg-type]  # no str by now
             raise UserError(f"class_folders: '{printable(name)}' has two classes; give it one")

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from components.shared.data.classes import CLASSES
+from components.shared.data.classes import CLASSES, STRANGER
 from components.shared.data.groups import join_groups
 from components.shared.errors import UserError, first_fault
 from components.shared.images.decode import SHAPE, THUMBNAIL
@@ -40,7 +40,11 @@ class ImageRecord:
         description="inside the source, with forward slashes; scan.dcm#3 is the third slice of a "
         "file that holds several"
     )
-    label: int = Field(ge=0, lt=len(CLASSES), description="index into classes")
+    label: int = Field(
+        ge=0,
+        le=STRANGER,
+        description="index into classes, or 2 for no brain MRI, which only judges a model",
+    )
     bytes: int = Field(gt=0, description="size of the file")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="digest of the file")
     pixels_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="digest of the pixels")
