@@ -143,8 +143,10 @@ def takes_cluster(command: Callable[..., None]) -> Callable[..., None]:
 
 def _option(parameter: Parameter) -> inspect.Parameter:
     """Returns an option that says what it is for and what it is when unset; unset it is None."""
-    kind = str if parameter.type in (dict, list) else parameter.type
+    kind: Any = str if parameter.type in (dict, list) else parameter.type
     metavar = "|".join(parameter.choices) or ("JSON" if kind is not parameter.type else None)
+    if parameter.repeated:
+        metavar = kind.__name__  # not that of a list: one is given at a time
     shown = "empty" if parameter.default == "" else json.dumps(parameter.default).strip('"')
     option = typer.Option(
         help=f"{parameter.description} [dim]\\[default: {escape(shown)}][/]",
@@ -152,11 +154,12 @@ def _option(parameter: Parameter) -> inspect.Parameter:
         show_default=False,
         rich_help_panel=parameter.panel,
     )
+    several = list[kind] if parameter.repeated else kind
     return inspect.Parameter(
         parameter.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[kind | None, option],
+        annotation=Annotated[several | None, option],
     )
 
 

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from components.collect.results import CROSS_VALIDATION, PREDICTIONS, CrossValidation
 from components.ingest.labels_file import pinned
-from components.ingest.sources import source_fingerprint, source_location
+from components.ingest.several import sources_fingerprint, sources_here
 from components.shared.errors import UserError
 from components.shared.evaluation.metrics import MEASURES, Scores
 from components.shared.evaluation.predictors import PREDICTORS, Compared
@@ -93,14 +93,14 @@ def run_local(
         "gpu_count": "0",
         "ingest_workers": 1,  # which takes all CPUs
     }
-    if "source" in parameters:
-        parameters["source"] = str(source_location(parameters["source"]))
     cluster = Cluster(parallel_folds=1)  # one fold takes all CPUs
     check_deploy(parameters, cluster)
     Trust.from_environment()  # a key that cannot be used is told now, not after hours
+    if "source" in parameters:
+        parameters["source"] = sources_here(parameters["source"])
     parameters["labels"] = pinned(parameters.get("labels", ""))
     if not parameters.get("source_version"):
-        parameters["source_version"] = source_fingerprint(
+        parameters["source_version"] = sources_fingerprint(
             parameters.get("source", "kaggle://"),
             labels=parameters["labels"],
             class_folders=parameters.get("class_folders", ""),

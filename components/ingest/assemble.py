@@ -1,6 +1,7 @@
 """Decoded parts -> a dataset: near-duplicates and patients grouped, one manifest written."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,7 @@ def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: f
     manifest = Manifest(
         source=parts.source.source,
         source_version=parts.source.source_version or seen.content_version,
+        sources=parts.source.sources,
         shards=tuple(_hand_over_pixels(parts, output)),
         thumbnails_sha256=thumbnails_sha256,
         images=(),
@@ -141,46 +143,52 @@ class _Scan(NamedTuple):
 
     Attributes:
         labels: Of the images, int8 [n].
-        unused: How many files are unusable.
-        first_unused: The first of each class, under None of those without, and of all under -1.
+        unused: How many files are unusable, by source; under "" where there is one.
+        first_unused: The first of each class, under None of those without.
+        first_of_source: The first of each source, named as in `unused`.
         content_version: SHA-256 of names and digests.
     """
 
     labels: np.ndarray
-    unused: int
+    unused: Counter[str]
     first_unused: dict[int | None, QuarantinedFile]
+    first_of_source: dict[str, QuarantinedFile]
     content_version: str
 
 
 def _scan(parts: _Parts) -> _Scan:
     labels = [np.empty(0, dtype=np.int8)]
-    unused = 0
+    unused: Counter[str] = Counter()
     first_unused: dict[int | None, QuarantinedFile] = {}
+    first_of_source: dict[str, QuarantinedFile] = {}
     digest, between = hashlib.sha256(), ""
     for _, chunk in parts.chunks():
         labels.append(np.array([record.label for record in chunk.images], dtype=np.int8))
-        unused += len(chunk.quarantined)
         for file, label in zip(chunk.quarantined, chunk.quarantined_labels, strict=True):
+            source = file.path.partition("/")[0] if parts.source.sources else ""
+            unused[source] += 1
             first_unused.setdefault(label, file)
-            first_unused.setdefault(-1, file)
+            first_of_source.setdefault(source, file)
         for record in chunk.images:
             digest.update(f"{between}{record.path}\t{record.sha256}".encode())
             between = "\n"
     version = f"sha256:{digest.hexdigest()}"
-    return _Scan(np.concatenate(labels), unused, first_unused, version)
+    return _Scan(np.concatenate(labels), unused, first_unused, first_of_source, version)
 
 
-def _check_share(source: Part, seen: _Scan, allowed: float) -> None:
-    if not seen.unused:
-        return
-    share, first = seen.unused / source.files, seen.first_unused[-1]
-    found = (
-        f"{seen.unused} of {source.files} files ({share:.1%}) are unusable, "
-        f"{allowed:.1%} are allowed; the first is {first.path} ({first.reason})"
-    )
-    if share > allowed:
-        raise UserError(f"source {source.source}: {found}; mend the data or raise max_bad_share")
-    print(found, flush=True)
+def _check_share(part: Part, seen: _Scan, allowed: float) -> None:
+    """Checks each source by itself: a large good one does not hide a small broken one."""
+    several = {source.name: (source.address, source.files) for source in part.sources}
+    for name, (address, files) in (several or {"": (part.source, part.files)}).items():
+        if unused := seen.unused[name]:
+            share, first = unused / files, seen.first_of_source[name]
+            found = (
+                f"{unused} of {files} files ({share:.1%}) are unusable, "
+                f"{allowed:.1%} are allowed; the first is {first.path} ({first.reason})"
+            )
+            if share > allowed:
+                raise UserError(f"source {address}: {found}; mend the data or raise max_bad_share")
+            print(f"{name}: {found}" if name else found, flush=True)
 
 
 def _hand_over_pixels(parts: _Parts, output: Path) -> Iterator[Shard]:

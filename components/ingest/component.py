@@ -23,7 +23,8 @@ def ingest(
 
     Args:
         decoded: Pixels, thumbnails and what is known of the files.
-        source: kaggle://owner/dataset, sample://, or a folder or zip, also in s3:// or gs://.
+        source: kaggle://owner/dataset, sample://, or a folder or zip, also in s3:// or gs://;
+            or a JSON list of several.
         source_version: Version of the dataset, for Kaggle; elsewhere it only renews the cache.
         labels: CSV of labels and patients: a path in the source, an absolute path, s3://, gs://.
         class_folders: What other folders and labels mean.
@@ -36,9 +37,9 @@ def ingest(
 
     with step("ingest" if workers == 1 else f"ingest-{worker}-of-{workers}", decoded):
         from components.ingest.logic import ingest_part
-        from components.ingest.sources import open_source
+        from components.ingest.several import open_sources
 
-        with open_source(source, source_version, labels, class_folders) as opened:
+        with open_sources(source, source_version, labels, class_folders) as opened:
             state = state_folder(state_root, "ingest")
             ingest_part(opened, decoded.path, state, worker=worker, workers=workers, slices=slices)
 

@@ -98,6 +98,7 @@ def decode_part(
         files=len(source.files),
         left_out=dict(source.left_out),
         judging=source.judging,
+        sources=source.sources,
         chunks=chunks,
         first=first,
         stop=stop,
@@ -226,6 +227,7 @@ def _decode_file(file: SourceFile, max_slices: int) -> list[_Image] | Quarantine
             sequence=file.sequence,
             type=file.type,
             plane=file.plane,
+            source=file.source,
         )
         images.append(_Image(record, image.pixels, thumbnail(image.pixels), identifiers))
     return images
@@ -246,7 +248,7 @@ def _has_wrong_extension(path: str, kind: str) -> bool:
 
 
 def _check_classes(source: Source) -> None:
-    label = lacking(source.files.labels, source.judging)
+    label = lacking(source.files.counts, source.judging)
     if label is not None:
         unread = (f for f in source.files if f.problem and f.label is None)
         first = next((f" ({f.path}: {f.problem})" for f in unread), "")

@@ -1,8 +1,8 @@
 """The list of a source's files: in order, and on disk, so that memory does not grow with it."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple, overload
 
@@ -81,6 +81,7 @@ class SourceFile:
         sequence: Such as FLAIR, None where unknown.
         type: Of the tumour, such as glioma, None where unknown.
         plane: Such as axial, None where unknown.
+        source: Name of the source that it is from, where there are several.
     """
 
     path: str
@@ -94,6 +95,7 @@ class SourceFile:
     sequence: str | None = None
     type: str | None = None
     plane: str | None = None
+    source: str | None = None
 
 
 class Files(Sequence[SourceFile]):
@@ -137,11 +139,12 @@ class Files(Sequence[SourceFile]):
         self._database.close()
 
     @cached_property
-    def labels(self) -> frozenset[int | None]:
-        """The classes of which there is a file."""
-        return frozenset(
-            label for (label,) in self._database.execute("SELECT DISTINCT label FROM files")
+    def counts(self) -> dict[int | None, int]:
+        """How many files there are of each class, in their order."""
+        rows = self._database.execute(
+            "SELECT label, count(*) FROM files GROUP BY label ORDER BY label"
         )
+        return dict(rows.fetchall())
 
     @override
     def __len__(self) -> int:
@@ -157,15 +160,16 @@ class Files(Sequence[SourceFile]):
             chosen = range(self._count)[index]
             if chosen.step != 1:
                 return tuple(self[i] for i in chosen)
-            return tuple(self._rows(chosen.start, chosen.stop))
+            return tuple(self.between(chosen.start, chosen.stop))
         at = range(self._count)[index]
-        return next(self._rows(at, at + 1))
+        return next(self.between(at, at + 1))
 
     @override
     def __iter__(self) -> Iterator[SourceFile]:
-        return self._rows(0, self._count)
+        return self.between(0, self._count)
 
-    def _rows(self, start: int, stop: int) -> Iterator[SourceFile]:
+    def between(self, start: int, stop: int) -> Iterator[SourceFile]:
+        """Yields the files from one position to another, without a copy of the list."""
         rows = self._database.execute(
             f"SELECT {_COLUMNS} FROM files WHERE rowid > ? AND rowid <= ? ORDER BY rowid",
             (start, stop),
@@ -173,6 +177,59 @@ class Files(Sequence[SourceFile]):
         for name, place, path, label, size, stamp, *known in rows:
             read = partial(self._read, name.decode(errors=_ERRORS), place)
             yield SourceFile(path, label, size, stamp, read, *known)
+
+
+class JoinedFiles(Sequence[SourceFile]):
+    """The files of several sources: by class, then by source, then by path.
+
+    A path begins with the name of its source.
+    """
+
+    def __init__(self, files: "Mapping[str, Files | JoinedFiles]") -> None:
+        """Takes the files of each source, by the source's name."""
+        self.counts: dict[int | None, int] = {}
+        # Positions here, source, its files, and the first of them.
+        self._runs: list[tuple[range, str, Files | JoinedFiles, int]] = []
+        begun = dict.fromkeys(files, 0)
+        labels = {label for of_source in files.values() for label in of_source.counts}
+        for label in sorted(labels, key=lambda label: -1 if label is None else label):
+            for name, of_source in files.items():
+                if count := of_source.counts.get(label, 0):
+                    here = range(len(self), len(self) + count)
+                    self._runs.append((here, name, of_source, begun[name]))
+                    self.counts[label] = self.counts.get(label, 0) + count
+                    begun[name] += count
+
+    @override
+    def __len__(self) -> int:
+        return self._runs[-1][0].stop if self._runs else 0
+
+    @overload
+    def __getitem__(self, index: int) -> SourceFile: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[SourceFile, ...]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> SourceFile | tuple[SourceFile, ...]:
+        if isinstance(index, slice):
+            chosen = range(len(self))[index]
+            if chosen.step != 1:
+                return tuple(self[i] for i in chosen)
+            return tuple(self.between(chosen.start, chosen.stop))
+        at = range(len(self))[index]
+        return next(self.between(at, at + 1))
+
+    @override
+    def __iter__(self) -> Iterator[SourceFile]:
+        return self.between(0, len(self))
+
+    def between(self, start: int, stop: int) -> Iterator[SourceFile]:
+        """Yields the files from one position to another, without a copy of the list."""
+        for here, name, files, begin in self._runs:
+            first, last = max(start, here.start), min(stop, here.stop)
+            if first < last:
+                moved = begin - here.start
+                for file in files.between(first + moved, last + moved):
+                    yield replace(file, path=f"{name}/{file.path}", source=name)
 
 
 def _row(listed: Listed) -> tuple[object, ...]:

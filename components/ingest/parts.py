@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from components.shared.data.dataset import ImageRecord, QuarantinedFile
+from components.shared.data.dataset import ImageRecord, QuarantinedFile, SourceRecord
 from components.shared.errors import UserError
 from components.shared.storage.files import file_digest, read_json
 
@@ -42,6 +42,7 @@ class Part(BaseModel):
     files: int = Field(ge=0, description="of the source")
     left_out: dict[str, int]
     judging: bool = Field(default=False, description="a model is only to be judged by the source")
+    sources: tuple[SourceRecord, ...] = ()
     chunks: int = Field(ge=0, description="of the source")
     first: int = Field(ge=0, description="chunk of this part")
     stop: int = Field(description="the first chunk that is no longer of this part")

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from components.ingest.duplicates import correlation
 from components.shared.data.classes import CLASSES
-from components.shared.data.dataset import KINDS, ImageDataset, ImageRecord
+from components.shared.data.dataset import SUBGROUPS, ImageDataset, ImageRecord
 from components.shared.evaluation.floors import metadata_scores
 from components.shared.evaluation.metrics import (
     Interval,
@@ -84,7 +84,8 @@ def write_data_report(
         ],
         patients=dataset.count_patients(np.arange(len(dataset))),
         of_unknown_patient=int((dataset.patients < 0).sum()),
-        known={name: table for kind, name in KINDS.items() if (table := _known(dataset, kind))},
+        across=int(dataset.reaches_other_sources.sum()),
+        known={name: table for kind, name in SUBGROUPS.items() if (table := _known(dataset, kind))},
         modes=_table(dataset, "mode"),
         formats=_table(dataset, "format"),
         sizes_plot=plot(_draw_sizes(dataset)),

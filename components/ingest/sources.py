@@ -27,10 +27,11 @@ import tenacity
 from components.ingest.assignment import Assignment
 from components.ingest.labels import Labels
 from components.ingest.labels_file import is_inside, plain_name, read_file, read_table
-from components.ingest.listing import Files, Found, Reader
+from components.ingest.listing import Files, Found, JoinedFiles, Reader
 from components.ingest.sample import GENERATOR_VERSION, write_sample
 from components.ingest.zips import Entry, ZipArchive
 from components.shared.data.class_folders import ClassNames, path_parts
+from components.shared.data.dataset import SourceRecord
 from components.shared.errors import UserError, one_line
 from components.shared.images.decode import MAX_BYTES
 from components.shared.reports.text import printable
@@ -77,16 +78,18 @@ class Source:
         advice: Says what to do where there is no image of a class, an index.
         readers: How many files are best read at once.
         judging: Whether a model is to be judged by it: one class is enough, and strangers count.
+        sources: Those that it was joined of; none for a single one.
     """
 
     uri: str
     version: str
-    files: Files
+    files: Files | JoinedFiles
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     advice: Callable[[int], str] = lambda _: "give a source that has some"
     readers: int = field(default_factory=lambda: os.cpu_count() or 1)
     judging: bool = False
+    sources: tuple[SourceRecord, ...] = ()
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 of the listing: it changes when a file or what is known of it does."""

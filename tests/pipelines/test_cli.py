@@ -134,6 +134,7 @@ def test_no_command_shows_help_and_an_unknown_one_is_told(invoke: Invoke) -> Non
         (["--min-accuracy", "nan"], "min_accuracy: nan is not allowed"),
         (["--gpu-node-selector", "{"], "gpu_node_selector: '{' is no JSON"),
         (["--gpu-tolerations", "{}"], "gpu_tolerations: {} is not allowed"),
+        (["--source", "a", "--source", "a#weight=2"], "source: ['a', 'a#weight=2'] is not allowed"),
         (["--config", "/nowhere/run.yaml"], "/nowhere/run.yaml: cannot read the configuration"),
     ],
 )

@@ -53,6 +53,17 @@ def test_a_name_like_none_is_told_all() -> None:
 
 
 @pytest.mark.parametrize(
+    "given_",
+    [["a", "b#weight=2"], '["a", "b#weight=2.0"]'],
+    ids=["from options or YAML", "from KFP"],
+)
+def test_several_sources_become_one_text(given_: str | list[str]) -> None:
+    found = check_run(Pipeline.training, {"source": given_})
+    assert found == {"source": '["a", "b#weight=2"]'}
+    assert check_run(Pipeline.cross_validation, found) == found
+
+
+@pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
         ("split_strategy", "random", "'grouped' or 'by-name'"),
@@ -71,7 +82,7 @@ def test_a_name_like_none_is_told_all() -> None:
         ("bootstrap_samples", 10, "greater than or equal to 100"),
         ("seed", 2**31, "less than 2147483648"),
         ("seed", -1, "greater than or equal to 0"),
-        ("source", "", "at least 1 character"),
+        ("source", "", "there is no address; give a folder"),
         ("gpu_count", "one", "match pattern"),
         ("gpu_type", "nvidia", "match pattern"),
         ("gpu_node_selector", {"zone": 3}, "a valid string"),

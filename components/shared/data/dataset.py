@@ -23,8 +23,10 @@ THUMBNAILS = "thumbnails.npy"
 SPLIT = "split.json"
 
 PARTS = ("train", "validation", "held_out")
-# Fields by which results are told, as far as they are known, and what people call them.
+# Fields by which results are told, as far as they are known, and what people call them. A table of
+# labels has those of KINDS.
 KINDS = {"site": "site", "sequence": "sequence", "type": "tumour type", "plane": "plane"}
+SUBGROUPS = {"source": "source"} | KINDS
 MAX_NAME = 64  # characters of each of their names
 Strategy = Literal["grouped", "by-name"]
 
@@ -76,6 +78,12 @@ class ImageRecord:
     plane: str | None = Field(
         default=None, min_length=1, max_length=MAX_NAME, description="such as axial, if known"
     )
+    source: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_NAME,
+        description="which of the dataset's sources it is from; null where there is one",
+    )
 
 
 class QuarantinedFile(Strict):
@@ -83,6 +91,16 @@ class QuarantinedFile(Strict):
 
     path: str
     reason: str
+
+
+class SourceRecord(Strict):
+    """One of several sources that a dataset was made of."""
+
+    name: str = Field(min_length=1, max_length=MAX_NAME, description="its images' paths begin so")
+    address: str
+    version: str = Field(description="the provider's; empty where there is none")
+    weight: float = Field(gt=0, description="what each of its images counts for in training")
+    files: int = Field(gt=0, description="of a class, usable or not")
 
 
 class Shard(Strict):
@@ -99,6 +117,9 @@ class Manifest(Strict):
     schema_version: Literal[1] = 1
     source: str
     source_version: str
+    sources: tuple[SourceRecord, ...] = Field(
+        default=(), description="those that were joined, where there are several"
+    )
     classes: tuple[str, ...] = CLASSES
     shards: tuple[Shard, ...]
     thumbnails_sha256: str | None = Field(
@@ -116,6 +137,8 @@ class Manifest(Strict):
     def digest(self) -> str:
         """Returns the SHA-256 of what is known of the images: the same data, the same digest."""
         digest = hashlib.sha256()
+        for source in self.sources:
+            digest.update(f"{source.name}\t{source.weight!r}\n".encode())
         for number, r in enumerate(self.images):
             row = f"{r.path}\t{r.label}\t{r.sha256}\t{r.pixels_sha256}\t{r.group}"
             if (r.patient, r.site, r.sequence) != (None, None, None):
@@ -234,6 +257,18 @@ class ImageDataset:
         return np.array([-1 if n is None else n for n in numbers], dtype=np.int64)
 
     @cached_property
+    def sources(self) -> np.ndarray:
+        """Source of each image, a position in the manifest's `sources`, int64 [n]; 0 if one."""
+        position = {source.name: i for i, source in enumerate(self.manifest.sources)}
+        return np.array([position.get(r.source or "", 0) for r in self.manifest.images], np.int64)
+
+    @cached_property
+    def source_weights(self) -> np.ndarray:
+        """What the source of each image lets it count for in training, float64 [n]."""
+        weights = [source.weight for source in self.manifest.sources] or [1.0]
+        return np.array(weights)[self.sources]
+
+    @cached_property
     def groups(self) -> np.ndarray:
         """Images that are one piece of evidence share a group, int64 [n].
 
@@ -241,6 +276,13 @@ class ImageDataset:
         one of a patient's images stands with all of them. Splits and intervals take groups whole.
         """
         return join_groups(self.duplicate_groups, self.patients)
+
+    @cached_property
+    def reaches_other_sources(self) -> np.ndarray:
+        """Whether the group of each image has images of several sources, bool [n]."""
+        pairs = np.unique(np.stack([self.groups, self.sources], axis=1), axis=0)
+        sources_of = np.bincount(pairs[:, 0])
+        return sources_of[self.groups] > 1
 
     def count_patients(self, rows: np.ndarray) -> int | None:
         """Returns how many patients some images are of, as far as they are known; None: of none."""

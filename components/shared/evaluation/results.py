@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from components.shared.data.dataset import KINDS
+from components.shared.data.dataset import SUBGROUPS
 from components.shared.evaluation.metrics import MEASURES, Interval, RocCurve, Scores
 from components.shared.evaluation.predictors import FLOORS, Compared
 from components.shared.storage.files import read_json
@@ -57,14 +57,15 @@ class Subgroup(Strict):
 class BySubgroup(Strict):
     """A model by what is known of the images besides their class; empty where it is of none."""
 
+    by_source: tuple[Subgroup, ...] = Field(default=(), description="empty where there is one")
     by_site: tuple[Subgroup, ...] = ()
     by_sequence: tuple[Subgroup, ...] = ()
     by_type: tuple[Subgroup, ...] = Field(default=(), description="of tumour")
     by_plane: tuple[Subgroup, ...] = ()
 
     def subgroups(self) -> dict[str, tuple[Subgroup, ...]]:
-        """Returns the subgroups by kind, as `KINDS` has it; kinds that have none are left out."""
-        found = {kind: getattr(self, f"by_{kind}") for kind in KINDS}
+        """Returns the subgroups by kind, as `SUBGROUPS` has it; empty ones are left out."""
+        found = {kind: getattr(self, f"by_{kind}") for kind in SUBGROUPS}
         return {kind: subgroups for kind, subgroups in found.items() if subgroups}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.shared.data.classes import CLASSES, TUMOR
-from components.shared.data.dataset import KINDS, ImageDataset
+from components.shared.data.dataset import SUBGROUPS, ImageDataset
 from components.shared.evaluation.metrics import (
     FEW_GROUPS,
     Interval,
@@ -26,7 +26,7 @@ def by_kind(
     dataset: ImageDataset, rows: np.ndarray, model: Predictor, samples: int, seed: int
 ) -> BySubgroup:
     """Measures a model on each site, each sequence and so on, as `measure_subgroups` does."""
-    names = {kind: [getattr(r, kind) for r in dataset.manifest.images] for kind in KINDS}
+    names = {kind: [getattr(r, kind) for r in dataset.manifest.images] for kind in SUBGROUPS}
     found = {
         f"by_{kind}": measure_subgroups(dataset, of_image, rows, model, samples=samples, seed=seed)
         for kind, of_image in names.items()
@@ -132,7 +132,7 @@ def min_by_subgroup(evaluation: Evaluation) -> dict[str, float]:
 
 def subgroup_tables(result: BySubgroup) -> list[tuple[str, tuple[Subgroup, ...]]]:
     """Returns the heading and the subgroups of each table that a report shows."""
-    return [(f"By {KINDS[kind]}", found) for kind, found in result.subgroups().items()]
+    return [(f"By {SUBGROUPS[kind]}", found) for kind, found in result.subgroups().items()]
 
 
 def subgroup_sentences(evaluation: Evaluation) -> list[str]:
@@ -146,7 +146,7 @@ def subgroup_sentences(evaluation: Evaluation) -> list[str]:
     """
     whole = evaluation.held_out.model.accuracy.value
     return [
-        f"{KINDS[kind].capitalize()} {found.name}: accuracy is {found.accuracy.value:.1%} "
+        f"{SUBGROUPS[kind].capitalize()} {found.name}: accuracy is {found.accuracy.value:.1%} "
         f"({found.accuracy.low:.1%} to {found.accuracy.high:.1%}), below the {whole:.1%} of the "
         "whole held-out part."
         for kind, subgroups in evaluation.subgroups().items()

@@ -1,6 +1,6 @@
 """The model card: a version's metadata, as Markdown for people."""
 
-from components.shared.data.dataset import KINDS
+from components.shared.data.dataset import SUBGROUPS
 from components.shared.evaluation.metrics import FEW_GROUPS
 from components.shared.model_folder.metadata import ModelMetadata
 from components.shared.reports.markdown import render
@@ -13,5 +13,8 @@ def model_card(metadata: ModelMetadata) -> str:
         metadata: What the version says of itself.
     """
     return render(
-        "shared/model_folder/model_card.md.j2", model=metadata, few_groups=FEW_GROUPS, kinds=KINDS
+        "shared/model_folder/model_card.md.j2",
+        model=metadata,
+        few_groups=FEW_GROUPS,
+        kinds=SUBGROUPS,
     )

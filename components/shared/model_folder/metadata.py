@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, ValidationError
 
-from components.shared.data.dataset import PARTS, ImageDataset, Split, Strategy
+from components.shared.data.dataset import PARTS, ImageDataset, SourceRecord, Split, Strategy
 from components.shared.errors import UserError, first_fault
 from components.shared.evaluation.results import BySubgroup, PartResult
 from components.shared.images.decode import SHAPE
@@ -105,6 +105,9 @@ class Data(Strict):
 
     source: str
     source_version: str
+    sources: tuple[SourceRecord, ...] = Field(
+        default=(), description="those that the dataset was joined of, where there are several"
+    )
     digest: str = Field(pattern="^[0-9a-f]{64}$")
     split_strategy: Strategy
     split_digest: str = Field(pattern="^[0-9a-f]{64}$")
@@ -117,6 +120,7 @@ class Data(Strict):
         return cls(
             source=dataset.manifest.source,
             source_version=dataset.manifest.source_version,
+            sources=dataset.manifest.sources,
             digest=dataset.digest,
             split_strategy=split.strategy,
             split_digest=split.digest(),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from inspect import get_annotations
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from components.shared.errors import UserError
 from components.shared.networks.hyperparameters import Hyperparameters
@@ -37,6 +37,26 @@ def _store_address(address: str) -> str:
     return address
 
 
+class Repeated:
+    """Marks a parameter that may be given several times; its validator joins them to one text."""
+
+
+def _sources(given: Any) -> Any:
+    """Checks sources and what is said of each; several become one text."""
+    from components.shared.data.sources import (
+        read_sources,  # compiling needs none of what this imports
+        sources_text,
+    )
+
+    texts = isinstance(given, list) and all(isinstance(text, str) for text in given)
+    if not (texts or isinstance(given, str)):
+        return given  # which is told as of no other type
+    try:
+        return sources_text(read_sources(given))
+    except UserError as error:
+        raise ValueError(str(error).removeprefix("source: ").removeprefix("source ")) from error
+
+
 def _class_names(given: str) -> str:
     """Checks what other folders and labels mean."""
     from components.shared.data.class_folders import (
@@ -61,6 +81,7 @@ class Parameter:
         description: For people.
         panel: Of the command line's help.
         choices: All values that it may have; empty where they are not listed.
+        repeated: Whether it may be given several times.
     """
 
     name: str
@@ -69,6 +90,7 @@ class Parameter:
     description: str
     panel: str
     choices: tuple[str, ...] = ()
+    repeated: bool = False
 
 
 class Group(BaseModel):
@@ -98,6 +120,7 @@ class Group(BaseModel):
                     description=field.description or "",
                     panel=cls._group_of(name).panel,
                     choices=choices,
+                    repeated=Repeated in field.metadata,
                 )
             )
         return found
@@ -118,26 +141,27 @@ class Data(Group):
 
     panel = "Data"
 
-    source: str = Field(
+    source: Annotated[str, BeforeValidator(_sources), Repeated] = Field(
         "kaggle://preetviradiya/brian-tumor-dataset",
-        min_length=1,
         description="kaggle://owner/dataset, s3://bucket/folder, gs://bucket/folder, a folder, a "
-        "zip, or sample:// for made-up images.",
+        "zip, or sample:// for made-up images. Several are a JSON list; what is said of one alone "
+        "is written behind it, as in hospital#weight=2#labels=labels.csv.",
     )
     source_version: str = Field(
         "",
-        description="Version of the Kaggle dataset; empty for the newest. A change renews the "
-        "cache.",
+        description="Version of the Kaggle dataset, if it is the only source; empty for the "
+        "newest. A change renews the cache.",
     )
     labels: str = Field(
         "",
         description="CSV with the columns path, label and, where known, patient, site, sequence, "
-        "type and plane: a path in the source, an absolute path, s3:// or gs://.",
+        "type and plane: a path in the source, an absolute path, s3:// or gs://. Of several "
+        "sources, for each that names no other.",
     )
     class_folders: Annotated[str, AfterValidator(_class_names)] = Field(
         "",
         description="What folders and labels of other names mean, as in yes=Brain "
-        "Tumor,no=Healthy,pred=none.",
+        "Tumor,no=Healthy,pred=none. Of several sources, for each that names no other.",
     )
     slices: Count = Field(
         16,

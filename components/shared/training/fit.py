@@ -14,13 +14,13 @@ import numpy as np
 import tensorflow as tf
 
 from components.shared.data.dataset import ImageDataset, Split
-from components.shared.data.groups import group_weights
 from components.shared.networks import table
 from components.shared.networks.augment import with_augmentation
 from components.shared.networks.hyperparameters import Training
 from components.shared.networks.network import Network
 from components.shared.training.batches import BATCH_SIZE, training_batches, validation_batches
 from components.shared.training.hardware import precision
+from components.shared.training.weights import image_weights
 
 _CHECKPOINT = "checkpoint.npz"
 
@@ -110,8 +110,7 @@ def fit(
     network = network or table.network(values.architecture)
     recipe = network.recipe
     train, validation = split.part("train"), split.part("validation")
-    weights = group_weights(dataset.groups[train], recipe.group_power)
-    weights = (weights / weights.mean()).astype(np.float32)
+    weights = image_weights(dataset, train, recipe.group_power)
     keras.utils.set_random_seed(seed)
     policy = precision(recipe.bfloat16_on_cpu)
     if not tf.config.list_physical_devices("GPU"):
