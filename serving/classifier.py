@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from components.shared.data.classes import CLASSES, HEALTHY
 from components.shared.images.decode import MAX_BYTES, SHAPE, ImageError
 from components.shared.images.slices import MAX_SLICES, Slices, read
-from components.shared.model_folder.contract import HEATMAP, PROBABILITY, SCORE
+from components.shared.model_folder.contract import FEATURES, HEATMAP, PROBABILITY, SCORE
 from components.shared.model_folder.reader import open_model_folder, settled
 from components.shared.model_folder.saved_model import load_saved_model
 from components.shared.model_folder.signing import Trust
@@ -49,6 +49,8 @@ class Prediction:
         in_distribution: Whether the image looks like those the model was trained on; None where
             the model carries no such check.
         in_distribution_score: What that rests on, at least 0; greater is stranger.
+        features: Eight numbers that sum an image up as the network sees it, for drift, and not on
+            the wire; None for a volume, and where the model gives none.
         slices: Of a volume, each slice's number and the answer for it alone.
     """
 
@@ -59,6 +61,7 @@ class Prediction:
     model_version: int
     in_distribution: bool | None = None
     in_distribution_score: float | None = None
+    features: Sequence[float] | None = None
     slices: "tuple[tuple[int, Prediction], ...]" = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -233,13 +236,14 @@ class Classifier:
         """Turns the model's outputs for a batch into answers."""
         if not np.isfinite(outputs[PROBABILITY]).all():
             raise RuntimeError("the model answered with something that is no number")
-        healthy = outputs[PROBABILITY].tolist()
-        if not self.has_in_distribution_check:
-            return [self._prediction(probability) for probability in healthy]
-        scores = outputs[SCORE].tolist()
-        return list(map(self._prediction, healthy, scores))
+        healthy, nothing = outputs[PROBABILITY].tolist(), repeat(None)
+        scores = outputs[SCORE].tolist() if self.has_in_distribution_check else nothing
+        features = outputs[FEATURES].tolist() if FEATURES in outputs else nothing
+        return list(map(self._prediction, healthy, scores, features))
 
-    def _prediction(self, healthy: float, score: float | None = None) -> Prediction:
+    def _prediction(
+        self, healthy: float, score: float | None = None, features: Sequence[float] | None = None
+    ) -> Prediction:
         model = self.model
         probabilities = {
             name: healthy if name == CLASSES[HEALTHY] else 1 - healthy for name in model.classes
@@ -254,6 +258,7 @@ class Classifier:
             model_version=model.version,
             in_distribution=None if score is None else score <= (model.score_limit or 0.0),
             in_distribution_score=score,
+            features=features,
         )
 
 

@@ -35,6 +35,7 @@ from serving.codecs import (
     v2_request,
 )
 from serving.decoding import Decoders, Slices
+from serving.drift import DriftCounts
 from serving.errors import PredictorError
 from serving.explain import Explanation, explanation
 from serving.fetch import Fetcher
@@ -94,6 +95,7 @@ class Predictor(kserve.Model):
         self._intake = intake
         self._settings = settings
         self._fetcher = Fetcher(settings)
+        self.drift = DriftCounts(classifier.model)
         self.decoders = Decoders(settings)
         self._batcher = Batcher(
             classifier.classify,
@@ -264,6 +266,7 @@ class Predictor(kserve.Model):
             answers = await self._answers(files)
         for answer in answers:
             _count(answer, self.classifier)
+            self.drift.add(answer)
         return Answered(payload, answers)
 
     async def explain(self, payload: Call, headers: dict[str, str] | None = None) -> Answered:

@@ -17,6 +17,7 @@ import uvloop
 from kserve import ModelServer
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+from prometheus_client import REGISTRY
 
 from serving import logs, metrics, tracing
 from serving.classifier import Classifier
@@ -214,3 +215,4 @@ def _describe(predictor: Predictor) -> None:
     )
     for label in model.classes:
         metrics.PREDICTIONS.labels(label)
+    REGISTRY.register(predictor.drift)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from components.register.description import describe, write_description
+from components.register.drift import write_drift_reference
 from components.register.export import check_export, export
 from components.register.gate import Decision, Gate, Measured, check_bounds, compare
 from components.register.in_distribution import METHOD, InDistributionCheck, fit_check
@@ -290,7 +291,9 @@ def _publish(
     projection = fit_projection(inputs.model, inputs.dataset, inputs.split)
     export(inputs.model, check, projection, folder)
     check_export(inputs.model, check, projection, folder, samples)
-    write_smoke(folder, samples, _registered_answer(folder)(samples), inputs.evaluation.threshold)
+    threshold = inputs.evaluation.threshold
+    write_smoke(folder, samples, _registered_answer(folder)(samples), threshold)
+    write_drift_reference(folder, inputs.dataset, inputs.split, threshold, check.limit)
 
     def write(version: int) -> None:
         metadata = describe(

@@ -1,9 +1,11 @@
 """The register step on a real, tiny model: what is registered loads anywhere and answers alike."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from components.shared.errors import UserError
 from components.shared.evaluation.results import Evaluation
 from components.shared.images.decode import decode
 from components.shared.model_folder.checksums import verify, write_sums
+from components.shared.model_folder.drift_reference import DriftReference
 from components.shared.model_folder.signing import SIGNING_KEY, Trust
 from components.shared.model_folder.smoke import read_smoke
 from components.shared.registry import Registry
@@ -75,6 +78,7 @@ def test_a_model_that_passes_is_registered(registered) -> None:
         "labels.json",
         "metadata.json",
         "model_card.md",
+        "drift.json",
         "SHA256SUMS",
     }
     registry = _registry_of(registered)
@@ -471,3 +475,74 @@ def test_a_model_is_signed_and_held_against_signed_ones_only(
     assert trust
     trust.verify(folder)
     verify(folder)
+
+
+def test_the_predictor_counts_the_held_out_images_as_register_did(
+    registered, dataset: ImageDataset, split: Split
+) -> None:
+    from serving.classifier import Classifier
+    from serving.drift import DriftCounts
+
+    classifier = Classifier(registered.uri)
+    reference = classifier.model.drift
+    held_out = split.part("held_out")
+    assert reference.images == len(held_out)
+    assert reference.groups == len(np.unique(dataset.groups[held_out]))
+    counts = DriftCounts(classifier.model)
+    for answer in classifier.classify(dataset.read(held_out)):
+        counts.add(answer)
+
+    shown = [
+        {(s.labels["quantity"], s.labels["bin"]): s.value for s in family.samples}
+        for family in counts.collect()
+    ]
+    expected = {
+        (quantity.name, name): count
+        for quantity in reference.quantities
+        for name, count in zip(quantity.bins, quantity.counts, strict=True)
+    }
+    assert shown == [expected, expected]
+
+
+def test_answers_and_flags_are_counted_as_they_are_given(
+    registered, dataset: ImageDataset, split: Split
+) -> None:
+    from serving.classifier import Classifier
+
+    classifier = Classifier(registered.uri)
+    answers = classifier.classify(dataset.read(split.part("held_out")))
+    of = {quantity.name: quantity for quantity in classifier.model.drift.quantities}
+    assert {"outcome", "flagged", "tumor_probability", "feature_1"} <= of.keys()
+    labels = Counter(answer.label for answer in answers)
+    flagged = sum(not answer.in_distribution for answer in answers)
+    assert dict(zip(of["outcome"].bins, of["outcome"].counts, strict=True)) == {
+        name: labels[name] for name in ("Healthy", "Brain Tumor")
+    }
+    assert of["flagged"].counts == (len(answers) - flagged, flagged)
+    for quantity in of.values():
+        assert sum(quantity.counts) == len(answers)
+
+
+def test_no_pixels_and_no_patients_are_kept(registered) -> None:
+    text = Path(registered.uri, "drift.json").read_text()
+    assert set(json.loads(text)) == {"images", "groups", "quantities"}
+    assert len(text) < 100_000
+    assert DriftReference.model_validate_json(text)
+
+
+def test_a_version_without_a_reference_serves_and_counts_nothing(
+    registered, dataset: ImageDataset, tmp_path: Path
+) -> None:
+    from serving.classifier import Classifier
+    from serving.drift import DriftCounts
+
+    older = tmp_path / "older"
+    shutil.copytree(registered.uri, older, copy_function=os.link)
+    for name in ("drift.json", "SHA256SUMS"):
+        (older / name).unlink()
+    write_sums(older)
+    classifier = Classifier(older)
+    assert classifier.model.drift is None
+    counts = DriftCounts(classifier.model)
+    for answer in classifier.classify(dataset.read(range(2))):
+        counts.add(answer)

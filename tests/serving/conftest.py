@@ -1,5 +1,6 @@
 """A registered model's folder, made by hand, and the predictor's real process that serves it."""
 
+import json
 import os
 import socket
 import subprocess
@@ -17,13 +18,33 @@ import pytest
 from tests.model_folders import METADATA, describe
 
 ROOT = Path(__file__).parents[2]
+DRIFT = {
+    "images": 40,
+    "groups": 2,
+    "quantities": [
+        {
+            "name": name,
+            "of": of,
+            "bins": bins,
+            "edges": edges,
+            "blocks": [[20] + [0] * len(edges)] * 2,
+        }
+        for name, of, bins, edges in (
+            ("outcome", "tumor_probability", ["Healthy", "Brain Tumor"], [0.25]),
+            ("tumor_probability", "tumor_probability", ["1", "2", "3"], [0.4, 0.6]),
+            ("flagged", "in_distribution_score", ["no", "yes"], [0.1 + 1e-9]),
+            ("feature_8", "feature_8", ["1", "2"], [0.5]),
+        )
+    ],
+}
 
 
-def write_model(folder: Path, **changes: Any) -> None:
+def write_model(folder: Path, drift: dict[str, Any] | None = None, **changes: Any) -> None:
     """Writes a SavedModel that says P(Healthy) = brightness, of version 7 and threshold 0.25.
 
     Its heat map is the brightness of each ninth of the image's side, and its in-distribution score
-    the greatest difference between two colour channels, 0..1.
+    the greatest difference between two colour channels, 0..1. Its eight features are the red of a
+    column's pixels, 18 rows apart, 0..1.
     """
     import tensorflow as tf
 
@@ -38,6 +59,7 @@ def write_model(folder: Path, **changes: Any) -> None:
         return {
             "probability_healthy": tf.reduce_mean(pixels, axis=(1, 2, 3)),
             "in_distribution_score": tf.reduce_max(colours, -1) - tf.reduce_min(colours, -1),
+            "features": pixels[:, : 8 * 18 : 18, 0, 0],
         }
 
     @tf.function(input_signature=signature)
@@ -49,6 +71,8 @@ def write_model(folder: Path, **changes: Any) -> None:
 
     signatures = {"serving_default": answer, "explain": explain}
     tf.saved_model.save(module, str(folder), signatures=signatures)
+    if drift:
+        (folder / "drift.json").write_text(json.dumps(drift))
     describe(folder, METADATA["classes"], METADATA | changes)
 
 
@@ -70,9 +94,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checked_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model of `write_model`, which calls coloured images strange."""
+    """The model of `write_model`, which calls coloured images strange, and has a reference."""
     folder = tmp_path_factory.mktemp("checked-model")
-    write_model(folder, in_distribution={"score_limit": 0.1})
+    write_model(folder, DRIFT, in_distribution={"score_limit": 0.1})
     return folder
 
 

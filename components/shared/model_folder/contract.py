@@ -7,6 +7,7 @@ SAVED_MODEL = "saved_model.pb"
 METADATA = "metadata.json"
 LABELS = "labels.json"
 CARD = "model_card.md"
+DRIFT = "drift.json"  # versions older than it lack it
 SMOKE, EXPECTED = "smoke", "expected.json"  # a folder, and the file of answers in it
 SUMS = "SHA256SUMS"
 SIGNATURE = "model.sig"

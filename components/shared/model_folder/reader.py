@@ -15,7 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 from components.shared.data.classes import CLASSES, HEALTHY
 from components.shared.errors import UserError, first_fault
 from components.shared.model_folder.checksums import verify
-from components.shared.model_folder.contract import CARD, LABELS, METADATA, SAVED_MODEL, SUMS
+from components.shared.model_folder.contract import (
+    CARD,
+    DRIFT,
+    LABELS,
+    METADATA,
+    SAVED_MODEL,
+    SUMS,
+)
+from components.shared.model_folder.drift_reference import DriftReference
 from components.shared.model_folder.served import Served, Word
 from components.shared.model_folder.signing import Trust
 from components.shared.storage.files import MAX_FILES, copy_files, read_regular
@@ -41,6 +49,7 @@ class ModelFolder:
             training; None where the model carries no such check.
         digest: SHA-256 of the list of its files' digests, hex; names these very bytes.
         card: What people should know of it, Markdown.
+        drift: How its answers for unseen images are spread; None where the version is older.
     """
 
     path: Path
@@ -52,6 +61,7 @@ class ModelFolder:
     score_limit: float | None
     digest: str
     card: str
+    drift: DriftReference | None
 
 
 @contextmanager
@@ -125,6 +135,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         score_limit=metadata.in_distribution.score_limit if metadata.in_distribution else None,
         digest=hashlib.sha256((path / SUMS).read_bytes()).hexdigest(),
         card=_read_card(path),
+        drift=_read_drift(path),
     )
 
 
@@ -186,6 +197,12 @@ def _read_card(path: Path) -> str:
         return _bytes_of(path / CARD).decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{path / CARD}: cannot read: {error}; register the model again") from error
+
+
+def _read_drift(path: Path) -> DriftReference | None:
+    if not (path / DRIFT).exists():
+        return None
+    return _read(path / DRIFT, TypeAdapter(DriftReference))
 
 
 def _read(path: Path, adapter: TypeAdapter[_T]) -> _T:

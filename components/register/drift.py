@@ -1,0 +1,67 @@
+"""What the predictor's counts will be compared with: the answers for images kept from training."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from components.shared.data.classes import CLASSES, HEALTHY, TUMOR
+from components.shared.data.dataset import ImageDataset, Split
+from components.shared.evaluation.binning import drift_reference
+from components.shared.model_folder.contract import DRIFT, FEATURES, PROBABILITY, SCORE
+from components.shared.model_folder.drift_reference import (
+    FEATURE,
+    IN_DISTRIBUTION_SCORE,
+    TUMOR_PROBABILITY,
+)
+from components.shared.model_folder.saved_model import Signature, load_saved_model
+from components.shared.storage.files import write_atomically
+
+_BATCH = 64
+
+
+def write_drift_reference(
+    folder: str | Path, dataset: ImageDataset, split: Split, threshold: float, score_limit: float
+) -> None:
+    """Writes `drift.json`: the answers for the held-out images, counted in bins.
+
+    The edges of the bins are deciles of the validation part.
+
+    Args:
+        folder: The model's folder, with its SavedModel.
+        dataset: The images.
+        split: Its parts.
+        threshold: Brain Tumor is answered where its probability reaches this.
+        score_limit: An image is flagged where its in-distribution score is greater.
+    """
+    answer, _ = load_saved_model(folder)
+    held_out = split.part("held_out")
+    reference = drift_reference(
+        _values(answer, dataset, split.part("validation")),
+        _values(answer, dataset, held_out),
+        dataset.groups[held_out],
+        {
+            "outcome": (TUMOR_PROBABILITY, (threshold,), (CLASSES[HEALTHY], CLASSES[TUMOR])),
+            "flagged": (
+                IN_DISTRIBUTION_SCORE,
+                (math.nextafter(score_limit, math.inf),),  # the limit itself is not flagged
+                ("no", "yes"),
+            ),
+        },
+    )
+    write_atomically(Path(folder, DRIFT), reference.model_dump_json() + "\n")
+
+
+def _values(answer: Signature, dataset: ImageDataset, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns what the predictor knows of each image, by name, float64 [n] each."""
+    found = [answer(images) for _, images in dataset.batches(rows, _BATCH)]
+    outputs = {
+        name: np.concatenate([of_batch[name] for of_batch in found]).astype(np.float64)
+        for name in (PROBABILITY, SCORE, FEATURES)
+    }
+    features = enumerate(outputs[FEATURES].T, start=1)
+    return {
+        TUMOR_PROBABILITY: 1 - outputs[PROBABILITY],
+        IN_DISTRIBUTION_SCORE: outputs[SCORE],
+        **{f"{FEATURE}{number}": values for number, values in features},
+    }
