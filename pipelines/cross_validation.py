@@ -57,9 +57,10 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
         data_task = make_dataset(run, cluster, workers=check_task)
         dataset = data_task.outputs["dataset"]
 
-        # 2. Groups are divided into folds.
+        # 2. Each fold holds out a share of the groups, or a source.
         folds_task = make_folds(
             dataset=dataset,
+            folds_by=run.folds_by,
             folds=run.folds,
             validation_share=run.validation_share,
             seed=run.seed,

@@ -197,6 +197,7 @@ def _by_fold(
         figures.append(
             FoldFigures(
                 fold=fold.fold,
+                source=fold.source,
                 images=len(rows),
                 groups=len(np.unique(groups)),
                 best_epoch=fold.best_epoch,

@@ -23,6 +23,7 @@ class FoldFigures(Figures):
     """One fold, on what it held out."""
 
     fold: int = Field(gt=0)
+    source: str | None = Field(default=None, description="held out whole, if it is one")
     images: int = Field(gt=0)
     groups: int = Field(gt=0)
     best_epoch: int = Field(gt=0)

@@ -89,6 +89,7 @@ def cross_validate(
         fold=fold,
         dataset_digest=dataset.digest,
         split_digest=split.digest(),
+        source=split.source,
         settings=training.settings,
         threshold_rule=threshold_rule(target_sensitivity),
         temperature=temperature,

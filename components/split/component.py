@@ -61,18 +61,20 @@ def folds(
     splits: Output[Dataset],
     folds_report: Output[HTML],
     folds_metrics: Output[Metrics],
+    folds_by: str,
     folds: int,
     validation_share: float,
     seed: int,
 ) -> list[int]:
-    """Divides the dataset into folds for cross-validation, near-duplicates kept together.
+    """Divides the dataset into folds for cross-validation, by group or by source.
 
     Args:
         dataset: What ingest wrote.
         splits: A folder for each fold that says which image belongs where; no pixels.
         folds_report: What each fold holds out, and what of it has a twin in training.
         folds_metrics: The same as numbers.
-        folds: How many.
+        folds_by: group, or source to hold out one source at a time.
+        folds: How many, if by group.
         validation_share: Share of the rest that epoch, temperature and threshold are chosen on.
         seed: Decides which group goes where.
 
@@ -86,11 +88,14 @@ def folds(
 
         from components.shared.data.dataset import SPLIT, ImageDataset, twins_in_training
         from components.shared.storage.files import write_atomically
-        from components.split.logic import make_folds
+        from components.split.logic import make_folds, make_source_folds
         from components.split.report import write_folds_report
 
         images = ImageDataset(dataset.path)
-        made = make_folds(images, folds, validation_share, seed)
+        if folds_by == "source":
+            made = make_source_folds(images, validation_share, seed)
+        else:
+            made = make_folds(images, folds, validation_share, seed)
         for fold, split in enumerate(made, start=1):
             write_atomically(Path(splits.path) / f"fold-{fold}" / SPLIT, split.model_dump_json())
             held_out = split.part("held_out")
@@ -98,4 +103,4 @@ def folds(
             folds_metrics.log_metric(f"fold_{fold}_images", len(held_out))
             folds_metrics.log_metric(f"fold_{fold}_twins_in_training", twins)
         write_folds_report(folds_report.path, images, made)
-        return list(range(1, folds + 1))
+        return list(range(1, len(made) + 1))

@@ -75,17 +75,50 @@ def make_folds(
         raise UserError(f"folds is {folds}: give at least 2 (5 is usual)")
     _refuse_strangers(dataset)
     fold_of = assign_groups(dataset.groups, dataset.labels, (1 / folds,) * folds, seed)
+    return [
+        _fold(dataset, fold_of == fold, fold_of != fold, validation_share, seed)
+        for fold in range(folds)
+    ]
+
+
+def make_source_folds(
+    dataset: ImageDataset, validation_share: float = 0.2, seed: int = 0
+) -> list[Split]:
+    """Divides a dataset so that each fold holds out one source whole.
+
+    A group may have images of several sources: near-duplicates, or one patient's. All that are of
+    the fold's source are held out; the others are in no part of this fold, because a network that
+    learned them, or was chosen by them, would know some of what it is measured on.
+
+    Args:
+        dataset: What to divide, of two sources or more.
+        validation_share: As for `make_folds`.
+        seed: Decides which groups validate.
+
+    Returns:
+        A split for each source, in the order of the manifest.
+
+    Raises:
+        UserError: There is only one source, or a part of a fold would lack a class.
+    """
+    _refuse_strangers(dataset)
+    sources = dataset.manifest.sources
+    if len(sources) < 2:
+        raise UserError(
+            "folds_by source: there is only one source; give several, or folds_by group"
+        )
+    for number, source in enumerate(sources):
+        for label, name in enumerate(CLASSES):
+            if not (dataset.labels[dataset.sources == number] == label).any():
+                raise UserError(
+                    f"folds_by source: the source {source.name} has no '{name}' image, so nothing "
+                    "can be measured on it alone; give one folder or zip that has both classes"
+                )
     splits = []
-    for fold in range(folds):
-        rest = np.flatnonzero(fold_of != fold)
-        shares = (1 - validation_share, validation_share)
-        validates = assign_groups(dataset.groups[rest], dataset.labels[rest], shares, seed) == 1
-        parts = {
-            "train": rest[~validates],
-            "validation": rest[validates],
-            "held_out": np.flatnonzero(fold_of == fold),
-        }
-        splits.append(_split(dataset, "grouped", seed, parts))
+    for number, source in enumerate(sources):
+        here = dataset.sources == number
+        others = ~np.isin(dataset.groups, dataset.groups[here])
+        splits.append(_fold(dataset, here, others, validation_share, seed, source.name))
     return splits
 
 
@@ -98,8 +131,32 @@ def _refuse_strangers(dataset: ImageDataset) -> None:
         )
 
 
+def _fold(
+    dataset: ImageDataset,
+    held_out: np.ndarray,
+    others: np.ndarray,
+    validation_share: float,
+    seed: int,
+    source: str | None = None,
+) -> Split:
+    """Returns a fold; what it does not hold out is divided by group. Both masks are bool [n]."""
+    rest = np.flatnonzero(others)
+    shares = (1 - validation_share, validation_share)
+    validates = assign_groups(dataset.groups[rest], dataset.labels[rest], shares, seed) == 1
+    parts = {
+        "train": rest[~validates],
+        "validation": rest[validates],
+        "held_out": np.flatnonzero(held_out),
+    }
+    return _split(dataset, "grouped", seed, parts, source)
+
+
 def _split(
-    dataset: ImageDataset, strategy: Strategy, seed: int, parts: dict[str, np.ndarray]
+    dataset: ImageDataset,
+    strategy: Strategy,
+    seed: int,
+    parts: dict[str, np.ndarray],
+    source: str | None = None,
 ) -> Split:
     """Returns the split of these parts; each must hold both classes."""
     for name, indices in parts.items():
@@ -117,6 +174,7 @@ def _split(
         train=tuple(parts["train"].tolist()),
         validation=tuple(parts["validation"].tolist()),
         held_out=tuple(parts["held_out"].tolist()),
+        source=source,
     )
 
 

@@ -35,6 +35,10 @@ def write_folds_report(path: str | Path, dataset: ImageDataset, splits: list[Spl
     """
     rows = [
         _row(f"fold {fold}", dataset, split, "held_out")
+        | {
+            "source": split.source,
+            "left_out": len(dataset) - sum(len(split.part(part)) for part in PARTS),
+        }
         for fold, split in enumerate(splits, start=1)
     ]
     known = _known(dataset)

@@ -150,6 +150,16 @@ def test_what_is_written(
     assert "Nothing has been removed and no label was changed" in gallery
 
 
+def test_folds_say_which_source_they_held_out(
+    results: list[FoldResult], run: Collect, tmp_path: Path
+) -> None:
+    named = [r.model_copy(update={"source": f"clinic {r.fold}"}) for r in results]
+    assert [fold.source for fold in run(named).folds] == ["clinic 1", "clinic 2", "clinic 3"]
+    assert "<td>clinic 2</td>" in (tmp_path / "report.html").read_text()
+    assert [fold.source for fold in run(results).folds] == [None] * 3
+    assert "held-out source" not in (tmp_path / "report.html").read_text()
+
+
 def test_the_same_folds_give_the_same_numbers(results: list[FoldResult], run: Collect) -> None:
     assert run(results) == run(results[::-1])
     assert run(results, seed=1).mean != run(results).mean

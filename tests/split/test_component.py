@@ -40,6 +40,7 @@ def arguments(tmp_path: Path, dataset: ImageDataset) -> dict[str, Any]:
 def of_folds(arguments: dict[str, Any]) -> dict[str, Any]:
     del arguments["strategy"], arguments["held_out_share"]
     arguments["splits"] = arguments.pop("split")
+    arguments["folds_by"] = "group"
     for name in ("report", "metrics"):
         arguments[f"folds_{name}"] = arguments.pop(f"split_{name}")
     return arguments
@@ -94,3 +95,8 @@ def test_the_folds_that_it_writes(
 def test_folds_that_cannot_be_made(of_folds: dict[str, Any]) -> None:
     with pytest.raises(SystemExit, match=r"^folds: folds is 1: give at least 2"):
         folds.python_func(**of_folds, folds=1)
+
+
+def test_folds_by_source_need_several(of_folds: dict[str, Any]) -> None:
+    with pytest.raises(SystemExit, match=r"^folds: folds_by source: there is only one source"):
+        folds.python_func(**of_folds | {"folds_by": "source"}, folds=3)

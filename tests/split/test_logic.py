@@ -14,7 +14,7 @@ from components.shared.data.classes import CLASSES
 from components.shared.data.dataset import PARTS, ImageDataset, Split
 from components.shared.data.groups import join_groups
 from components.shared.errors import UserError
-from components.split.logic import assign_groups, make_folds, make_split
+from components.split.logic import assign_groups, make_folds, make_source_folds, make_split
 
 SHARES = (0.64, 0.16, 0.2)
 
@@ -26,7 +26,8 @@ class Listed:
 
     def __init__(self, paths: list[str], labels: np.ndarray, groups: np.ndarray) -> None:
         self.labels, self.groups = labels, groups
-        self.manifest = self
+        self.manifest: Any = self
+        self.sources: Any = ()
         self.images = [SimpleNamespace(path=path) for path in paths]
 
     def __len__(self) -> int:
@@ -235,3 +236,46 @@ def test_too_few_folds(dataset: ImageDataset, folds: int) -> None:
 def test_folds_that_leave_a_part_empty(dataset: ImageDataset, folds: int, share: float) -> None:
     with pytest.raises(UserError, match="image is left for the"):
         make_folds(dataset, folds, share)
+
+
+def with_sources(listed: Listed, sources: np.ndarray) -> Listed:
+    listed.sources = sources
+    names = [f"hospital-{number}" for number in np.unique(sources)]
+    listed.manifest = SimpleNamespace(sources=[SimpleNamespace(name=name) for name in names])
+    return listed
+
+
+@settings(deadline=None, derandomize=True, max_examples=15)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(2, 4), mixed=st.floats(0, 0.3))
+def test_each_source_is_held_out_whole_and_nothing_like_it_is_learned(
+    seed: int, count: int, mixed: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    group_of, labels = realistic(rng, 400, 12)
+    sources = group_of % count  # a group is of one source, but for some of its images
+    sources = np.where(rng.random(len(sources)) < mixed, rng.integers(0, count), sources)
+    listed = with_sources(Listed(["a"] * len(labels), labels, group_of), sources)
+    made = make_source_folds(listed, 0.25, seed=0)  # type: ignore[arg-type]
+    assert [split.source for split in made] == [f"hospital-{n}" for n in range(count)]
+    for number, split in enumerate(made):
+        train, validation, held_out = (split.part(name) for name in PARTS)
+        assert held_out.tolist() == np.flatnonzero(sources == number).tolist()
+        used = [set(group_of[part].tolist()) for part in (train, validation, held_out)]
+        assert sum(map(len, used)) == len(set.union(*used))
+        # Whatever has nothing in common with the source is used.
+        others = np.flatnonzero(~np.isin(group_of, group_of[held_out]))
+        assert sorted(np.concatenate([train, validation])) == others.tolist()
+        assert abs(len(validation) / len(others) - 0.25) < 0.05
+
+
+def test_sources_that_cannot_be_held_out() -> None:
+    labels, groups = np.array([0, 1] * 20, np.int8), np.arange(40)
+    listed = Listed(["a"] * 40, labels, groups)
+    with pytest.raises(UserError, match="there is only one source; give several"):
+        make_source_folds(with_sources(listed, np.zeros(40, np.int64)))  # type: ignore[arg-type]
+    one_class = with_sources(listed, np.where(labels & (groups > 20), 1, 0))
+    with pytest.raises(UserError, match="hospital-1 has no 'Brain Tumor' image, so nothing can be"):
+        make_source_folds(one_class)  # type: ignore[arg-type]
+    alike = Listed(["a"] * 40, labels, np.where(groups < 20, groups, groups - 20))
+    with pytest.raises(UserError, match="image is left for the train part"):
+        make_source_folds(with_sources(alike, groups // 20))  # type: ignore[arg-type]

@@ -53,3 +53,19 @@ def test_patients_are_told_where_they_are_known(
     assert "all images of its patient" in (tmp_path / "folds.html").read_text()
     write_folds_report(tmp_path / "folds.html", dataset, [split])
     assert "patient" not in (tmp_path / "folds.html").read_text()
+
+
+def test_a_fold_names_the_source_that_it_holds_out(
+    dataset: ImageDataset, split: Split, tmp_path: Path
+) -> None:
+    folds = [
+        split.model_copy(update={"source": "a <scanner>", "train": split.train[4:]}),
+        split.model_copy(update={"source": "b"}),
+    ]
+    write_folds_report(tmp_path / "folds.html", dataset, folds)
+    text = (tmp_path / "folds.html").read_text()
+    assert "Each fold holds out one source" in text
+    assert re.findall(r"<td>(.+?)</td><td class=\"number\">(\d+)</td></tr>", text) == [
+        ("a &lt;scanner&gt;", "4"),
+        ("b", "0"),
+    ]

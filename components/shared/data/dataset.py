@@ -175,6 +175,9 @@ class Split(Strict):
     train: tuple[int, ...]
     validation: tuple[int, ...]
     held_out: tuple[int, ...]
+    source: str | None = Field(
+        default=None, description="the source that is held out whole, if it is one"
+    )
 
     def part(self, name: str) -> np.ndarray:
         """Returns the sorted indices of `train`, `validation` or `held_out`, int64 [n]."""
@@ -182,7 +185,7 @@ class Split(Strict):
 
     def digest(self) -> str:
         """Returns the SHA-256 of the split's content."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return hashlib.sha256(self.model_dump_json(exclude_none=True).encode()).hexdigest()
 
     @classmethod
     def open(cls, folder: str | Path, dataset: "ImageDataset") -> "Split":

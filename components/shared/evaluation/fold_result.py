@@ -29,6 +29,7 @@ class FoldResult(Compared[Answers]):
     fold: int = Field(gt=0)
     dataset_digest: str
     split_digest: str
+    source: str | None = Field(default=None, description="held out whole, if it is one")
     settings: dict[str, bool | int | float | str] = Field(
         description="of the training, the same in all folds"
     )

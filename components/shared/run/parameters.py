@@ -201,12 +201,17 @@ class Folds(Group):
 
     panel = "Split"
 
+    folds_by: Literal["group", "source"] = Field(
+        "group",
+        description="What a fold holds out: group for a share of the groups, or source for one of "
+        "several sources, whole.",
+    )
     folds: int = Field(
         5,
         ge=2,
         le=100,
         description="Parts that are held out in turn, near-duplicates and patients kept together. "
-        "Each trains a network of its own.",
+        "Each trains a network of its own. By source there are as many as sources.",
     )
 
 
