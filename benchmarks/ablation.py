@@ -2,11 +2,9 @@
 
     python -m benchmarks.ablation --source ZIP --epochs 16 --folds 1 --state FOLDER
 
-The first row is the default's network and recipe. Each further row changes what its name says. All
-train on the same grouped folds; temperature and threshold are chosen on validation, the figures are
-of the held-out images. The last column is the accuracy that the change costs or brings, with a 95%
-interval by duplicate group: both rows are measured on the same resamples. What is finished stays in
-the state folder, so a killed run goes on; after a change in components/ it is trained anew.
+The first row is the default's network and recipe. Each further row changes what its name says, and
+is compared with the first; `benchmarks/recipes/judging.py` says how. What is finished stays in the
+state folder, so a killed run goes on; after a change in components/ it is trained anew.
 """
 
 import argparse
@@ -23,16 +21,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.recipes.judging import Course, External, Fold, Truth, open_external, print_judged
 from components.ingest.logic import ingest
 from components.ingest.sources import open_source
 from components.shared.data.dataset import ImageDataset, Split
-from components.shared.evaluation.calibration import calibrate, fit_temperature
-from components.shared.evaluation.metrics import Predictor, bootstrap, column, point_estimate
 from components.shared.evaluation.predictor import predict_rows
-from components.shared.evaluation.threshold import choose_threshold
 from components.shared.networks import compact, efficientnet, reference
 from components.shared.networks.augment import StrongAugmentation
 from components.shared.networks.compact import compact_cnn
@@ -45,9 +39,7 @@ from components.shared.storage.files import write_atomically
 from components.shared.training.fit import fit
 from components.split.logic import make_folds
 
-SAMPLES = 1000
 CODE = code_digest(fit.__module__, predict_rows.__module__)
-SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
 
 
 class Variant(NamedTuple):
@@ -152,54 +144,39 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
 }
 
 
-class Course(NamedTuple):
-    """What one training came to."""
-
-    validation: np.ndarray
-    held_out: np.ndarray
-    seconds: float
-
-
 def course(
-    dataset: ImageDataset, split: Split, variant: Variant, epochs: int, seed: int, record: Path
+    dataset: ImageDataset,
+    split: Split,
+    variant: Variant,
+    epochs: int,
+    seed: int,
+    record: Path,
+    external: ImageDataset | None = None,
 ) -> Course:
     """Trains and predicts, or recalls what is on disk."""
-    wanted = np.concatenate([split.part("validation"), split.part("held_out")])
     if not record.exists():
         started = time.perf_counter()
         training = Training(network=variant.values, epochs=epochs, seed=seed)
-        fitted = fit(dataset, split, training, network=variant.network)
+        model = fit(dataset, split, training, network=variant.network).model
         seconds = time.perf_counter() - started
-        scores = predict_rows(fitted.model, dataset, wanted)
-        write_atomically(record, json.dumps({"scores": scores.tolist(), "seconds": seconds}))
+        scores = {
+            part: predict_rows(model, dataset, split.part(part)).tolist()
+            for part in ("validation", "held_out")
+        }
+        if external:
+            scores["external"] = predict_rows(model, external, np.arange(len(external))).tolist()
+        write_atomically(record, json.dumps(scores | {"seconds": seconds}))
     saved = json.loads(record.read_text())
-    scores = np.array(saved["scores"])
-    count = len(split.validation)
-    return Course(scores[:count], scores[count:], saved["seconds"])
+    seconds = saved.pop("seconds")
+    return Course(**{name: np.array(value) for name, value in saved.items()}, seconds=seconds)
 
 
-def predictor(dataset: ImageDataset, split: Split, done: Course) -> Predictor:
-    """Returns calibrated scores of the held-out part and the threshold, both by validation."""
-    rows = split.part("validation")
-    labels = dataset.labels[rows]
-    groups = dataset.groups[rows]
-    temperature = fit_temperature(labels, done.validation, groups)
-    threshold = choose_threshold(labels, calibrate(done.validation, temperature), groups)
-    return Predictor(calibrate(done.held_out, temperature), threshold)
-
-
-def figures(
-    dataset: ImageDataset, splits: list[Split], courses: list[list[Course]], seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns measures [rows, 8] and their resamples [rows, b, 8], means over the folds."""
-    values, samples = [], []
-    for fold, split in enumerate(splits):
-        rows = split.part("held_out")
-        labels = dataset.labels[rows]
-        predictors = [predictor(dataset, split, row[fold]) for row in courses]
-        values.append(np.stack([point_estimate(labels, each) for each in predictors]))
-        samples.append(bootstrap(labels, dataset.groups[rows], predictors, SAMPLES, seed + fold))
-    return np.mean(values, axis=0), np.mean(samples, axis=0)
+def _rows(text: str) -> list[str]:
+    """Reads which rows are meant: the default; no dropout."""
+    names = [name.strip() for name in text.split(";")]
+    if unknown := set(names) - set(VARIANTS):
+        raise argparse.ArgumentTypeError(f"{min(unknown)}: the rows are {'; '.join(VARIANTS)}")
+    return names
 
 
 def _folds(text: str) -> list[int]:
@@ -210,15 +187,6 @@ def _folds(text: str) -> list[int]:
     return numbers
 
 
-def cells(measures: np.ndarray) -> list[str]:
-    """Returns what is shown of one row's measures [8]: AUROC as a number, the others in percent."""
-    values = [measures[column(name)] for name in SHOWN]
-    return [
-        f"{value:.3f}" if name == "auroc" else f"{100 * value:.1f}%"
-        for name, value in zip(SHOWN, values, strict=True)
-    ]
-
-
 def main() -> None:
     """Trains what is not trained yet and prints a row for each variant."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
@@ -226,57 +194,61 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="of each training (2)")
     parser.add_argument("--folds", type=_folds, default=[1], help="of five, commas between (1)")
     parser.add_argument("--validation-share", type=float, default=0.2, help="of the rest (0.2)")
-    parser.add_argument("--rows", type=int, default=len(VARIANTS), help="only the first rows")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=_rows, default=list(VARIANTS), help="A; B (all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the folds and the first training")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each fold (1)")
+    parser.add_argument("--external", help="source with a labels.csv, which judges as well")
     parser.add_argument("--state", type=Path, help="folder that outlives a killed run")
     options = parser.parse_args()
-    names = list(VARIANTS)[: options.rows]
     with TemporaryDirectory() as scratch:
         state = options.state or Path(scratch, "state")
         with open_source(options.source) as opened:
             ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))
         dataset = ImageDataset(Path(scratch, "dataset"))
+        external = None
+        if options.external:
+            external = open_external(options.external, Path(scratch, "external"))
         every = make_folds(dataset, 5, options.validation_share, options.seed)
-        splits = [every[fold - 1] for fold in options.folds]
+        trainings = [
+            (fold, options.seed + number)
+            for fold in options.folds
+            for number in range(options.seeds)
+        ]
         courses: list[list[Course]] = []
-        for name in names:
+        for name in options.rows:
             variant = VARIANTS[name]()
             print(f"\n{name}: {asdict(variant.values)}", flush=True)
-            stem = f"{name.replace(' ', '-')}-{options.epochs}-{options.seed}-{CODE}"
+            stem = f"{name.replace(' ', '-')}-{options.epochs}"
+            judges = f"-{external.digest[:12]}" if external else ""
             courses.append(
                 [
                     course(
                         dataset,
-                        split,
+                        split := every[fold - 1],
                         variant,
                         options.epochs,
-                        options.seed,
-                        state / f"{stem}-{split.digest()[:12]}.json",
+                        seed,
+                        state / f"{stem}-{seed}-{CODE}-{split.digest()[:12]}{judges}.json",
+                        external,
                     )
-                    for split in splits
+                    for fold, seed in trainings
                 ]
             )
-        values, samples = figures(dataset, splits, courses, options.seed)
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("row", *SHOWN, "minutes to train", "accuracy gained (95%)"):
-        table.add_column(heading, justify="left" if heading == "row" else "right")
-    first = column("accuracy")
-    for row, name in enumerate(names):
-        gain = 100 * (values[row, first] - values[0, first])
-        low, high = np.percentile(
-            100 * (samples[row, :, first] - samples[0, :, first]), [2.5, 97.5]
-        )
-        minutes = np.mean([done.seconds for done in courses[row]]) / 60
-        table.add_row(
-            name,
-            *cells(values[row]),
-            f"{minutes:.1f}",
-            f"{gain:+.1f} ({low:+.1f} to {high:+.1f})" if row else "",
-        )
-    folds = ", ".join(map(str, options.folds))
-    print(f"\n{len(dataset):,} images, folds {folds} of 5, {options.epochs} epochs each")
-    Console(width=140).print(table)
+        folds = [
+            Fold(
+                fold,
+                Truth.of(dataset, every[fold - 1].part("validation")),
+                Truth.of(dataset, every[fold - 1].part("held_out")),
+            )
+            for fold, _ in trainings
+        ]
+        count = len(dataset)
+        judged = External.of(external) if external else None
+    numbers = ", ".join(map(str, options.folds))
+    print(
+        f"\n{count:,} images, folds {numbers} of 5, {options.seeds} seeds, {options.epochs} epochs"
+    )
+    print_judged(options.rows, folds, courses, options.seed, judged)
 
 
 if __name__ == "__main__":

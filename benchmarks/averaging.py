@@ -20,8 +20,8 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ablation import SHOWN, Course, cells, figures
 from benchmarks.inference import milliseconds
+from benchmarks.recipes.judging import SHOWN, Course, Fold, Truth, cells, figures
 from components.ingest.logic import ingest
 from components.ingest.sources import open_source
 from components.shared.data.dataset import ImageDataset, Split
@@ -116,7 +116,8 @@ def main() -> None:
             scores = predict_rows(model, dataset, wanted)
             cut = len(split.validation)
             courses.append([Course(scores[:cut], scores[cut:], 0.0)])
-        values, samples = figures(dataset, [split], courses, options.seed)
+        parts = [Truth.of(dataset, split.part(part)) for part in ("validation", "held_out")]
+        values, samples = figures([Fold(options.fold, *parts)], courses, options.seed)
     models = list(ways.values())
     timed = [latencies(models, size, options.rounds, options.seconds) for size in BATCHES]
 
