@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
-from components.ingest.duplicates import CORRELATION, group_duplicates
 from components.ingest.sources import open_source
 from components.shared.data.groups import join_links
 from components.shared.images.decode import THUMBNAIL, decode, thumbnail
+from components.shared.near_duplicates.grouping import CORRELATION, group_near_duplicates
 from components.shared.run.step import peak_memory
 
 SIZES = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -202,7 +202,7 @@ def main() -> None:
             del made
             thumbnails = np.load(file, mmap_mode="r")
             started, cpu_started = time.perf_counter(), time.process_time()
-            groups = group_duplicates(thumbnails)
+            groups = group_near_duplicates(thumbnails)
             seconds = time.perf_counter() - started
             cpu = time.process_time() - cpu_started
             memory = peak_memory()  # before every pair adds its own

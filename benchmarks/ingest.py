@@ -135,7 +135,7 @@ def _decode(folder: Path) -> None:
 
 
 def _assemble(folder: Path) -> None:
-    with patch.object(assembling, "group_duplicates", lambda small: np.arange(len(small))):
+    with patch.object(assembling, "group_near_duplicates", lambda small: np.arange(len(small))):
         assembling.assemble([folder / "part"], folder / "dataset", 0.05)
 
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from components.ingest.decode import lacking, missing_class
-from components.ingest.duplicates import group_duplicates
 from components.ingest.parts import (
     Chunk,
     Part,
@@ -33,6 +32,7 @@ from components.shared.data.dataset import (
 )
 from components.shared.errors import UserError
 from components.shared.images.decode import THUMBNAIL
+from components.shared.near_duplicates.grouping import group_near_duplicates
 
 
 def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: float) -> None:
@@ -69,7 +69,7 @@ def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: f
         (THUMBNAIL, THUMBNAIL),
         (read_thumbnails(*at, chunk) for at, chunk in parts.chunks()),
     )
-    groups = group_duplicates(np.load(output / THUMBNAILS, mmap_mode="r"))
+    groups = group_near_duplicates(np.load(output / THUMBNAILS, mmap_mode="r"))
     patients = number_patients(keys for _, chunk in parts.chunks() for keys in chunk.patients)
     manifest = Manifest(
         source=parts.source.source,

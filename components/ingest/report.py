@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from components.ingest.duplicates import correlation
 from components.shared.data.classes import CLASSES
 from components.shared.data.dataset import SUBGROUPS, ImageDataset, ImageRecord
 from components.shared.evaluation.floors import metadata_scores
@@ -20,6 +19,7 @@ from components.shared.evaluation.metrics import (
     point_estimate,
     with_intervals,
 )
+from components.shared.near_duplicates.matcher import correlation
 from components.shared.reports import palette
 from components.shared.reports.html import picture, plot, write_report
 

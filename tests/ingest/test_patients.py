@@ -63,7 +63,7 @@ def test_no_name_is_written_not_even_by_a_run_that_is_killed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, of_patients(folder) as source:
-        patch.setattr(assemble, "group_duplicates", killed)
+        patch.setattr(assemble, "group_near_duplicates", killed)
         with pytest.raises(KeyboardInterrupt):
             ingest(source, tmp_path / "out", tmp_path / "state")
         salt, fingerprint = source.salt(), source.fingerprint()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
 
-from components.ingest import linkage
-from components.ingest.linkage import single_linkage
 from components.shared.data.groups import join_links
+from components.shared.near_duplicates import linkage
+from components.shared.near_duplicates.linkage import single_linkage
 
 LEAST = 0.98
 

@@ -1,0 +1,1 @@
+"""Near-duplicates: which images show the same picture, within a dataset and between two."""
