@@ -380,7 +380,10 @@ def demo(
 
 def _prediction_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("file", "answer", "its probability"):
+    headings = ["file", "answer", "its probability"]
+    if any("outcome" in row for row in rows):
+        headings.append("outcome")
+    for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
         file = escape(printable(row["file"]))  # a line break in a name too
@@ -393,10 +396,13 @@ def _prediction_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _cells(answer: dict[str, Any]) -> tuple[str, str]:
+def _cells(answer: dict[str, Any]) -> list[str]:
     strange = answer.get("in_distribution") is False
     note = " [yellow](no brain MRI?)[/]" if strange else ""
-    return answer["label"] + note, f"{answer['probability']:.1%}"
+    cells = [answer["label"] + note, f"{answer['probability']:.1%}"]
+    if outcome := answer.get("outcome"):
+        cells.append(f"[blue]{outcome}[/]" if outcome == "unsure" else outcome)
+    return cells
 
 
 if __name__ == "__main__":

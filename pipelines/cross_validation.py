@@ -77,6 +77,7 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
                 **run.of(Network),
                 **run.of(Train),
                 target_sensitivity=run.target_sensitivity,
+                target_error=run.target_error,
                 state_root=run.state_root,
             ).set_display_name("Train a fold")
 

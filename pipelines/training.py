@@ -114,6 +114,7 @@ def training_pipeline(
             seed=run.seed,
             bootstrap_samples=run.bootstrap_samples,
             target_sensitivity=run.target_sensitivity,
+            target_error=run.target_error,
         ).set_display_name("Evaluate model")
 
         # 6. What passes the gate becomes a new version that never changes.

@@ -31,8 +31,10 @@ _SLICE_FIELDS = (
     "probabilities",
     "in_distribution",
     "in_distribution_score",
+    "outcome",
 )
 _FIELDS = (*_SLICE_FIELDS[:3], "threshold", "model_version", *_SLICE_FIELDS[3:])
+UNSURE = "unsure"  # the outcome that is no class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class Prediction:
         probabilities: Of every class; they add up to 1.
         threshold: The positive class is answered where its probability reaches this.
         model_version: The registered version that answered.
+        outcome: `label`, or "unsure" where that would be wrong too often; None where the model
+            knows of no such range.
         in_distribution: Whether the image looks like those the model was trained on; None where
             the model carries no such check.
         in_distribution_score: What that rests on, at least 0; greater is stranger.
@@ -59,6 +63,7 @@ class Prediction:
     probabilities: dict[str, float]
     threshold: float
     model_version: int
+    outcome: str | None = None
     in_distribution: bool | None = None
     in_distribution_score: float | None = None
     features: Sequence[float] | None = None
@@ -256,10 +261,17 @@ class Classifier:
             probabilities=probabilities,
             threshold=model.threshold,
             model_version=model.version,
+            outcome=self._outcome(label, probabilities[positive]),
             in_distribution=None if score is None else score <= (model.score_limit or 0.0),
             in_distribution_score=score,
             features=features,
         )
+
+    def _outcome(self, label: str, positive: float) -> str | None:
+        unsure = self.model.unsure
+        if unsure is None:
+            return None
+        return UNSURE if unsure.low <= positive < unsure.high else label
 
 
 def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:

@@ -35,6 +35,7 @@ SCORE = Histogram(
 OUT_OF_DISTRIBUTION = Counter(
     "brain_tumor_out_of_distribution_total", "Answered images that look like no brain MRI."
 )
+UNSURE = Counter("brain_tumor_unsure_total", "Answered images whose outcome is unsure.")
 MODEL = Info("brain_tumor_model", "The model that answers: name, version, digest.")
 
 

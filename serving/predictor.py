@@ -5,7 +5,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from serving import metrics, tracing
 from serving.batching import Batcher
 from serving.bodies import v1_payload
 from serving.cgroup import available_cpus
-from serving.classifier import Classifier, Prediction, batches_at_once
+from serving.classifier import UNSURE, Classifier, Prediction, batches_at_once
 from serving.codecs import (
     ENCODED,
     PIXELS,
@@ -379,11 +379,12 @@ class Predictor(kserve.Model):
         return await asyncio.to_thread(explanation, image, answer or prediction, heatmap, number)
 
     def _outputs(self) -> list["_Output"]:
-        return [
-            o
-            for o in _OUTPUTS
-            if not o.in_distribution or self.classifier.has_in_distribution_check
-        ]
+        lacking = set()
+        if not self.classifier.has_in_distribution_check:
+            lacking |= {"in_distribution", "in_distribution_score"}
+        if self.classifier.model.unsure is None:
+            lacking.add("outcome")
+        return [output for output in _OUTPUTS if output.name not in lacking]
 
     def _v2_response(
         self, request: InferRequest, answers: Sequence[Prediction | Explanation]
@@ -421,7 +422,6 @@ class _Output:
     dtype: Any
     extent: tuple[int, ...]
     value: Callable[[Prediction], Any]
-    in_distribution: bool = field(default=False, kw_only=True)
 
 
 _OUTPUTS = (
@@ -429,17 +429,9 @@ _OUTPUTS = (
     _Output("probability", "FP32", np.float32, (), lambda p: p.probability),
     _Output("probabilities", "FP32", np.float32, (2,), lambda p: list(p.probabilities.values())),
     _Output("threshold", "FP32", np.float32, (), lambda p: p.threshold),
-    _Output(
-        "in_distribution", "BOOL", np.bool_, (), lambda p: p.in_distribution, in_distribution=True
-    ),
-    _Output(
-        "in_distribution_score",
-        "FP32",
-        np.float32,
-        (),
-        lambda p: p.in_distribution_score,
-        in_distribution=True,
-    ),
+    _Output("in_distribution", "BOOL", np.bool_, (), lambda p: p.in_distribution),
+    _Output("in_distribution_score", "FP32", np.float32, (), lambda p: p.in_distribution_score),
+    _Output("outcome", "BYTES", np.object_, (), lambda p: p.outcome),
 )
 
 
@@ -462,5 +454,7 @@ def _count(answer: Prediction, classifier: Classifier) -> None:
     metrics.PREDICTIONS.labels(answer.label).inc()
     model = classifier.model
     metrics.SCORE.observe(answer.probabilities[model.classes[model.positive]])
+    if answer.outcome == UNSURE:
+        metrics.UNSURE.inc()
     if answer.in_distribution is False:
         metrics.OUT_OF_DISTRIBUTION.inc()

@@ -162,6 +162,7 @@ def make_routes(
 
     async def card(request: Request) -> Response:
         model = predictor.classifier.model
+        unsure = {"unsure": model.unsure.model_dump()} if model.unsure else {}
         return _json(
             {
                 "name": predictor.name,
@@ -169,6 +170,7 @@ def make_routes(
                 "digest": model.digest,
                 "classes": model.classes,
                 "threshold": model.threshold,
+                **unsure,
                 "card": model.card,
             }
         )

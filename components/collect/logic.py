@@ -33,7 +33,9 @@ from components.shared.evaluation.metrics import (
     with_intervals,
 )
 from components.shared.evaluation.predictors import FLOORS, MODEL, PREDICTORS
+from components.shared.evaluation.results import Answered
 from components.shared.evaluation.subgroups import by_kind
+from components.shared.evaluation.unsure import Range, error_at_coverage, measure_answers
 from components.shared.reports.text import csv_text
 from components.shared.storage.files import write_atomically
 
@@ -49,12 +51,15 @@ class Pooled:
         scores: P(Brain Tumor) by each predictor, float64 [n].
         thresholds: Each predictor's in the image's fold, float64 [n].
         uncalibrated: The network's P(Brain Tumor) at temperature 1, float64 [n].
+        answered: Whether the network's answer is sure enough for the image's fold, bool [n]; None
+            where a fold knows of no answer that is unsure.
     """
 
     fold: np.ndarray
     scores: dict[str, np.ndarray]
     thresholds: dict[str, np.ndarray]
     uncalibrated: np.ndarray
+    answered: np.ndarray | None
 
     @property
     def called(self) -> dict[str, np.ndarray]:
@@ -124,6 +129,16 @@ def collect(
         pooled=_at_once(dataset, pooled, bootstrap_samples, seed),
         **dict(subgroups),
         uncalibrated_ece=float(before[column("ece")]),
+        target_error=folds[0].target_error,
+        answered=_answered(dataset, pooled, bootstrap_samples, seed),
+        error_at_90_coverage=error_at_coverage(
+            dataset.labels,
+            pooled.scores[MODEL],
+            dataset.groups,
+            pooled.thresholds[MODEL],
+            samples=bootstrap_samples,
+            seed=seed,
+        ),
         suspicious_labels=len(suspicions),
         suspicious_images=sum(len(suspicion.positions) for suspicion in suspicions),
         folds=figures,
@@ -138,6 +153,7 @@ def collect(
         found=leads(mean, samples),
         labels=dataset.labels,
         scores=pooled.scores[MODEL],
+        thresholds=pooled.thresholds[MODEL],
         uncalibrated=pooled.uncalibrated,
     )
     write_suspicions_report(gallery, dataset, suspicions)
@@ -153,17 +169,22 @@ def _check(dataset: ImageDataset, folds: list[FoldResult]) -> None:
     for fold in folds:
         if fold.dataset_digest != dataset.digest:
             raise UserError(f"fold {fold.fold} is of another dataset: cross-validate again")
-        if (fold.settings, fold.threshold_rule) != (folds[0].settings, folds[0].threshold_rule):
+        if _how(fold) != _how(folds[0]):
             raise UserError(f"fold {fold.fold} was trained otherwise than fold 1: run it again")
     held_out = np.sort(np.concatenate([fold.held_out for fold in folds]))
     if not np.array_equal(held_out, np.arange(len(dataset))):
         raise UserError("the folds do not hold out each image once: cross-validate again")
 
 
+def _how(fold: FoldResult) -> tuple[object, ...]:
+    """Returns what has to be the same in all folds."""
+    return fold.settings, fold.threshold_rule, fold.target_error
+
+
 def _pool(images: int, folds: list[FoldResult]) -> Pooled:
     fold_of = np.zeros(images, dtype=np.int64)
     scores, thresholds = ({name: np.empty(images) for name in PREDICTORS} for _ in range(2))
-    uncalibrated = np.empty(images)
+    uncalibrated, answered = np.empty(images), np.ones(images, dtype=bool)
     for fold in folds:
         rows = list(fold.held_out)
         fold_of[rows] = fold.fold
@@ -171,7 +192,10 @@ def _pool(images: int, folds: list[FoldResult]) -> Pooled:
             answers = fold.of(name)
             scores[name][rows], thresholds[name][rows] = answers.scores, answers.threshold
         uncalibrated[rows] = calibrate(scores[MODEL][rows], 1 / fold.temperature)
-    return Pooled(fold_of, scores, thresholds, uncalibrated)
+        if fold.unsure:
+            answered[rows] = Range(*fold.unsure).answers(scores[MODEL][rows])
+    known = all(fold.unsure for fold in folds)
+    return Pooled(fold_of, scores, thresholds, uncalibrated, answered if known else None)
 
 
 def _by_fold(
@@ -225,6 +249,21 @@ def _at_once(dataset: ImageDataset, pooled: Pooled, samples: int, seed: int) -> 
         by_score, by_answer = np.split(array, 2)
         by_score[..., _AT_THRESHOLD] = by_answer[..., _AT_THRESHOLD]
     return _figures(values[: len(PREDICTORS)], resamples[: len(PREDICTORS)])
+
+
+def _answered(dataset: ImageDataset, pooled: Pooled, samples: int, seed: int) -> Answered | None:
+    """Measures the network where it is sure; None where a fold does not know of that."""
+    if pooled.answered is None:
+        return None
+    return measure_answers(
+        dataset.labels,
+        pooled.scores[MODEL],
+        dataset.groups,
+        pooled.thresholds[MODEL],
+        pooled.answered,
+        samples=samples,
+        seed=seed,
+    )
 
 
 def _figures(values: np.ndarray, samples: np.ndarray) -> Figures:

@@ -11,10 +11,11 @@ from components.collect.results import CrossValidation, Figures
 from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.comparison import Lead, sentences
-from components.shared.evaluation.figures import calibration_plot
+from components.shared.evaluation.figures import calibration_plot, risk_coverage_plot
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES
 from components.shared.evaluation.predictors import PREDICTORS
 from components.shared.evaluation.subgroups import subgroup_tables
+from components.shared.evaluation.unsure import risk_coverage
 from components.shared.reports import palette
 from components.shared.reports.html import picture, plot, write_report
 from components.shared.reports.text import setting_text
@@ -43,6 +44,7 @@ def write_cross_validation_report(
     found: list[Lead],
     labels: np.ndarray,
     scores: np.ndarray,
+    thresholds: np.ndarray,
     uncalibrated: np.ndarray,
 ) -> None:
     """Writes the figures as self-contained HTML.
@@ -53,6 +55,7 @@ def write_cross_validation_report(
         found: The model against the floors, by the mean of the folds.
         labels: int [n], 0 Brain Tumor.
         scores: Out-of-fold P(Brain Tumor), float64 [n].
+        thresholds: Of each image's fold, float64 [n].
         uncalibrated: The same at temperature 1, float64 [n].
     """
     against, for_it = sentences(found)
@@ -91,6 +94,12 @@ def write_cross_validation_report(
         },
         dots=plot(draw_folds(result)),
         calibration=calibration_plot(labels, scores, uncalibrated),
+        answered=[("all images", result.answered)] if result.answered else [],
+        error_at_90=result.error_at_90_coverage,
+        risk_coverage=risk_coverage_plot(
+            [("all images", risk_coverage(labels, scores, thresholds), result.answered)],
+            result.target_error,
+        ),
     )
 
 

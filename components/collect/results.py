@@ -5,9 +5,9 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from components.shared.evaluation.metrics import MEASURES, Scores
+from components.shared.evaluation.metrics import MEASURES, Interval, Scores
 from components.shared.evaluation.predictors import MODEL, PREDICTORS, Compared
-from components.shared.evaluation.results import BySubgroup
+from components.shared.evaluation.results import Answered, BySubgroup
 from components.shared.storage.files import read_json
 
 CROSS_VALIDATION = "cross_validation.json"
@@ -56,6 +56,18 @@ class CrossValidation(BySubgroup):
     uncalibrated_ece: float = Field(
         ge=0, description="the pooled calibration error at temperature 1"
     )
+    target_error: float | None = Field(
+        default=None, description="share of the answers that may be wrong; null in older ones"
+    )
+    answered: Answered | None = Field(
+        default=None,
+        description="all images, each unsure or not as its own fold says; null in older ones and "
+        "where a fold's validation allows none",
+    )
+    error_at_90_coverage: Interval | None = Field(
+        default=None,
+        description="share of wrong answers among the surest 90% of all images; null in older ones",
+    )
     suspicious_labels: int = Field(ge=0, description="pictures; twins count once")
     suspicious_images: int = Field(ge=0, description="images of these pictures")
     folds: tuple[FoldFigures, ...] = Field(min_length=2)
@@ -71,6 +83,12 @@ class CrossValidation(BySubgroup):
             "suspicious_labels": self.suspicious_labels,
             "uncalibrated_ece": self.uncalibrated_ece,
         }
+        if self.error_at_90_coverage:
+            numbers["error_at_90_coverage"] = self.error_at_90_coverage.value
+        if self.answered:
+            numbers["coverage"] = self.answered.coverage.value
+            if self.answered.error:
+                numbers["error_of_answers"] = self.answered.error.value
         for what in ("mean", "pooled"):
             figures: Figures = getattr(self, what)
             for measure in MEASURES:

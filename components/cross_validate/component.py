@@ -25,6 +25,7 @@ def cross_validate(
     epochs: int,
     patience: int,
     target_sensitivity: float,
+    target_error: float,
     seed: int,
     state_root: str,
 ) -> None:
@@ -49,6 +50,7 @@ def cross_validate(
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
         target_sensitivity: Share of validation's tumours to find; 0 for a threshold near 0.5.
+        target_error: Share of the answers that may be wrong; the doubtful images are "unsure".
         seed: Of everything random.
         state_root: Folder that outlives a killed step; empty for none.
     """
@@ -82,6 +84,7 @@ def cross_validate(
             ),
             fold=fold,
             target_sensitivity=target_sensitivity,
+            target_error=target_error,
             model_folder=model.path,
             report=fold_report.path,
             output=fold_result.path,

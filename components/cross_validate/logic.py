@@ -13,6 +13,7 @@ from components.shared.evaluation.metrics import require_both_classes
 from components.shared.evaluation.predictor import predict_rows
 from components.shared.evaluation.predictors import MODEL
 from components.shared.evaluation.threshold import choose_threshold, threshold_rule
+from components.shared.evaluation.unsure import choose_range
 from components.shared.networks.hyperparameters import Training
 from components.shared.networks.network import Network
 from components.shared.storage.files import write_atomically
@@ -26,6 +27,7 @@ def cross_validate(
     *,
     fold: int,
     target_sensitivity: float,
+    target_error: float,
     model_folder: str | Path,
     report: str | Path,
     output: str | Path,
@@ -44,6 +46,8 @@ def cross_validate(
         fold: Its number, from 1.
         target_sensitivity: Share of validation's tumours that each threshold has to find, 0..1; 0
             for the nearest to 0.5 that validation does not speak against.
+        target_error: Share of the answers that may be wrong, between 0 and 1, where the doubtful
+            images are answered with "unsure".
         model_folder: Takes what the train step writes.
         report: HTML file with the curves.
         output: Folder for the result.
@@ -82,7 +86,9 @@ def cross_validate(
             scores=tuple(scores[~validates].tolist()),
         )
 
-    said: dict[str, Any] = {MODEL: answers(calibrate(uncalibrated, temperature))}
+    scores = calibrate(uncalibrated, temperature)
+    said: dict[str, Any] = {MODEL: answers(scores)}
+    unsure = choose_range(labels, scores[validates], groups, said[MODEL].threshold, target_error)
     for name, scores_of in floors.ANSWERS.items():
         said[name] = answers(scores_of(dataset, train_part, wanted, training.seed))
     result = FoldResult(
@@ -92,6 +98,8 @@ def cross_validate(
         source=split.source,
         settings=training.settings,
         threshold_rule=threshold_rule(target_sensitivity),
+        target_error=target_error,
+        unsure=unsure,
         temperature=temperature,
         best_epoch=fitted.best.epoch,
         held_out=split.held_out,

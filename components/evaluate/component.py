@@ -15,6 +15,7 @@ def evaluate(
     seed: int,
     bootstrap_samples: int,
     target_sensitivity: float,
+    target_error: float,
     held_out_metrics: Output[Metrics],
     held_out_curves: Output[ClassificationMetrics],
     held_out_details: Output[Metrics],
@@ -40,6 +41,7 @@ def evaluate(
         seed: Of the bootstrap and of the metadata floor.
         bootstrap_samples: Resamples of the duplicate groups behind each interval.
         target_sensitivity: What the threshold has to reach on validation, 0..1; 0 for none.
+        target_error: Share of the answers that may be wrong; the doubtful images are "unsure".
         held_out_metrics: The eight measures on the held-out part, temperature and threshold.
         held_out_curves: Confusion matrix and ROC on the held-out part.
         held_out_details: Intervals, floors, shortcuts and stability on the held-out part.
@@ -78,6 +80,7 @@ def evaluate(
             seed=seed,
             bootstrap_samples=bootstrap_samples,
             target_sensitivity=target_sensitivity,
+            target_error=target_error,
         )
         for metrics, numbers in (
             (held_out_metrics, result.held_out_metrics()),

@@ -36,14 +36,22 @@ from components.shared.evaluation.results import (
     EVALUATION,
     PREDICTIONS,
     ROC,
+    Answered,
     Evaluation,
     PartResult,
     RocCurves,
+    Unsure,
 )
 from components.shared.evaluation.shortcuts import measure_shortcuts
 from components.shared.evaluation.stability import draw_sample, measure_stability
 from components.shared.evaluation.subgroups import by_kind
 from components.shared.evaluation.threshold import choose_threshold, threshold_rule
+from components.shared.evaluation.unsure import (
+    choose_range,
+    error_at_coverage,
+    measure_answers,
+    no_range_sentence,
+)
 from components.shared.reports.text import csv_text
 from components.shared.run.progress import track
 from components.shared.storage.files import write_atomically
@@ -60,6 +68,7 @@ def evaluate(
     seed: int = 0,
     bootstrap_samples: int = 1000,
     target_sensitivity: float = 0.0,
+    target_error: float = 0.02,
 ) -> Evaluation:
     """Measures a model on the held-out part and on the full dataset, beside the two floors.
 
@@ -75,6 +84,8 @@ def evaluate(
         seed: Of the bootstrap and of the metadata floor.
         bootstrap_samples: Resamples an interval, at least 100.
         target_sensitivity: What the threshold has to reach on validation, 0..1; 0 for none.
+        target_error: Share of the answers that may be wrong, between 0 and 1, where the doubtful
+            images are answered with "unsure".
 
     Returns:
         What `evaluation.json` holds.
@@ -88,6 +99,8 @@ def evaluate(
         raise UserError(
             f"target_sensitivity is {target_sensitivity}: give a share from 0 to 1, 0 for none"
         )
+    if not 0 < target_error < 1:
+        raise UserError(f"target_error is {target_error}: give a share between 0 and 1")
     for name in PARTS:
         require_both_classes(dataset.labels[split.part(name)], name)
     history, record = read_history(model_folder), read_record(model_folder, split)
@@ -141,6 +154,7 @@ def evaluate(
         samples=bootstrap_samples,
         seed=seed,
     )
+    unsure = _unsure(dataset, split, model_answers, target_error, bootstrap_samples, seed)
     evaluation = Evaluation(
         temperature=temperature,
         threshold=model_answers.threshold,
@@ -155,6 +169,17 @@ def evaluate(
         **dict(subgroups),
         shortcuts=shortcuts,
         stability=stability,
+        target_error=target_error,
+        unsure=unsure,
+        never_unsure="" if unsure else no_range_sentence(target_error, len(np.unique(groups))),
+        error_at_90_coverage=error_at_coverage(
+            dataset.labels[held_out],
+            scores[held_out],
+            dataset.groups[held_out],
+            model_answers.threshold,
+            samples=bootstrap_samples,
+            seed=seed,
+        ),
     )
     curves = RocCurves(
         held_out=roc(dataset.labels[held_out], scores[held_out]),
@@ -217,6 +242,45 @@ def _judge(
         **scores,
     )
     return result, resamples
+
+
+def _unsure(
+    dataset: ImageDataset,
+    split: Split,
+    model: Predictor,
+    target_error: float,
+    samples: int,
+    seed: int,
+) -> Unsure | None:
+    """Chooses on validation where the answer is unsure; None where validation allows no range."""
+    validation, held_out = split.part("validation"), split.part("held_out")
+    found = choose_range(
+        dataset.labels[validation],
+        model.scores[validation],
+        dataset.groups[validation],
+        model.threshold,
+        target_error,
+    )
+    if found is None:
+        return None
+
+    def measured(rows: np.ndarray) -> Answered:
+        return measure_answers(
+            dataset.labels[rows],
+            model.scores[rows],
+            dataset.groups[rows],
+            model.threshold,
+            found.answers(model.scores[rows]),
+            samples=samples,
+            seed=seed,
+        )
+
+    return Unsure(
+        low=found.low,
+        high=found.high,
+        validation=measured(validation),
+        held_out=measured(held_out),
+    )
 
 
 def _predictions(dataset: ImageDataset, split: Split, scores: np.ndarray) -> str:

@@ -26,6 +26,7 @@ from components.shared.evaluation.stability import (
     versions,
 )
 from components.shared.evaluation.subgroups import subgroup_sentences, subgroup_tables
+from components.shared.evaluation.unsure import risk_coverage
 from components.shared.images.overlay import overlay
 from components.shared.networks.gradcam import gradcam
 from components.shared.reports.html import picture, plot, write_report
@@ -143,6 +144,14 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
             (labels[validation], scores[validation]),
             evaluation.threshold,
         ),
+        answered=[
+            ("held-out part", evaluation.unsure.held_out),
+            ("validation part", evaluation.unsure.validation),
+        ]
+        if evaluation.unsure
+        else [],
+        error_at_90=evaluation.error_at_90_coverage,
+        risk_coverage=_risk_coverage(findings),
         galleries=_galleries(findings, held_out),
         subgroup_tables=subgroup_tables(evaluation),
         subgroups_of="On the held-out part.",
@@ -183,6 +192,17 @@ def _part(findings: Findings, result: PartResult, rows: np.ndarray) -> dict[str,
             labels, here[MODEL].scores, findings.uncalibrated[rows]
         ),
     }
+
+
+def _risk_coverage(findings: Findings) -> str:
+    """Draws the error at every coverage of the held-out part and of validation."""
+    evaluation, model = findings.evaluation, findings.predictors[MODEL]
+    parts = []
+    for name, part in (("held-out part", "held_out"), ("validation part", "validation")):
+        rows = findings.split.part(part)
+        curve = risk_coverage(findings.dataset.labels[rows], *model.on(rows))
+        parts.append((name, curve, getattr(evaluation.unsure, part, None)))
+    return figures.risk_coverage_plot(parts, evaluation.target_error)
 
 
 def _galleries(findings: Findings, rows: np.ndarray) -> list[Gallery]:

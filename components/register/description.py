@@ -22,6 +22,7 @@ from components.shared.model_folder.metadata import (
     InDistributionRecord,
     Metrics,
     ModelMetadata,
+    UnsureRecord,
 )
 from components.shared.storage.files import write_atomically
 
@@ -74,12 +75,14 @@ def describe(
         threshold=evaluation.threshold,
         threshold_rule=evaluation.threshold_rule,
         in_distribution=in_distribution,
+        unsure=_unsure(evaluation),
         data=data,
         metrics=Metrics(
             bootstrap_samples=evaluation.bootstrap_samples,
             seed=evaluation.seed,
             held_out=evaluation.held_out,
             full_dataset=evaluation.full_dataset,
+            error_at_90_coverage=evaluation.error_at_90_coverage,
             **{f"by_{kind}": found for kind, found in evaluation.subgroups().items()},
         ),
         weaknesses=_weaknesses(evaluation),
@@ -92,12 +95,20 @@ def describe(
     )
 
 
+def _unsure(evaluation: Evaluation) -> UnsureRecord | None:
+    if evaluation.unsure is None or evaluation.target_error is None:
+        return None
+    return UnsureRecord(target_error=evaluation.target_error, **dict(evaluation.unsure))
+
+
 def _weaknesses(evaluation: Evaluation) -> tuple[str, ...]:
     found = subgroup_sentences(evaluation)
     if evaluation.shortcuts is not None:
         found += shortcut_sentences(evaluation.shortcuts)[0]
     if evaluation.stability is not None:
         found += stability_sentences(evaluation.stability)[0]
+    if evaluation.never_unsure:
+        found.append(evaluation.never_unsure)
     return tuple(found)
 
 

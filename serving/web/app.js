@@ -2,6 +2,7 @@
 // What comes from outside, the model's card and file names too, becomes text nodes, never markup.
 
 const NEGATIVE = "Healthy"; // the class that the threshold is not about
+const UNSURE = "unsure"; // the outcome that is no class
 const TRIES = 4; // of a busy server, before a person is asked
 const LONGEST_PAUSE_S = 10; // beyond this a person is asked at once
 const TOKEN = "token"; // in the session's storage, which ends with the tab
@@ -302,26 +303,32 @@ function showProgress(value, max) {
   else Object.assign(bar, { max, value });
 }
 
+/** Says the answer in a few words; an unsure one names the class that it leans to. */
+function said({ outcome, label, probability }, comma = "") {
+  const answer = `${label}${comma} ${percent(probability)}`;
+  return outcome === UNSURE ? `Unsure, leaning to ${answer}` : answer;
+}
+
 /** What the list says of an image. */
 function brief({ state, prediction, problem }) {
   if (state === "waiting") return "Waiting";
   if (state === "working") return "Analysing…";
   if (state === "failed") return problem.title;
   const doubt = prediction.in_distribution === false ? " · unfamiliar" : "";
-  return `${prediction.label} ${percent(prediction.probability)}${doubt}`;
+  return `${said(prediction)}${doubt}`;
 }
 
 function sentence({ name, state, prediction, problem }) {
   if (state === "failed") return `${name}: ${problem.title}. ${problem.message}`;
   const doubt =
     prediction.in_distribution === false ? " It does not look like a brain MRI slice." : "";
-  return `${name}: ${prediction.label}, ${percent(prediction.probability)}.${doubt}`;
+  return `${name}: ${said(prediction, ",")}.${doubt}`;
 }
 
 function summary(done) {
   const counts = new Map();
   for (const { state, prediction } of done) {
-    const outcome = state === "failed" ? "failed" : prediction.label;
+    const outcome = state === "failed" ? "failed" : (prediction.outcome ?? prediction.label);
     counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
   }
   const unfamiliar = done.filter(({ prediction }) => prediction?.in_distribution === false).length;
@@ -364,22 +371,34 @@ function showAnswer(prediction) {
   const positive = Object.keys(probabilities).find((name) => name !== NEGATIVE);
   const unfamiliar = prediction.in_distribution === false;
   $("unfamiliar").hidden = !unfamiliar;
-  $("label").textContent = label;
-  $("probability").textContent = percent(probability);
-  $("verdict").className = unfamiliar ? "doubtful" : label === positive ? "positive" : "";
+  const unsure = prediction.outcome === UNSURE;
+  $("label").textContent = unsure ? "Unsure" : label;
+  $("probability").textContent = (unsure ? `${label} ` : "") + percent(probability);
+  $("verdict").className = verdictOf({ unfamiliar, unsure, positive: label === positive });
+  $("unsure").hidden = !unsure;
+  $("leaning").textContent = label;
   $("shares").replaceChildren(
     ...Object.entries(probabilities).flatMap(([name, share]) =>
       shareOf(name, share, name === positive ? threshold : null),
     ),
   );
+  const range = model.version === prediction.model_version ? model.unsure : null;
   $("threshold").textContent =
-    `The mark is the threshold: from ${percent(threshold)} on, the answer is ${positive}.`;
+    `The mark is the threshold: from ${percent(threshold)} on, the answer is ${positive}.` +
+    (range ? ` From ${percent(range.low)} to ${percent(range.high)} it is unsure.` : "");
   const likelier = moreProbable(probabilities);
   $("against").hidden = likelier === label;
   $("against").textContent =
     `${likelier} is the more probable class, but the threshold of this model decides otherwise.`;
   showSlices(prediction, positive);
   $("answered-by").textContent = `Answered by version ${prediction.model_version} of the model.`;
+}
+
+/** Returns the class that colours the answer. */
+function verdictOf({ unfamiliar, unsure, positive }) {
+  if (unfamiliar) return "doubtful";
+  if (unsure) return "unsure";
+  return positive ? "positive" : "";
 }
 
 /** Lists the slices of a volume with their shares of the positive class. */

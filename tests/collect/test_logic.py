@@ -125,6 +125,34 @@ def test_all_images_at_once_each_at_its_own_folds_threshold(
     assert found.confusion[1] == (np.sum(called[~tumor]), np.sum(~called[~tumor]))
 
 
+def test_each_fold_says_itself_what_is_unsure(
+    dataset: ImageDataset, results: list[FoldResult], run: Collect, tmp_path: Path
+) -> None:
+    ranges = [(0.1 * result.fold, 0.9) for result in results]
+    known = [
+        result.model_copy(update={"unsure": unsure, "target_error": 0.05})
+        for result, unsure in zip(results, ranges, strict=True)
+    ]
+    found = run(known)
+    answered, wrong = 0, 0
+    for result, (low, high) in zip(results, ranges, strict=True):
+        scores = np.array(result.model.scores)
+        sure = (scores < low) | (scores >= high)
+        called = scores >= result.model.threshold
+        answered += sure.sum()
+        wrong += (sure & (called != (dataset.labels[list(result.held_out)] == TUMOR))).sum()
+    assert found.answered is not None
+    assert found.answered.error is not None
+    assert found.answered.coverage.value == pytest.approx(answered / len(dataset))
+    assert found.answered.error.value == pytest.approx(wrong / answered)
+    assert found.flat()["coverage"] == found.answered.coverage.value
+    assert "at most\n5.0% of the answers are wrong" in (tmp_path / "report.html").read_text()
+
+    assert run([*known[:-1], known[-1].model_copy(update={"unsure": None})]).answered is None
+    with pytest.raises(UserError, match="fold 3 was trained otherwise than fold 1"):
+        run([*known[:-1], known[-1].model_copy(update={"target_error": 0.1})])
+
+
 def test_what_is_written(
     dataset: ImageDataset, results: list[FoldResult], run: Collect, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from components.shared.evaluation.calibration import calibrate, fit_temperature
 from components.shared.evaluation.fold_result import FoldResult
 from components.shared.evaluation.predictor import open_model, predict_tumor
 from components.shared.evaluation.threshold import choose_threshold
+from components.shared.evaluation.unsure import choose_range
 from components.shared.networks.hyperparameters import Hyperparameters, Training
 from components.shared.networks.network import Network
 from components.shared.training.record import TrainingRecord
@@ -35,6 +36,7 @@ def run(dataset: ImageDataset, tmp_path: Path, tiny: Network) -> Run:
             "training": Training(network=VALUES, epochs=epochs),
             "fold": 2,
             "target_sensitivity": 0.0,
+            "target_error": 0.7,
             "model_folder": tmp_path / "model",
             "report": tmp_path / "report.html",
             "output": tmp_path / "fold",
@@ -68,6 +70,10 @@ def test_what_it_says_is_of_the_held_out_images(
     np.testing.assert_allclose(result.model.scores, calibrated[held_out], atol=1e-4)
     threshold = choose_threshold(labels, calibrated[validation], dataset.groups[validation])
     assert result.model.threshold == pytest.approx(threshold, abs=1e-4)
+    unsure = choose_range(
+        labels, calibrated[validation], dataset.groups[validation], threshold, 0.7
+    )
+    assert result.unsure == pytest.approx(unsure, abs=1e-4)
     called = np.array(result.model.scores) >= result.model.threshold
     truth = dataset.labels[held_out] == TUMOR
     assert result.accuracy(dataset.labels) == np.mean(called == truth)
@@ -142,6 +148,7 @@ def test_the_component(
         "epochs": 1,
         "patience": 0,
         "target_sensitivity": 0.0,
+        "target_error": 0.02,
         "seed": 0,
         "state_root": str(tmp_path / "state"),
     }

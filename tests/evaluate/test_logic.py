@@ -16,6 +16,7 @@ from components.shared.errors import UserError
 from components.shared.evaluation.calibration import calibrate, fit_temperature
 from components.shared.evaluation.predictor import apply_temperature, open_model, predict_tumor
 from components.shared.evaluation.results import Evaluation
+from components.shared.evaluation.unsure import choose_range
 from components.shared.images.overlay import overlay
 from components.shared.networks.gradcam import gradcam
 from components.shared.networks.reference import reference_cnn
@@ -69,6 +70,7 @@ def outcome(dataset, split, model_folder, tmp_path_factory):
         folder / "report.html",
         seed=0,
         bootstrap_samples=100,
+        target_error=0.7,
     )
     return result, folder
 
@@ -140,6 +142,29 @@ def test_shortcuts_and_stability_are_measured_on_the_held_out_part(outcome):
         change.flips.value for change in result.stability.changes if change.family == "border"
     )
     assert ("accuracy_metadata_floor_wrong" in numbers) == bool(wrong)
+
+
+def test_what_is_unsure_is_chosen_on_validation_and_measured_on_the_held_out_part(
+    outcome, dataset, split
+):
+    result, folder = outcome
+    with (folder / "evaluation" / "predictions.csv").open(newline="") as file:
+        scores = np.array([float(row["probability_tumor"]) for row in csv.DictReader(file)])
+    rows = split.part("validation")
+    found = choose_range(
+        dataset.labels[rows], scores[rows], dataset.groups[rows], result.threshold, 0.7
+    )
+    assert found == (result.unsure.low, result.unsure.high)
+    assert (result.target_error, result.never_unsure) == (0.7, "")
+    rows = split.part("held_out")
+    answered = found.answers(scores[rows])
+    held_out = result.unsure.held_out
+    assert held_out.coverage.value == np.mean(answered)
+    assert sum(map(sum, held_out.outcomes)) == len(rows)
+    numbers = result.held_out_details()
+    assert numbers["coverage"] == held_out.coverage.value
+    assert numbers["error_at_90_coverage"] == result.error_at_90_coverage.value
+    assert "so that at most 70.0% of the answers are wrong" in (folder / "report.html").read_text()
 
 
 def test_sites_are_measured_where_they_are_known(outcome):
@@ -218,6 +243,9 @@ def test_a_target_sensitivity_is_reached_on_validation(dataset, split, model_fol
             if row["part"] == "validation" and row["label"] == "0"
         ]
     assert min(tumors) >= result.threshold
+    assert result.unsure is None, "the validation part is far too small for an error of 2%"
+    assert "49 are needed at least" in result.never_unsure
+    assert result.never_unsure in (tmp_path / "r.html").read_text()
     with pytest.raises(UserError, match=r"target_sensitivity is 1\.5: give a share"):
         evaluate(
             dataset,
@@ -229,6 +257,8 @@ def test_a_target_sensitivity_is_reached_on_validation(dataset, split, model_fol
             bootstrap_samples=100,
             target_sensitivity=1.5,
         )
+    with pytest.raises(UserError, match=r"target_error is 1: give a share between 0 and 1"):
+        evaluate(dataset, split, model_folder, tmp_path, tmp_path / "r", target_error=1)
 
 
 def test_the_report_is_self_contained_small_and_escaped(outcome):
@@ -267,6 +297,7 @@ def test_by_name_says_what_it_is_and_the_component_logs_finite_numbers(
         seed=0,
         bootstrap_samples=100,
         target_sensitivity=0.0,
+        target_error=0.02,
         held_out_metrics=metrics,
         held_out_curves=held_out,
         held_out_details=details,

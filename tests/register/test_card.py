@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -11,7 +12,14 @@ from pydantic import ValidationError
 from components.register.description import describe, write_description
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.evaluation.metrics import Interval
-from components.shared.evaluation.results import Change, Evaluation, Stability, Subgroup
+from components.shared.evaluation.results import (
+    Answered,
+    Change,
+    Evaluation,
+    Stability,
+    Subgroup,
+    Unsure,
+)
 from components.shared.evaluation.stability import BORDER_ALONE, FAMILIES
 from components.shared.model_folder.metadata import (
     SCHEMA,
@@ -20,6 +28,7 @@ from components.shared.model_folder.metadata import (
     InDistributionRecord,
     ModelMetadata,
 )
+from components.shared.model_folder.served import Served, UnsureRange
 
 _HOSTILE = (
     "<script>alert(1)</script>\n# heading\n| a | [x](javascript:alert(1)) `b` http://evil.example"
@@ -168,6 +177,53 @@ def test_the_card_names_what_the_model_bears_badly(
     text = (tmp_path / "model_card.md").read_text()
     assert "## Where it is weak" in text
     assert "- Its answers hang on the finest detail" in text
+
+
+def test_the_card_says_when_the_outcome_is_unsure(
+    tmp_path: Path, dataset: ImageDataset, split: Split, evaluation: Evaluation, metadata
+) -> None:
+    def answered(wrong: int) -> Answered:
+        return Answered(
+            coverage=Interval(value=0.875, low=0.75, high=1),
+            error=Interval(value=0.0625, low=0, high=0.125),
+            group_error=0.0375,
+            outcomes=((4, 1, 1), (wrong, 2, 3)),
+        )
+
+    unsure = Unsure(low=0.0625, high=0.75, validation=answered(0), held_out=answered(1))
+
+    def described(**changes: Any) -> tuple[ModelMetadata, str]:
+        found = describe(
+            version=1,
+            data=Data.of(dataset, split),
+            evaluation=evaluation.model_copy(update=changes),
+            gate=metadata.gate,
+            in_distribution=metadata.in_distribution,
+            training={},
+            git_revision="",
+            pipeline_run="",
+        )
+        write_description(tmp_path, found)
+        return found, (tmp_path / "model_card.md").read_text()
+
+    error = Interval(value=0.015625, low=0, high=0.03125)
+    found, text = described(target_error=0.05, unsure=unsure, error_at_90_coverage=error)
+    for part in (
+        "lies from 0.0625 to 0.7500, the outcome is unsure",
+        "at most 5.0% of the other answers are wrong",
+        "| held-out | 87.5% (75.0% to 100.0%) | 6.2% (0.0% to 12.5%) | 3.8% |",
+        "| Brain Tumor | 4 | 1 | 1 |\n| Healthy | 1 | 2 | 3 |",
+        "Nothing is promised for another hospital",
+        "1.6% (0.0% to 3.1%) of the answers would be wrong",
+    ):
+        assert part in text, part
+    served = Served.model_validate_json((tmp_path / "metadata.json").read_text())
+    assert served.unsure == UnsureRange(low=0.0625, high=0.75)
+
+    found, text = described(target_error=0.02, never_unsure="It never says unsure: too small.")
+    assert found.unsure is None
+    assert "- It never says unsure: too small." in text
+    assert "outcome is unsure" not in text
 
 
 def test_the_card_of_a_version_without_check_and_calibration_says_nothing_of_them(

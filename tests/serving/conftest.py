@@ -94,9 +94,10 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checked_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model of `write_model`, which calls coloured images strange, and has a reference."""
+    """The model of `write_model`, with all that a version may have beside it."""
     folder = tmp_path_factory.mktemp("checked-model")
-    write_model(folder, DRIFT, in_distribution={"score_limit": 0.1})
+    unsure = {"low": 0.22, "high": 0.6, "target_error": 0.02}
+    write_model(folder, DRIFT, in_distribution={"score_limit": 0.1}, unsure=unsure)
     return folder
 
 

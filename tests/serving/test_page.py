@@ -162,6 +162,7 @@ def test_a_chosen_file_gets_the_predictors_answer(
 
     _choose(page, _file("slice.png", content))
 
+    assert answer["outcome"] == answer["label"]
     expect(page.locator("#label")).to_have_text(answer["label"])
     expect(page.locator("#probability")).to_have_text(_percent(answer["probability"]))
     expect(page.locator("#shares dt")).to_have_text(list(answer["probabilities"]))
@@ -381,6 +382,31 @@ def test_a_familiar_image_is_not_flagged(page: Page) -> None:
 
     expect(page.locator("#answer")).to_be_visible()
     expect(page.locator("#unfamiliar")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_unsure_answer_says_so_in_a_colour_of_its_own(page: Page, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    colours = {}
+    for name, brightness in (("tumour", 51), ("unsure", 153), ("healthy", 204)):
+        _choose(page, _file(f"{name}.png", _encoded(Image.new("L", (60, 40), brightness), "PNG")))
+        expect(page.locator("#file")).to_have_text(f"{name}.png")
+        expect(page.locator("#answer")).to_be_visible()
+        expect(page.locator("#unsure")).to_be_visible(visible=name == "unsure")
+        colours[name] = page.locator("#verdict").evaluate("(e) => getComputedStyle(e).color")
+        if name == "unsure":
+            expect(page.locator("#verdict")).to_have_text("Unsure Brain Tumor 40.0%")
+            expect(page.locator("#unsure")).to_contain_text("It only leans to Brain Tumor")
+            expect(page.locator("#threshold")).to_contain_text("From 22.0% to 60.0% it is unsure")
+            expect(page.get_by_role("status")).to_have_text(
+                "unsure.png: Unsure, leaning to Brain Tumor, 40.0%."
+            )
+    assert len(set(colours.values())) == 3
+    red, green, blue = map(int, re.findall(r"\d+", colours["unsure"]))
+    assert blue > max(red, green) + 40, "which no colour blindness takes for red or green"
+    expect(page.locator(".slice .state").nth(1)).to_have_text(
+        "Unsure, leaning to Brain Tumor 40.0%"
+    )
 
 
 def test_an_answer_against_the_greater_probability_is_explained(

@@ -17,6 +17,7 @@ import pytest
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from kserve.protocol.infer_type import deserialize_bytes_tensor
 from PIL import Image
 
 PREDICT = "/v1/models/brain-tumor:predict"
@@ -32,6 +33,7 @@ def picture(brightness: Any, kind: str = "PNG") -> bytes:
 
 
 DARK, LIGHT, GREEN = picture(51), picture(204), picture((0, 200, 0))
+DOUBTFUL = picture(153)  # P(Brain Tumor) 0.4: the answer, and yet unsure
 PIXELS = np.stack([np.full((150, 150, 3), value, np.uint8) for value in (51, 204)])
 
 
@@ -71,6 +73,29 @@ def test_v1_answers_each_instance_in_order(predictor: Any) -> None:
     assert answers[0]["model_version"] == 7
     assert [a["in_distribution"] for a in answers] == [True, True, False]
     assert answers[2]["in_distribution_score"] == pytest.approx(200 / 255, abs=1e-4)
+
+
+def test_an_answer_in_doubt_is_unsure_on_every_protocol(predictor: Any) -> None:
+    files = [DARK, DOUBTFUL, LIGHT]
+    expected = ["Brain Tumor", "unsure", "Healthy"]
+
+    answers = predict(predictor, *({"b64": text(file)} for file in files))
+    assert [answer["outcome"] for answer in answers] == expected
+    assert [answer["label"] for answer in answers] == ["Brain Tumor", "Brain Tumor", "Healthy"]
+
+    tensor = {"name": "image_bytes", "datatype": "BYTES", "shape": [3]}
+    body = {"inputs": [tensor | {"data": [text(file) for file in files]}]}
+    outputs = httpx.post(predictor.url + INFER, json=body).json()["outputs"]
+    assert {o["name"]: o["data"] for o in outputs}["outcome"] == expected
+
+    request = pb.ModelInferRequest(model_name="brain-tumor")
+    request.inputs.add(**tensor).contents.bytes_contents.extend(files)
+    request.outputs.add(name="outcome")
+    with grpc.insecure_channel(predictor.grpc) as channel:
+        answer = GRPCInferenceServiceStub(channel).ModelInfer(request)
+    assert [output.name for output in answer.outputs] == ["outcome"]
+    found = deserialize_bytes_tensor(answer.raw_output_contents[0])
+    assert [word.decode() for word in found] == expected
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
@@ -149,10 +174,15 @@ def unchecked(start: Callable[..., Any], model_folder: Any) -> Iterator[Any]:
         yield server
 
 
-def test_a_model_without_the_check_says_nothing_of_it(unchecked: Any) -> None:
+def test_a_model_without_the_checks_says_nothing_of_them(unchecked: Any) -> None:
     (answer,) = predict(unchecked, {"b64": text(GREEN)})
-    assert "in_distribution" not in answer
-    assert "in_distribution_score" not in answer
+    assert answer.keys() == {
+        "label",
+        "probability",
+        "probabilities",
+        "threshold",
+        "model_version",
+    }
     outputs = httpx.get(unchecked.url + "/v2/models/brain-tumor").json()["outputs"]
     assert [output["name"] for output in outputs] == [
         "label",
@@ -177,6 +207,7 @@ def test_v2_metadata_names_everything(predictor: Any) -> None:
         "threshold": "FP32",
         "in_distribution": "BOOL",
         "in_distribution_score": "FP32",
+        "outcome": "BYTES",
     }
 
 
@@ -246,7 +277,7 @@ def test_kserve_grpc_client(predictor: Any) -> None:
 
 
 def test_metrics_say_what_happened(predictor: Any) -> None:
-    predict(predictor, {"b64": text(LIGHT)}, {"b64": text(GREEN)})
+    predict(predictor, *({"b64": text(file)} for file in (LIGHT, GREEN, DOUBTFUL)))
     httpx.post(predictor.url + PREDICT, json={"instances": [{"b64": "AAAA"}]})
     found = httpx.get(predictor.url + "/metrics").text
     for line in (
@@ -262,6 +293,7 @@ def test_metrics_say_what_happened(predictor: Any) -> None:
         "brain_tumor_score_bucket",
         'brain_tumor_rejected_total{reason="image"}',
         "brain_tumor_out_of_distribution_total",
+        "brain_tumor_unsure_total",
         "request_predict_seconds_count",  # KServe's own
     ):
         assert line in found, line
@@ -273,6 +305,7 @@ def test_the_card_is_told(predictor: Any) -> None:
     assert card["version"] == 7
     assert card["card"].startswith("# brain-tumor")
     assert len(card["digest"]) == 64
+    assert card["unsure"] == {"low": 0.22, "high": 0.6}
 
 
 # --- what it refuses -----------------------------------------------------------------------------

@@ -183,14 +183,16 @@ def test_predict_has_a_row_for_the_volume_and_one_for_each_slice(
 
     table = CliRunner().invoke(app, arguments)
     rows = [line.split() for line in table.output.splitlines()]
-    assert rows[1][-3:] == ["Brain", "Tumor", "34.9%"]  # its path may go on below
+    # Its path may go on below.
+    assert rows[1][-4:] == ["Brain", "Tumor", "34.9%", "unsure"]
     assert [row[1:] for row in rows if row[0] == "slice"] == [
-        ["16", "Brain", "Tumor", "27.1%"],
-        ["26", "Brain", "Tumor", "42.7%"],
+        ["16", "Brain", "Tumor", "27.1%", "unsure"],
+        ["26", "Brain", "Tumor", "42.7%", "unsure"],
     ]
 
     (row,) = json.loads(CliRunner().invoke(app, [*arguments, "--format", "json"]).output)
     assert [slice["number"] for slice in row["slices"]] == [16, 26]
+    assert {answer["outcome"] for answer in (row, *row["slices"])} == {"unsure"}
     assert row["probabilities"]["Healthy"] == pytest.approx(1 - (69 + 109) / 510, abs=1e-5)
     assert "Roe" not in table.output + json.dumps(row) + "".join(capfd.readouterr())
 
@@ -207,5 +209,7 @@ def test_a_tumour_is_told_by_three_slices(checked_model_folder: Path) -> None:
 
     assert answer(0, 1, 2, 3).probabilities["Healthy"] == pytest.approx((0 + 51 + 250) / 765)
     assert answer(0, 1).probabilities["Healthy"] == pytest.approx(250 / 510)
+    assert answer(0, 1).outcome == "unsure"  # by its own probability: its slices are sure
+    assert [slice.outcome for _, slice in answer(0, 1).slices] == ["Healthy", "Brain Tumor"]
     assert answer(0, 4).in_distribution_score == pytest.approx(25 / 255, abs=1e-3)
     assert classifier.of_file([alone[1]], None) is alone[1]

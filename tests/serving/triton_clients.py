@@ -24,7 +24,7 @@ def main(http: str, grpc: str) -> None:
         metadata = client.get_model_metadata(NAME)
         inputs = metadata["inputs"] if isinstance(metadata, dict) else metadata.inputs
         outputs = metadata["outputs"] if isinstance(metadata, dict) else metadata.outputs
-        assert (len(inputs), len(outputs)) == (2, 6)
+        assert (len(inputs), len(outputs)) == (2, 7)
     client = over_http.InferenceServerClient(http)
     for binary in (True, False):
         for binary_output in (True, False):

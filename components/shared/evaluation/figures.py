@@ -1,17 +1,19 @@
 """The report's pictures of numbers, each as a data URI."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import roc_curve
 
 from components.shared.data.classes import TUMOR
 from components.shared.evaluation.metrics import BINS, Predictor
 from components.shared.evaluation.predictors import MODEL, PREDICTORS
-from components.shared.evaluation.results import Change, Stability
+from components.shared.evaluation.results import Answered, Change, Stability
 from components.shared.evaluation.stability import BORDER_ALONE, STEADY, UNSTEADY
+from components.shared.evaluation.unsure import RiskCoverage
 from components.shared.reports import palette
 from components.shared.reports.html import plot
 
@@ -105,6 +107,35 @@ def threshold_sweep(
     axis.axvline(threshold, color=palette.INK, lw=1, ls="--", label=f"threshold {threshold:.3f}")
     axis.set(xlabel="threshold on P(Brain Tumor)", xlim=(0, 1), ylim=(0, 1.02))
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return plot(figure)
+
+
+def risk_coverage_plot(
+    parts: Sequence[tuple[str, RiskCoverage, Answered | None]], target_error: float | None
+) -> str:
+    """Draws how many answers are wrong if only the surest images are answered.
+
+    Args:
+        parts: Name, curve and, where it is known, what was chosen, drawn as a dot.
+        target_error: Share of the answers that may be wrong; None where it is not known.
+    """
+    figure, (axis,) = _figure(1, width=9.4, height=3.4)
+    for (name, curve, chosen), style in zip(parts, ("-", ":"), strict=False):
+        axis.plot(curve.coverage, curve.error, style, color=palette.ACCENT, lw=1.8, label=name)
+        if chosen and chosen.error:
+            axis.plot(chosen.coverage.value, chosen.error.value, "o", color=palette.ACCENT)
+    if target_error is not None:
+        label = f"wanted: {target_error:.1%}"
+        axis.axhline(target_error, color=palette.INK, lw=1, ls="--", label=label)
+    axis.set(
+        xlabel="share of the images that are answered, the surest first",
+        ylabel="share of these answers that are wrong",
+        xlim=(0, 1.01),
+        ylim=(0, None),
+    )
+    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    axis.yaxis.set_major_formatter(PercentFormatter(1))
+    axis.legend(frameon=False, loc="upper left")
     return plot(figure)
 
 

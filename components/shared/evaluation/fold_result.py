@@ -34,6 +34,14 @@ class FoldResult(Compared[Answers]):
         description="of the training, the same in all folds"
     )
     threshold_rule: str
+    target_error: float | None = Field(
+        default=None, gt=0, lt=1, description="of the network's answers; null in older folds"
+    )
+    unsure: tuple[Probability, Probability] | None = Field(
+        default=None,
+        description="the network's answer is unsure from the first P(Brain Tumor) on and below "
+        "the second; null in older folds and where validation allows none",
+    )
     temperature: float = Field(gt=0, allow_inf_nan=False)
     best_epoch: int = Field(gt=0)
     held_out: tuple[Annotated[int, Field(ge=0)], ...] = Field(

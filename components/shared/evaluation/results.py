@@ -118,6 +118,30 @@ class Stability(Strict):
     changes: tuple[Change, ...]
 
 
+class Answered(Strict):
+    """A model that may answer "unsure", on one part of the dataset."""
+
+    coverage: Interval = Field(description="share of the images that are answered")
+    error: Interval | None = Field(
+        description="share of the answers that are wrong; null where none is answered"
+    )
+    group_error: float | None = Field(
+        ge=0, le=1, description="the same with each group counted once, as it was bounded"
+    )
+    outcomes: tuple[tuple[int, int, int], tuple[int, int, int]] = Field(
+        description="images; rows true, Brain Tumor first, columns Brain Tumor, unsure, Healthy"
+    )
+
+
+class Unsure(Strict):
+    """Between which scores the answer is unsure, and what that does."""
+
+    low: float = Field(ge=0, le=1, description="unsure from this P(Brain Tumor) on")
+    high: float = Field(ge=0, le=1, description="and below this one")
+    validation: Answered = Field(description="which the two were chosen on")
+    held_out: Answered
+
+
 class Evaluation(BySubgroup):
     """One model on one dataset and split; by subgroup on the held-out part."""
 
@@ -136,6 +160,21 @@ class Evaluation(BySubgroup):
     full_dataset: PartResult
     shortcuts: Shortcuts | None = Field(default=None, description="null in older evaluations")
     stability: Stability | None = Field(default=None, description="null in older evaluations")
+    target_error: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of the answers that may be wrong; null in older evaluations",
+    )
+    unsure: Unsure | None = Field(
+        default=None, description="null in older evaluations and where validation allows none"
+    )
+    never_unsure: str = Field(default="", description="why validation allows none")
+    error_at_90_coverage: Interval | None = Field(
+        default=None,
+        description="share of wrong answers among the surest 90% of the held-out images; null in "
+        "older evaluations",
+    )
 
     def held_out_metrics(self) -> dict[str, float]:
         """Returns the figures that count: ten, because KFP's UI shows ten on a page."""
@@ -151,6 +190,12 @@ class Evaluation(BySubgroup):
             for change in self.stability.changes:
                 name = f"max_flips_{change.family}"
                 numbers[name] = max(numbers.get(name, 0.0), change.flips.value)
+        if self.error_at_90_coverage:
+            numbers["error_at_90_coverage"] = self.error_at_90_coverage.value
+        if self.unsure:
+            numbers["coverage"] = self.unsure.held_out.coverage.value
+            if self.unsure.held_out.error:
+                numbers["error_of_answers"] = self.unsure.held_out.error.value
         return numbers
 
     def full_dataset_metrics(self) -> dict[str, float]:

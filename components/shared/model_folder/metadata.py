@@ -8,7 +8,8 @@ from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, ValidationErro
 
 from components.shared.data.dataset import PARTS, ImageDataset, SourceRecord, Split, Strategy
 from components.shared.errors import UserError, first_fault
-from components.shared.evaluation.results import BySubgroup, PartResult
+from components.shared.evaluation.metrics import Interval
+from components.shared.evaluation.results import Answered, BySubgroup, PartResult
 from components.shared.images.decode import SHAPE
 from components.shared.model_folder.contract import (
     EXPLAIN,
@@ -21,7 +22,7 @@ from components.shared.model_folder.contract import (
     SCORE,
     SERVING,
 )
-from components.shared.model_folder.served import InDistributionLimit, Served
+from components.shared.model_folder.served import InDistributionLimit, Served, UnsureRange
 from components.shared.storage.files import read_regular, write_atomically
 from components.shared.strict import Strict
 
@@ -136,6 +137,11 @@ class Metrics(BySubgroup):
     seed: int
     held_out: PartResult
     full_dataset: PartResult
+    error_at_90_coverage: Interval | None = Field(
+        default=None,
+        description="share of wrong answers among the surest 90% of the held-out images; null in "
+        "older versions",
+    )
 
 
 class GateRecord(Strict):
@@ -161,6 +167,16 @@ class InDistributionRecord(InDistributionLimit):
     held_out_flagged: float = Field(ge=0, le=1, description="share of the held-out images")
 
 
+class UnsureRecord(UnsureRange):
+    """Between which probabilities of the positive class the answer is unsure, and what it does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target_error: float = Field(gt=0, lt=1, description="share of the answers that may be wrong")
+    validation: Answered = Field(description="which the range was chosen on")
+    held_out: Answered
+
+
 class ModelMetadata(Served):
     """What a registered model says of itself: `metadata.json`."""
 
@@ -181,6 +197,11 @@ class ModelMetadata(Served):
     threshold_rule: str
     in_distribution: InDistributionRecord | None = Field(
         default=None, description="null where the version is older than the check"
+    )
+    unsure: UnsureRecord | None = Field(
+        default=None,
+        description="null where the version is older than that, or where validation allows no "
+        "range, which the weaknesses say",
     )
     data: Data
     metrics: Metrics

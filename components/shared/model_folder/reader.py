@@ -24,7 +24,7 @@ from components.shared.model_folder.contract import (
     SUMS,
 )
 from components.shared.model_folder.drift_reference import DriftReference
-from components.shared.model_folder.served import Served, Word
+from components.shared.model_folder.served import Served, UnsureRange, Word
 from components.shared.model_folder.signing import Trust
 from components.shared.storage.files import MAX_FILES, copy_files, read_regular
 
@@ -45,6 +45,8 @@ class ModelFolder:
         classes: Labels in the order of their indices.
         positive: Index of the class that is answered where its probability reaches the threshold.
         threshold: 0..1.
+        unsure: Between which probabilities of the positive class the answer is unsure; None where
+            the version knows of no such.
         score_limit: The greatest in-distribution score of an image that looks like those of the
             training; None where the model carries no such check.
         digest: SHA-256 of the list of its files' digests, hex; names these very bytes.
@@ -58,6 +60,7 @@ class ModelFolder:
     classes: tuple[str, str]
     positive: int
     threshold: float
+    unsure: UnsureRange | None
     score_limit: float | None
     digest: str
     card: str
@@ -132,6 +135,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         classes=labels,
         positive=labels.index(metadata.positive_class),
         threshold=metadata.threshold,
+        unsure=metadata.unsure,
         score_limit=metadata.in_distribution.score_limit if metadata.in_distribution else None,
         digest=hashlib.sha256((path / SUMS).read_bytes()).hexdigest(),
         card=_read_card(path),

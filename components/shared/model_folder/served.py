@@ -3,9 +3,9 @@
 It imports nothing of the training, so that the predictor's image needs nothing of it.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 Word = Annotated[
     str,
@@ -24,6 +24,21 @@ class InDistributionLimit(BaseModel):
     )
 
 
+class UnsureRange(BaseModel):
+    """Between which probabilities of the positive class the answer is unsure."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    low: float = Field(ge=0, le=1, description="unsure from this probability on")
+    high: float = Field(ge=0, le=1, description="and below this one")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        return self
+
+
 class Served(BaseModel):
     """The part that an answer needs; a predictor reads no more, so later fields do not stop it."""
 
@@ -37,3 +52,10 @@ class Served(BaseModel):
         ge=0, le=1, description="the answer is the positive class where its probability reaches it"
     )
     in_distribution: InDistributionLimit | None = None
+    unsure: UnsureRange | None = None
+
+    @model_validator(mode="after")
+    def _threshold_is_unsure(self) -> Self:
+        if self.unsure and not self.unsure.low <= self.threshold <= self.unsure.high:
+            raise ValueError("the threshold does not lie within the range that is unsure")
+        return self

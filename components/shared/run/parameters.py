@@ -324,6 +324,11 @@ class Evaluate(Group):
         description="Share of the validation part's tumours that the threshold has to find, 0 to "
         "1. 0 for the nearest to 0.5 that validation does not speak against.",
     )
+    target_error: Share = Field(
+        0.02,
+        description='Share of the answers that may be wrong, 0 to 1. Images in doubt get "unsure" '
+        "beside their class, as few as validation allows.",
+    )
 
 
 class Register(Group):

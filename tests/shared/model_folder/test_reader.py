@@ -20,6 +20,7 @@ def test_it_says_what_the_model_says(make_folder: Callable[..., Path]) -> None:
     assert (model.name, model.version, model.threshold) == ("brain-tumor", 7, 0.25)
     assert model.classes == ("Brain Tumor", "Healthy")
     assert model.positive == 0
+    assert model.unsure is None, "as in versions older than that"
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,9 @@ def test_it_says_what_the_model_says(make_folder: Callable[..., Path]) -> None:
         ({"version": 0}, r"metadata\.json: version"),
         ({"threshold": 1.5}, r"metadata\.json: threshold"),
         ({"threshold": None}, r"metadata\.json: threshold"),
+        ({"unsure": {"low": 0.2, "high": 1.5}}, r"metadata\.json: unsure\.high"),
+        ({"unsure": {"low": 0.5, "high": 0.2}}, r"unsure: .*low 0\.5 is above high 0\.2"),
+        ({"unsure": {"low": 0.3, "high": 0.9}}, "threshold does not lie within the range"),
         ({"positive_class": "Healthy"}, "positive class"),
         ({"positive_class": "Cat"}, "positive class"),
         (
