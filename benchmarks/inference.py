@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from components.shared.images.decode import SHAPE
+from components.shared.model_folder.runtimes.tensorflow import use_cpus
 from components.shared.networks.hyperparameters import Hyperparameters
 from components.shared.networks.reference import REFERENCE
 from components.shared.networks.table import network
-from serving.classifier import use_cpus
 
 Answer = Callable[[tf.Tensor], tf.Tensor]
 

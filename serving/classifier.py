@@ -18,9 +18,8 @@ from components.shared.images.decode import MAX_BYTES, SHAPE, ImageError
 from components.shared.images.slices import MAX_SLICES, Slices, read
 from components.shared.model_folder.contract import FEATURES, HEATMAP, PROBABILITY, SCORE
 from components.shared.model_folder.reader import open_model_folder, settled
-from components.shared.model_folder.saved_model import load_saved_model
+from components.shared.model_folder.runtimes import Outputs, load
 from components.shared.model_folder.signing import Trust
-from serving.native import native_lines
 
 BATCH = 64
 _THREADS = 4
@@ -87,6 +86,7 @@ class Classifier:
 
     Attributes:
         model: What the model's folder says of itself.
+        runtime: What runs it.
     """
 
     def __init__(
@@ -100,7 +100,8 @@ class Classifier:
 
         Args:
             folder: The version's folder.
-            cpus: That one operation is spread over; None leaves that to TensorFlow.
+            cpus: How many batches go through it at the same time, each on a CPU of its own. None
+                is for one batch at a time on all CPUs.
             trust: The signer that the version needs; None takes every version.
             uri: Where the folder was fetched from; empty if unknown.
 
@@ -111,11 +112,9 @@ class Classifier:
         """
         with settled(folder, trust, uri) as checked:
             self.model = open_model_folder(checked)
-            if cpus is not None:
-                use_cpus(cpus)
-            self._serving, self._explain = load_saved_model(self.model.path)
+            self.runtime = load(self.model.path, cpus)
         self.has_in_distribution_check = (
-            self.model.score_limit is not None and SCORE in self._serving.outputs
+            self.model.score_limit is not None and SCORE in self.runtime.outputs
         )
 
     def warm(self, largest: int) -> None:
@@ -148,7 +147,9 @@ class Classifier:
         return [
             prediction
             for start in range(0, len(images), batch_size)
-            for prediction in self._predictions(self._serving(images[start : start + batch_size]))
+            for prediction in self._predictions(
+                self.runtime.classify(images[start : start + batch_size])
+            )
         ]
 
     def explain(self, images: np.ndarray) -> list[tuple[Prediction, np.ndarray]]:
@@ -160,7 +161,7 @@ class Classifier:
         Returns:
             For each image its prediction and a heat map, float32 [h, w] within 0..1.
         """
-        outputs = self._explain(images)
+        outputs = self.runtime.explain(images)
         return list(zip(self._predictions(outputs), outputs[HEATMAP], strict=True))
 
     def of_file(
@@ -237,7 +238,7 @@ class Classifier:
                 of_slices = list(islice(predictions, len(file.images)))
                 yield self.of_file(of_slices, file.numbers if file.of > 1 else None)
 
-    def _predictions(self, outputs: dict[str, np.ndarray]) -> list[Prediction]:
+    def _predictions(self, outputs: Outputs) -> list[Prediction]:
         """Turns the model's outputs for a batch into answers."""
         if not np.isfinite(outputs[PROBABILITY]).all():
             raise RuntimeError("the model answered with something that is no number")
@@ -297,38 +298,6 @@ def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
                 if not name.startswith(".") and stat.S_ISREG(file.lstat().st_mode):
                     yield file
         yield from (Path(error.filename) for error in unread)
-
-
-def use_cpus(count: int) -> None:
-    """Sets TensorFlow up; to be called before it computes anything.
-
-    Args:
-        count: CPUs that one operation is spread over.
-    """
-    # The calling thread takes its share of an operation. To wake another one for it, and to wait
-    # idly, takes longer than many an operation of a small network on one image.
-    os.environ.setdefault("TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD", "true")
-    with native_lines():
-        import tensorflow as tf  # here, so that who only asks for the class does not wait seconds
-
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)  # not all of it at once
-    tf.config.threading.set_intra_op_parallelism_threads(count)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def batches_at_once(cpus: int) -> int:
-    """Returns how many batches should go through a model at the same time.
-
-    On CPUs one for each: a small network's operations are not worth to be shared among threads. A
-    GPU has its parallel work within a batch, and takes one.
-
-    Args:
-        cpus: That may be used.
-    """
-    import tensorflow as tf
-
-    return 1 if tf.config.list_physical_devices("GPU") else cpus
 
 
 def _read_file(path: Path, max_slices: int) -> Slices | ImageError:

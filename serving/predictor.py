@@ -20,8 +20,7 @@ from components.shared.images.decode import SHAPE
 from serving import metrics, tracing
 from serving.batching import Batcher
 from serving.bodies import v1_payload
-from serving.cgroup import available_cpus
-from serving.classifier import UNSURE, Classifier, Prediction, batches_at_once
+from serving.classifier import UNSURE, Classifier, Prediction
 from serving.codecs import (
     ENCODED,
     PIXELS,
@@ -102,7 +101,7 @@ class Predictor(kserve.Model):
             settings.largest_batch,
             settings.batch_wait_seconds,
             settings.queue_length,
-            batches_at_once(available_cpus()),
+            classifier.runtime.batches_at_once,
         )
         self._batcher.in_each_thread(partial(classifier.warm, settings.largest_batch))
         self.ready = True

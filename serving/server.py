@@ -20,6 +20,7 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from prometheus_client import REGISTRY
 
 from serving import logs, metrics, tracing
+from serving.cgroup import available_cpus
 from serving.classifier import Classifier
 from serving.errors import PredictorError
 from serving.grpc_server import GrpcServer
@@ -58,7 +59,7 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
     tokens = Tokens(settings.tokens_file) if settings.tokens_file else None
     listener = take(settings.host, settings.http_port)
     take(settings.host, settings.grpc_port).close()  # gRPC wants to open it itself
-    classifier = Classifier(folder, 1, settings.trust(), settings.storage_uri())
+    classifier = Classifier(folder, available_cpus(), settings.trust(), settings.storage_uri())
     intake = Intake(settings.max_held_bytes)
     predictor = Predictor(name or classifier.model.name, classifier, intake, settings)
     _describe(predictor)

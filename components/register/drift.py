@@ -14,7 +14,7 @@ from components.shared.model_folder.drift_reference import (
     IN_DISTRIBUTION_SCORE,
     TUMOR_PROBABILITY,
 )
-from components.shared.model_folder.saved_model import Signature, load_saved_model
+from components.shared.model_folder.runtimes import Runtime, load
 from components.shared.storage.files import write_atomically
 
 _BATCH = 64
@@ -34,11 +34,11 @@ def write_drift_reference(
         threshold: Brain Tumor is answered where its probability reaches this.
         score_limit: An image is flagged where its in-distribution score is greater.
     """
-    answer, _ = load_saved_model(folder)
+    runtime = load(folder)
     held_out = split.part("held_out")
     reference = drift_reference(
-        _values(answer, dataset, split.part("validation")),
-        _values(answer, dataset, held_out),
+        _values(runtime, dataset, split.part("validation")),
+        _values(runtime, dataset, held_out),
         dataset.groups[held_out],
         {
             "outcome": (TUMOR_PROBABILITY, (threshold,), (CLASSES[HEALTHY], CLASSES[TUMOR])),
@@ -52,9 +52,9 @@ def write_drift_reference(
     write_atomically(Path(folder, DRIFT), reference.model_dump_json() + "\n")
 
 
-def _values(answer: Signature, dataset: ImageDataset, rows: np.ndarray) -> dict[str, np.ndarray]:
+def _values(runtime: Runtime, dataset: ImageDataset, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Returns what the predictor knows of each image, by name, float64 [n] each."""
-    found = [answer(images) for _, images in dataset.batches(rows, _BATCH)]
+    found = [runtime.classify(images) for _, images in dataset.batches(rows, _BATCH)]
     outputs = {
         name: np.concatenate([of_batch[name] for of_batch in found]).astype(np.float64)
         for name in (PROBABILITY, SCORE, FEATURES)

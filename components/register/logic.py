@@ -28,7 +28,7 @@ from components.shared.model_folder.metadata import (
     InDistributionRecord,
     read_metadata,
 )
-from components.shared.model_folder.saved_model import load_saved_model
+from components.shared.model_folder.runtimes import load
 from components.shared.model_folder.signing import Signer, Trust, seal
 from components.shared.model_folder.smoke import write_smoke
 from components.shared.registry import Registry, kubeflow
@@ -222,8 +222,8 @@ def _keras_answer(model: keras.Model) -> _Answer:
 
 
 def _registered_answer(folder: Path) -> _Answer:
-    answer, _ = load_saved_model(folder)
-    return lambda images: answer(images)[PROBABILITY]
+    runtime = load(folder)
+    return lambda images: runtime.classify(images)[PROBABILITY]
 
 
 def _check_same_model(challenger: Measured, inputs: _Inputs, folder: str | Path) -> None:

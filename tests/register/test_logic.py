@@ -448,17 +448,15 @@ def test_an_export_that_answers_otherwise_is_caught(
     model = open_model(model_folder)
     seen = fit_projection(model, dataset, split)
     moved = replace(seen, mean=seen.mean + 1)
-    with pytest.raises(RuntimeError, match=r"serving_default is off by .* in probability_healthy"):
+    with pytest.raises(RuntimeError, match=r"off by .* in probability_healthy"):
         check_export(model, same, seen, registered.uri, images)  # is not calibrated yet
     apply_temperature(model, evaluation.temperature)
     check_export(model, same, seen, registered.uri, images)
-    with pytest.raises(RuntimeError, match=r"serving_default is off by .* in probability_healthy"):
+    with pytest.raises(RuntimeError, match=r"off by .* in probability_healthy"):
         check_export(open_model(blind_folder), same, seen, registered.uri, images)
-    with pytest.raises(
-        RuntimeError, match=r"serving_default is off by .* in in_distribution_score"
-    ):
+    with pytest.raises(RuntimeError, match=r"off by .* in in_distribution_score"):
         check_export(model, other, seen, registered.uri, images)
-    with pytest.raises(RuntimeError, match=r"serving_default is off by .* in features"):
+    with pytest.raises(RuntimeError, match=r"off by .* in features"):
         check_export(model, same, moved, registered.uri, images)
 
 

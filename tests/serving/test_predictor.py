@@ -65,9 +65,9 @@ def test_v1_answers_each_instance_in_order(predictor: Any) -> None:
         predictor, {"image_bytes": {"b64": text(DARK)}}, numbers, {"image": {"b64": text(GREEN)}}
     )
     assert [a["label"] for a in answers] == ["Brain Tumor", "Healthy", "Brain Tumor"]
-    assert answers[0]["probability"] == pytest.approx(0.8, abs=1e-6)
+    assert answers[0]["probability"] == pytest.approx(0.8, abs=1e-5)
     assert answers[0]["probabilities"] == pytest.approx(
-        {"Brain Tumor": 0.8, "Healthy": 0.2}, abs=1e-6
+        {"Brain Tumor": 0.8, "Healthy": 0.2}, abs=1e-5
     )
     assert answers[0]["threshold"] == 0.25
     assert answers[0]["model_version"] == 7
@@ -220,7 +220,7 @@ def test_v2_json_answers_with_a_version(predictor: Any) -> None:
         assert body["id"] == "mine"
         outputs = {output["name"]: output["data"] for output in body["outputs"]}
         assert outputs["label"] == ["Healthy"]
-        assert outputs["probability"] == pytest.approx([0.8], abs=1e-6)
+        assert outputs["probability"] == pytest.approx([0.8], abs=1e-5)
 
 
 def test_triton_clients(predictor: Any) -> None:
@@ -251,7 +251,7 @@ def test_kserve_rest_client(predictor: Any) -> None:
                 predictor.url, InferRequest("brain-tumor", [tensor]), model_name="brain-tumor"
             )
             found = {output.name: output.as_numpy() for output in response.outputs}
-            np.testing.assert_allclose(found["probability"], [0.8, 0.8], atol=1e-6)
+            np.testing.assert_allclose(found["probability"], [0.8, 0.8], atol=1e-5)
         await v1.close()
         await v2.close()
 
@@ -270,7 +270,7 @@ def test_kserve_grpc_client(predictor: Any) -> None:
                 tensor.data = PIXELS.ravel().tolist()
             response = await client.infer(InferRequest("brain-tumor", [tensor]))
             found = {output.name: output.as_numpy() for output in response.outputs}
-            np.testing.assert_allclose(found["probability"], [0.8, 0.8], atol=1e-6)
+            np.testing.assert_allclose(found["probability"], [0.8, 0.8], atol=1e-5)
         await client.close()
 
     asyncio.run(ask())

@@ -4,6 +4,7 @@ NAME = "brain-tumor"  # of the model; the registry's versions lie under it
 
 # Files
 SAVED_MODEL = "saved_model.pb"
+VARIABLES = "variables"  # a folder
 METADATA = "metadata.json"
 LABELS = "labels.json"
 CARD = "model_card.md"
@@ -23,3 +24,6 @@ SCORE = "in_distribution_score"  # float32 [n]; versions older than the check la
 HEATMAP = "heatmap"  # float32 [n, h, w], 0..1
 FEATURES = "features"  # float32 [n, 8]; versions older than it lack it
 FEATURES_COUNT = 8
+
+# What each signature answers with at least
+REQUIRED = {SERVING: frozenset({PROBABILITY}), EXPLAIN: frozenset({PROBABILITY, HEATMAP})}

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from components.shared.networks.average import first_member
+from components.shared.networks.backward import gradient
 from components.shared.networks.late_features import made_from, with_late_features
 
 
@@ -49,22 +50,20 @@ def gradcam(model: keras.Model) -> Callable[[tf.Tensor], Explained]:
     while len(maps.shape) != 4:
         maps = made_from(maps)
     features_of = keras.Model(plain.inputs[0], maps)
-    decide = keras.Model(maps, decisive)
+    decide = gradient(maps, decisive)
     answered = with_late_features(model)
     window = max(1, maps.shape[1] // 8) | 1  # odd, so that nothing moves
 
     def explain(images: tf.Tensor) -> Explained:
         features = features_of(images, training=False)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(features)
-            late = decide(features, training=False)
-            logits = tf.cast(late, tf.float32) @ head.kernel + head.bias
-            probability = tf.sigmoid(logits)
-            if plain is not model:
-                probability, late = answered(images, training=False)
-            evidence = tf.where(probability > 0.5, logits, -logits)  # of the more probable class
-        gradients = tape.gradient(evidence, features)
-        places = tf.reduce_sum(tf.cast(gradients * features, tf.float32), axis=-1, keepdims=True)
+        late, back = decide(features)
+        logits = late @ head.kernel + head.bias
+        probability = tf.sigmoid(logits)
+        if plain is not model:
+            probability, late = answered(images, training=False)
+        sign = tf.where(probability > 0.5, 1.0, -1.0)  # of the more probable class
+        gradients = back(sign * tf.transpose(head.kernel))
+        places = tf.reduce_sum(gradients * tf.cast(features, tf.float32), axis=-1, keepdims=True)
         heat = tf.nn.relu(tf.nn.avg_pool2d(places, window, strides=1, padding="SAME")[..., 0])
         peak = tf.reduce_max(heat, axis=(1, 2), keepdims=True)
         return Explained(probability[:, 0], tf.math.divide_no_nan(heat, peak), late)

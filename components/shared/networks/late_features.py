@@ -1,5 +1,7 @@
 """What a network's last layer decides by: its late features."""
 
+from typing import Any
+
 import keras
 
 
@@ -18,12 +20,25 @@ def with_late_features(model: keras.Model) -> keras.Model:
 
 
 def made_from(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns what a layer made a tensor from, the first of it; a layer can stand in many models.
+    """Returns what a layer made a tensor from, the first of it.
+
+    Args:
+        tensor: Of a model.
+    """
+    first: keras.KerasTensor = made_by(tensor).input_tensors[0]
+    return first
+
+
+def made_by(tensor: keras.KerasTensor) -> Any:
+    """Returns the use of a layer that made a tensor; a layer can stand in many models.
 
     `layer.input` would be of whichever model the layer was first put into.
 
     Args:
         tensor: Of a model.
+
+    Returns:
+        Keras' node, with `operation`, `input_tensors` and `output_tensors`.
     """
     layer, node, _ = tensor._keras_history
-    return layer._inbound_nodes[node].input_tensors[0]
+    return layer._inbound_nodes[node]

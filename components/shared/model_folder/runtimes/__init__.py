@@ -1,0 +1,79 @@
+"""What runs the SavedModel in a model's folder: OpenVINO where it is installed, else TensorFlow.
+
+Both give the same answers to 1e-5. OpenVINO is faster on CPUs and takes a fifth of the memory;
+TensorFlow knows GPUs. The serving image for CPUs holds OpenVINO alone, the one for GPUs TensorFlow
+alone.
+"""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+Outputs = dict[str, np.ndarray]
+
+
+class Runtime(Protocol):
+    """A SavedModel, loaded. Several threads may ask it at the same time.
+
+    Attributes:
+        name: What people call it.
+        outputs: Names of what `classify` gives.
+        batches_at_once: How many batches should go through it at the same time.
+    """
+
+    name: str
+    outputs: frozenset[str]
+    batches_at_once: int
+
+    def classify(self, images: np.ndarray) -> Outputs:
+        """Runs the signature that answers.
+
+        Args:
+            images: uint8 [n, 150, 150, 3].
+
+        Returns:
+            Its outputs by name; see `components.shared.model_folder.contract`.
+        """
+        ...
+
+    def explain(self, images: np.ndarray) -> Outputs:
+        """Runs the signature that explains; arguments and result as of `classify`."""
+        ...
+
+
+def load(folder: str | Path, cpus: int | None = None) -> Runtime:
+    """Loads a SavedModel; the folder has to be verified before.
+
+    Args:
+        folder: The model's folder.
+        cpus: How many batches will go through it at the same time, each on a CPU of its own. None
+            is for one batch at a time on all CPUs.
+
+    Returns:
+        The runtime that has it.
+
+    Raises:
+        UserError: It cannot be loaded, or lacks a signature, an input or an output.
+    """
+    return next(_runtimes(folder, cpus))
+
+
+def every_runtime(folder: str | Path) -> list[Runtime]:
+    """Loads a SavedModel with each runtime that is installed; arguments and errors as of `load`."""
+    return list(_runtimes(folder, None))
+
+
+def _runtimes(folder: str | Path, cpus: int | None) -> Iterator[Runtime]:
+    """Yields the runtimes that are installed, the preferred one first, each with the model."""
+    # Each is imported where it is used: importing both takes seconds.
+    if find_spec("openvino"):
+        from components.shared.model_folder.runtimes.openvino import OpenVinoRuntime
+
+        yield OpenVinoRuntime(folder, cpus)
+    if find_spec("tensorflow"):
+        from components.shared.model_folder.runtimes.tensorflow import TensorFlowRuntime
+
+        yield TensorFlowRuntime(folder, cpus)
