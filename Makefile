@@ -94,10 +94,12 @@ EVERYWHERE = --universal --python-version 3.11 --fork-strategy fewest
 # client has no wheel, so it has a lock of its own, and the image builds it.
 SDIST = kfp-server-api
 IN_IMAGE = --extra train --extra stores --extra clinic --extra deploy --extra signing \
-	--constraints locks/dev.txt --no-emit-package $(SDIST) --python-version 3.11 \
+	--constraints locks/dev.txt --no-emit-package $(SDIST) --excludes locks/not-in-training.txt \
+	--python-version 3.11 \
 	--python-platform x86_64-unknown-linux-gnu
 
-# The predictor's image: no KFP and nothing that only training needs.
+# The predictor's image: no KFP and nothing that only training needs. OpenVINO runs the model on CPUs,
+# TensorFlow on GPUs; see components/shared/model_folder/runtimes.
 SERVING = --extra serve --extra clinic --extra signing --extra tracing --constraints locks/dev.txt \
 	--excludes locks/not-in-serving.txt --python-version 3.11 \
 	--python-platform x86_64-unknown-linux-gnu
@@ -112,8 +114,9 @@ lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
 		--excludes locks/not-in-demo.txt --extra train --extra cpu
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cpu.txt --extra cpu
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cuda.txt --extra cuda
-	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve.txt --extra cpu
-	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve-cuda.txt --extra cuda
+	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve.txt
+	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve-cuda.txt --extra cuda \
+		--excludes locks/not-in-serving-cuda.txt
 	grep --only-matching '^$(SDIST)==[0-9.]*' locks/dev.txt \
 		| $(COMPILE) - --no-deps --no-annotate --output-file locks/sdist.txt
 
