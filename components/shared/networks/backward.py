@@ -35,7 +35,7 @@ def gradient(
     values_of = keras.Model(maps, tensors[1:])
 
     def answer(features: Any) -> tuple[Any, Callable[[Any], Any]]:
-        found = [features, *values_of(features, training=False)]
+        found = [features, *keras.tree.flatten(values_of(features, training=False))]
         values = {id(t): ops.cast(v, "float32") for t, v in zip(tensors, found, strict=True)}
 
         def back(upstream: Any) -> Any:

@@ -17,6 +17,10 @@ def pooled(maps: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Dropout(0.5)(layers.Concatenate()(both))
 
 
+def averaged(maps: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.GlobalAveragePooling2D()(maps)
+
+
 def flat(maps: keras.KerasTensor) -> keras.KerasTensor:
     hidden = layers.Dense(7, activation="relu")(layers.Flatten()(maps))
     return layers.Dense(4)(layers.BatchNormalization()(hidden))
@@ -27,7 +31,7 @@ def used_twice(maps: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Concatenate()([hidden, layers.Dense(3, activation="relu")(hidden)])
 
 
-@pytest.mark.parametrize("head", [pooled, flat, used_twice])
+@pytest.mark.parametrize("head", [averaged, pooled, flat, used_twice])
 def test_gradients_are_those_of_a_tape(head) -> None:
     keras.utils.set_random_seed(3)
     maps = keras.Input(MAPS)
