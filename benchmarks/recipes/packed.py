@@ -10,6 +10,11 @@ from PIL import Image
 
 FILE = "recipes.npz"
 PARTS = ("train", "validation", "held_out")
+# What is trained on without loss; what only judges as small as it may be.
+_FORMATS = {
+    "images": {"format": "webp", "lossless": True, "method": 4},
+    "external": {"format": "jpeg", "quality": 95},
+}
 
 
 class Packed(NamedTuple):
@@ -36,7 +41,7 @@ class Packed(NamedTuple):
     external_facts: dict[str, np.ndarray]
 
     def save(self, file: Path) -> None:
-        """Writes it, images compressed without loss."""
+        """Writes it, images compressed."""
         arrays = {"labels": self.labels, "groups": self.groups, "strides": self.strides}
         for name in ("images", "external"):
             arrays |= _compressed(name, getattr(self, name))
@@ -69,13 +74,13 @@ class Packed(NamedTuple):
 
 
 def _compressed(name: str, images: np.ndarray) -> dict[str, np.ndarray]:
-    def webp(image: np.ndarray) -> bytes:
+    def compressed(image: np.ndarray) -> bytes:
         file = io.BytesIO()
-        Image.fromarray(image).convert("RGB").save(file, "webp", lossless=True, method=5)
+        Image.fromarray(image).save(file, **_FORMATS[name])
         return file.getvalue()
 
     with ThreadPoolExecutor() as pool:
-        files = list(pool.map(webp, images))
+        files = list(pool.map(compressed, images))
     ends = np.cumsum([0, *map(len, files)])
     return {
         f"{name}_files": np.frombuffer(b"".join(files), np.uint8),
