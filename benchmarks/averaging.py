@@ -21,11 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.inference import milliseconds
-from benchmarks.recipes.judging import SHOWN, Course, Fold, Truth, cells, figures
+from benchmarks.recipes.judging import Course, External, Fold, Truth, open_external, print_judged
 from components.ingest.logic import ingest
 from components.ingest.sources import open_source
 from components.shared.data.dataset import ImageDataset, Split
-from components.shared.evaluation.metrics import column
 from components.shared.evaluation.predictor import predict_rows
 from components.shared.images.decode import SHAPE
 from components.shared.networks.average import averaged
@@ -93,6 +92,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="times each is timed (5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of one timing (1)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--external", help="source with a labels.csv, which judges as well")
     parser.add_argument("--state", type=Path, help="folder that outlives a killed run")
     options = parser.parse_args()
     tf.get_logger().setLevel("ERROR")  # it takes several models, each compiled once, for one
@@ -110,34 +110,31 @@ def main() -> None:
         for count in range(2, len(members) + 1):
             ways[f"with --ensemble {count}"] = averaged(members[:count])
         ways["with both"] = averaged(members, mirrored=True)
-        wanted = np.concatenate([split.part("validation"), split.part("held_out")])
+        external = None
+        if options.external:
+            external = open_external(options.external, Path(scratch, "external"))
         courses = []
         for model in ways.values():
-            scores = predict_rows(model, dataset, wanted)
-            cut = len(split.validation)
-            courses.append([Course(scores[:cut], scores[cut:], 0.0)])
+            scores = {
+                part: predict_rows(model, dataset, split.part(part))
+                for part in ("validation", "held_out")
+            }
+            if external:
+                scores["external"] = predict_rows(model, external, np.arange(len(external)))
+            courses.append([Course(**scores, seconds=0.0)])
         parts = [Truth.of(dataset, split.part(part)) for part in ("validation", "held_out")]
-        values, samples = figures([Fold(options.fold, *parts)], courses, options.seed)
-    models = list(ways.values())
-    timed = [latencies(models, size, options.rounds, options.seconds) for size in BATCHES]
-
-    table = Table(box=None, pad_edge=False)
-    latency = [f"ms a batch of {size}" for size in BATCHES]
-    for heading in ("", *SHOWN, "accuracy gained (95%)", *latency):
-        table.add_column(heading, justify="right" if heading else "left")
-    accuracy = column("accuracy")
-    for row, name in enumerate(ways):
-        gains = 100 * (samples[row, :, accuracy] - samples[0, :, accuracy])
-        low, high = np.percentile(gains, [2.5, 97.5])
-        gain = 100 * (values[row, accuracy] - values[0, accuracy])
-        table.add_row(
-            name,
-            *cells(values[row]),
-            f"{gain:+.1f} ({low:+.1f} to {high:+.1f})" if row else "",
-            *(f"{each[row]:.1f} (x{each[row] / each[0]:.2f})" for each in timed),
-        )
+        judged = External.of(external) if external else None
     held_out = f"{len(split.held_out):,} held-out images of fold {options.fold} of 5"
     print(f"\n{held_out}, {options.epochs} epochs each")
+    print_judged(list(ways), [Fold(options.fold, *parts)], courses, options.seed, judged)
+    models = list(ways.values())
+    timed = [latencies(models, size, options.rounds, options.seconds) for size in BATCHES]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for size in BATCHES:
+        table.add_column(f"ms a batch of {size}", justify="right")
+    for row, name in enumerate(ways):
+        table.add_row(name, *(f"{each[row]:.1f} (x{each[row] / each[0]:.2f})" for each in timed))
     Console(width=140).print(table)
 
 

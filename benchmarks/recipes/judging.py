@@ -72,7 +72,7 @@ class External(NamedTuple):
 
 
 class Course(NamedTuple):
-    """What one training came to: scores, P(Brain Tumor), and how long it took."""
+    """What one training came to: scores, P(Brain Tumor), and how long it took; 0 if no matter."""
 
     validation: np.ndarray
     held_out: np.ndarray
@@ -229,16 +229,18 @@ def print_judged(
     """
     console = Console(width=200)
     values, samples = figures(folds, courses, seed)
-    table = _table("", *SHOWN, "minutes to train", "accuracy gained", "AUROC gained")
+    trained = any(done.seconds for way in courses for done in way)
+    timed = ["minutes to train"] if trained else []
+    table = _table("", *SHOWN, *timed, "accuracy gained", "AUROC gained")
     for way, name in enumerate(names):
-        minutes = np.mean([done.seconds for done in courses[way]]) / 60
+        minutes = [f"{np.mean([done.seconds for done in courses[way]]) / 60:.1f}"] * trained
         gains = []
         for measure, unit, text in (("accuracy", 100, ".1f"), ("auroc", 1, ".3f")):
             at = column(measure)
             gain = Judged(values[:, at], samples[:, :, at]).gain(way)
             change, low, high = (f"{unit * each:+{text}}" for each in gain)
             gains.append(f"{change} ({low} to {high})" if way else "")
-        table.add_row(name, *cells(values[way]), f"{minutes:.1f}", *gains)
+        table.add_row(name, *cells(values[way]), *minutes, *gains)
     console.print(table)
     if not external:
         return

@@ -3,7 +3,7 @@
 import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from PIL import Image
@@ -11,7 +11,7 @@ from PIL import Image
 FILE = "recipes.npz"
 PARTS = ("train", "validation", "held_out")
 # What is trained on without loss; what only judges as small as it may be.
-_FORMATS = {
+_FORMATS: dict[str, dict[str, Any]] = {
     "images": {"format": "webp", "lossless": True, "method": 4},
     "external": {"format": "jpeg", "quality": 95},
 }
