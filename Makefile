@@ -45,6 +45,7 @@ types:
 compiled:
 	$(BIN)/brain-tumor compile --check
 	$(BIN)/brain-tumor compile --check --pipeline cross-validation
+	$(BIN)/brain-tumor compile --check --pipeline drift
 
 # On the cluster that KUBECONFIG names, with both images where its nodes find them.
 cluster-test: $(VENV)/.installed ## Try it on a real cluster with KServe, and KFP where KFP_ENDPOINT names one
@@ -73,6 +74,7 @@ results: $(VENV)/.installed ## Measure what is said of unseen images: make resul
 compile: $(VENV)/.installed ## Write the compiled pipelines anew
 	$(BIN)/brain-tumor compile
 	$(BIN)/brain-tumor compile --pipeline cross-validation
+	$(BIN)/brain-tumor compile --pipeline drift
 
 chart: $(VENV)/.installed ## Write the templates of the Helm chart from the overlays and components
 	$(BIN)/python manifests/helm.py

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.shared.run.parameters import CrossValidationRun, Group, TrainingRun
+from components.shared.run.parameters import CrossValidationRun, DriftRun, Group, TrainingRun
 from pipelines.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -18,22 +18,27 @@ class Pipeline(StrEnum):
 
     training = "training"
     cross_validation = "cross-validation"
+    drift = "drift"
 
     @property
     def run(self) -> type[Group]:
         """The model of its run's parameters."""
-        if self is Pipeline.training:
-            return TrainingRun
-        return CrossValidationRun
+        runs: dict[Pipeline, type[Group]] = {
+            Pipeline.training: TrainingRun,
+            Pipeline.cross_validation: CrossValidationRun,
+            Pipeline.drift: DriftRun,
+        }
+        return runs[self]
 
     @property
     def define(self) -> "Callable[..., GraphComponent]":
         """What makes it for a cluster and, where it is known before it starts, a run's id."""
-        from pipelines import cross_validation, training
+        from pipelines import cross_validation, drift, training
 
         return {
             Pipeline.training: training.training_pipeline,
             Pipeline.cross_validation: cross_validation.cross_validation_pipeline,
+            Pipeline.drift: drift.drift_pipeline,
         }[self]
 
     @property

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
@@ -21,7 +21,7 @@ from rich.table import Table
 from components.check.logic import checked
 from components.shared.errors import UserError
 from components.shared.reports.text import printable
-from components.shared.run.parameters import Parameter
+from components.shared.run.parameters import DriftRule, Group, Parameter
 from components.shared.storage.files import write_atomically
 from pipelines import models, settings
 from pipelines.catalogue import Pipeline
@@ -29,6 +29,9 @@ from pipelines.cluster import Cluster
 from pipelines.deploy import deploy
 from pipelines.output import Format, console, errors, open_to_every_terminal, print_json
 from serving.cli import serve
+
+if TYPE_CHECKING:
+    from components.drift.results import Drift
 
 app = typer.Typer(
     help="From brain-MRI images to a served classifier: a Kubeflow pipeline, here or on a cluster.",
@@ -126,19 +129,32 @@ def takes_parameters(*pipelines: Pipeline) -> Callable[[Callable[..., None]], Ca
     return decorated
 
 
-def takes_cluster(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command an option for each setting that is compiled in; it gets them as `cluster`."""
+def takes(group: type[Group], name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command an option for each parameter of a group.
 
-    @functools.wraps(command)
-    def with_cluster(**arguments: Any) -> None:
-        given = {name: arguments.pop(name) for name in Cluster.model_fields}
-        set_here = {name: value for name, value in given.items() if value is not None}
-        command(cluster=checked(Cluster, set_here), **arguments)
+    Args:
+        group: The group's model.
+        name: The command's argument that gets it, checked.
+    """
 
-    own = [p for name, p in inspect.signature(command).parameters.items() if name != "cluster"]
-    options = [_option(parameter) for parameter in Cluster.parameters()]
-    with_cluster.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-    return with_cluster
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_group(**arguments: Any) -> None:
+            given = {field: arguments.pop(field) for field in group.model_fields}
+            set_here = {field: value for field, value in given.items() if value is not None}
+            command(**{name: checked(group, set_here)}, **arguments)
+
+        own = [
+            p for argument, p in inspect.signature(command).parameters.items() if argument != name
+        ]
+        options = [_option(parameter) for parameter in group.parameters()]
+        with_group.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+        return with_group
+
+    return decorated
+
+
+takes_cluster = takes(Cluster, "cluster")  # what is compiled in
 
 
 def _option(parameter: Parameter) -> inspect.Parameter:
@@ -277,6 +293,14 @@ def submit(
     service_account: Annotated[
         str, typer.Option(help="Of the steps' pods. Empty: KFP's own.", show_default=False)
     ] = "",
+    cron: Annotated[
+        str,
+        typer.Option(
+            help="Start a run again and again, such as '0 6 * * 1' for Mondays at six (KFP's time "
+            "zone). It replaces the recurring run of that name in the experiment.",
+            show_default=False,
+        ),
+    ] = "",
     config: Config = None,
 ) -> None:
     """Upload a pipeline as a version named by the git revision, and start a run of it.
@@ -297,9 +321,11 @@ def submit(
         service_account=service_account,
         cookie=cookie,
         ca_file=ca_file,
+        cron=cron,
     )
-    console.print(f"pipeline version {done.version}, run {done.run_id}", soft_wrap=True)
-    console.print(f"{endpoint.rstrip('/')}/#/runs/details/{done.run_id}", soft_wrap=True)
+    kind, page = ("recurring run", "recurringrun") if cron else ("run", "runs")
+    console.print(f"pipeline version {done.version}, {kind} {done.run_id}", soft_wrap=True)
+    console.print(f"{endpoint.rstrip('/')}/#/{page}/details/{done.run_id}", soft_wrap=True)
 
 
 @app.command()
@@ -350,6 +376,35 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command()
+@takes(DriftRule, "rule")
+def drift(
+    rule: DriftRule,
+    model: Annotated[Path, typer.Argument(help="Folder of the registered version that serves.")],
+    report: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("drift.html"),
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+) -> None:
+    """Compare what a model is asked, as Prometheus has it, with what it was measured on.
+
+    Exit status 1 if something drifted.
+
+    [dim]brain-tumor drift runs/registry/brain-tumor/1 --prometheus http://localhost:9090[/]
+    """
+    from components.drift.logic import drift_of
+    from components.drift.report import write_drift_report
+
+    found = drift_of(model, rule)
+    write_drift_report(report, found)
+    if output is Format.json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        console.print(_drift_table(found))
+        console.print(f"version {found.version}: {escape(found.verdict)}", soft_wrap=True)
+        console.print(f"report: {escape(str(report))}", soft_wrap=True)
+    if found.drifted:
+        raise typer.Exit(1)
+
+
 app.command()(serve)
 app.command()(deploy)
 app.add_typer(models.app, name="models")
@@ -376,6 +431,24 @@ def demo(
     from pipelines.demo import run_demo
 
     run_demo(runs, console)
+
+
+def _drift_table(found: "Drift") -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("quantity")
+    for heading in ("index", "95% interval", "by chance", "p, together"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for one in found.quantities:
+        table.add_row(
+            one.name,
+            f"{one.psi:.3f}",
+            f"{one.low:.3f} to {one.high:.3f}",
+            f"{one.by_chance:.3f}",
+            f"{one.adjusted_p_value:.4f}",
+            "[red]drift[/]" if one.drifted else "",
+        )
+    return table
 
 
 def _prediction_table(rows: list[dict[str, Any]]) -> Table:

@@ -18,6 +18,8 @@ STORE_VARIABLES = (
 )
 # Secret with the predictor's token, its key, and the environment variable that it becomes.
 TOKEN_SECRET, TOKEN_KEY, TOKEN_VARIABLE = "predictor-token", "token", "BRAIN_TUMOR_TOKEN"
+# Likewise for Prometheus.
+PROMETHEUS_SECRET, PROMETHEUS_TOKEN = "prometheus-token", "PROMETHEUS_TOKEN"
 _NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"  # of a Kubernetes object
 # Kubernetes quantities.
 _CPU = r"^([1-9]\d{0,5}m|[1-9]\d{0,2}(\.\d{1,3})?|0\.\d{1,3})$"

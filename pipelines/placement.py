@@ -8,6 +8,8 @@ from components.shared.run.parameters import Gpus
 from pipelines.cluster import (
     GCS_KEY,
     GCS_KEY_FOLDER,
+    PROMETHEUS_SECRET,
+    PROMETHEUS_TOKEN,
     PUBLIC_KEY,
     SIGNING_FOLDER,
     SIGNING_KEY,
@@ -95,6 +97,13 @@ def connect_store(task: PipelineTask, cluster: Cluster) -> None:
 def connect_predictor(task: PipelineTask) -> None:
     """Gives a task the predictor's token, if there is one."""
     kubernetes.use_secret_as_env(task, TOKEN_SECRET, {TOKEN_KEY: TOKEN_VARIABLE}, optional=True)
+
+
+def connect_prometheus(task: PipelineTask) -> None:
+    """Gives a task the token for Prometheus, if there is one."""
+    kubernetes.use_secret_as_env(
+        task, PROMETHEUS_SECRET, {TOKEN_KEY: PROMETHEUS_TOKEN}, optional=True
+    )
 
 
 def let_sign(task: PipelineTask, cluster: Cluster) -> None:

@@ -1,6 +1,7 @@
-"""Upload a pipeline as a version, and start a run of it."""
+"""Upload a pipeline as a version, and start a run of it, once or again and again."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,13 +31,13 @@ MAX_RUN = 255  # characters; KFP starts a longer one before its database refuses
 
 @dataclass(frozen=True)
 class Submission:
-    """A run that was started.
+    """A run that was started, or planned.
 
     Attributes:
         pipeline_id: Of the pipeline.
         version_id: Of the version that runs.
         version: Its name, the git revision.
-        run_id: Of the run.
+        run_id: Of the run, or of the recurring run.
     """
 
     pipeline_id: str
@@ -57,6 +58,7 @@ def submit(
     service_account: str = "",
     cookie: str = "",
     ca_file: Path | None = None,
+    cron: str = "",
 ) -> Submission:
     """Uploads a pipeline as a version named by the git revision and starts a run.
 
@@ -74,6 +76,9 @@ def submit(
         service_account: Of the steps' pods; empty for KFP's own.
         cookie: Cookies of a session, where a login stands before KFP; empty for none.
         ca_file: Certificates of the authorities to trust; None for the well-known ones.
+        cron: When to start a run, again and again, as cron has it: minute, hour, day of the month,
+            month, day of the week. It replaces the recurring run of that name in the experiment.
+            Empty starts one run, now.
 
     Returns:
         The identifiers.
@@ -86,7 +91,9 @@ def submit(
     package = compiled(pipeline, cluster)
     version = version_name(revision, package, cluster)
     info = pipeline.info
-    run_name = run_name or f"{info.name} {version}"
+    run_name = run_name or (info.name if cron else f"{info.name} {version}")
+    if cron:
+        _check_cron(cron)
     if namespace:
         check_namespace(namespace)
     _check_name("--experiment", experiment, MAX_EXPERIMENT)
@@ -99,20 +106,78 @@ def submit(
         experiment_id = _experiment(client, namespace, experiment)
         pipeline_id = _pipeline(client, info, namespace)
         version_id = _version(client, pipeline_id, version, info.description, package)
-        run = api.RunServiceApi(client).run_service_create_run(
-            api.V2beta1Run(
-                experiment_id=experiment_id,
-                display_name=run_name,
-                service_account=service_account or None,
-                pipeline_version_reference=api.V2beta1PipelineVersionReference(
-                    pipeline_id=pipeline_id, pipeline_version_id=version_id
-                ),
-                runtime_config=api.V2beta1RuntimeConfig(
-                    parameters={"git_revision": revision, **parameters}
-                ),
-            )
+        run = {
+            "experiment_id": experiment_id,
+            "display_name": run_name,
+            "service_account": service_account or None,
+            "pipeline_version_reference": api.V2beta1PipelineVersionReference(
+                pipeline_id=pipeline_id, pipeline_version_id=version_id
+            ),
+            "runtime_config": api.V2beta1RuntimeConfig(
+                parameters={"git_revision": revision, **parameters}
+            ),
+        }
+        run_id = _recurring(client, run, cron) if cron else _started(client, run)
+        return Submission(pipeline_id, version_id, version, run_id)
+
+
+def _started(client: api.ApiClient, run: dict[str, Any]) -> str:
+    """Starts a run and returns its id."""
+    return _id(api.RunServiceApi(client).run_service_create_run(api.V2beta1Run(**run)).run_id)
+
+
+def _recurring(client: api.ApiClient, run: dict[str, Any], cron: str) -> str:
+    """Makes a recurring run, then deletes those that it replaces; returns its id."""
+    recurring = api.RecurringRunServiceApi(client)
+    replaced = list(_recurring_runs(recurring, run["experiment_id"], run["display_name"]))
+    made = recurring.recurring_run_service_create_recurring_run(
+        api.V2beta1RecurringRun(
+            **run,
+            trigger=api.V2beta1Trigger(
+                cron_schedule=api.V2beta1CronSchedule(cron=f"0 {cron}")  # KFP's begins with seconds
+            ),
+            mode=api.RecurringRunMode.ENABLE,
+            max_concurrency="1",
+            no_catchup=True,  # what was missed is not made up for
         )
-        return Submission(pipeline_id, version_id, version, _id(run.run_id))
+    )
+    made_id = _id(made.recurring_run_id)
+    for former in replaced:
+        recurring.recurring_run_service_delete_recurring_run(former)
+    return made_id
+
+
+def _recurring_runs(
+    recurring: api.RecurringRunServiceApi, experiment_id: str, name: str
+) -> Iterator[str]:
+    """Yields the ids of the recurring runs of a name in an experiment."""
+    token = ""
+    while True:
+        page = recurring.recurring_run_service_list_recurring_runs(
+            experiment_id=experiment_id,
+            page_token=token,
+            page_size=100,
+            filter=_filter("display_name", name),
+        )
+        for known in page.recurring_runs or []:
+            if known.display_name == name:
+                yield _id(known.recurring_run_id)
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def _check_cron(cron: str) -> None:
+    """Checks a schedule; KFP would take six fields, and five of them for others than they are.
+
+    Raises:
+        UserError: It has not five fields.
+    """
+    if not re.fullmatch(r"[0-9A-Za-z*/,?-]+( [0-9A-Za-z*/,?-]+){4}", cron):
+        raise UserError(
+            f"--cron: {cron!r} has not the five fields minute, hour, day of the month, month and "
+            "day of the week; give one such as '0 6 * * 1', Mondays at six"
+        )
 
 
 def _check_name(what: str, name: str, limit: int, unit: str = "bytes") -> None:

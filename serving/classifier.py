@@ -16,7 +16,13 @@ import numpy as np
 from components.shared.data.classes import CLASSES, HEALTHY
 from components.shared.images.decode import MAX_BYTES, SHAPE, ImageError
 from components.shared.images.slices import MAX_SLICES, Slices, read
-from components.shared.model_folder.contract import FEATURES, HEATMAP, PROBABILITY, SCORE
+from components.shared.model_folder.contract import (
+    FEATURES,
+    HEATMAP,
+    PROBABILITY,
+    SCORE,
+    UNSURE,
+)
 from components.shared.model_folder.reader import open_model_folder, settled
 from components.shared.model_folder.runtimes import Outputs, load
 from components.shared.model_folder.signing import Trust
@@ -33,7 +39,6 @@ _SLICE_FIELDS = (
     "outcome",
 )
 _FIELDS = (*_SLICE_FIELDS[:3], "threshold", "model_version", *_SLICE_FIELDS[3:])
-UNSURE = "unsure"  # the outcome that is no class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,11 @@ from kserve import InferOutput, InferRequest, InferResponse
 from kserve.model import InferenceVerb
 
 from components.shared.images.decode import SHAPE
+from components.shared.model_folder.contract import UNSURE
 from serving import metrics, tracing
 from serving.batching import Batcher
 from serving.bodies import v1_payload
-from serving.classifier import UNSURE, Classifier, Prediction
+from serving.classifier import Classifier, Prediction
 from serving.codecs import (
     ENCODED,
     PIXELS,

@@ -30,6 +30,7 @@ SLOW = (
     "cluster",
     "shared/networks",
     "split/test_logic.py",
+    "drift/test_logic.py",
 )
 
 

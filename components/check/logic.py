@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from components.shared.errors import UserError
-from components.shared.run.parameters import CrossValidationRun, TrainingRun
+from components.shared.run.parameters import RUNS
 from components.shared.run.rollout_plan import storage_uri
 
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -24,8 +24,7 @@ def check_parameters(values: Mapping[str, Any]) -> None:
     Raises:
         UserError: Names every value that is not allowed, in one line.
     """
-    runs = (TrainingRun, CrossValidationRun)
-    run = next(run for run in runs if run.model_fields.keys() == values.keys())
+    run = next(run for run in RUNS if run.model_fields.keys() == values.keys())
     faults = []
     for check in (partial(checked, run), check_served_from):
         try:

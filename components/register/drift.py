@@ -8,7 +8,8 @@ import numpy as np
 from components.shared.data.classes import CLASSES, HEALTHY, TUMOR
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.evaluation.binning import drift_reference
-from components.shared.model_folder.contract import DRIFT, FEATURES, PROBABILITY, SCORE
+from components.shared.evaluation.results import Evaluation
+from components.shared.model_folder.contract import DRIFT, FEATURES, PROBABILITY, SCORE, UNSURE
 from components.shared.model_folder.drift_reference import (
     FEATURE,
     IN_DISTRIBUTION_SCORE,
@@ -21,7 +22,11 @@ _BATCH = 64
 
 
 def write_drift_reference(
-    folder: str | Path, dataset: ImageDataset, split: Split, threshold: float, score_limit: float
+    folder: str | Path,
+    dataset: ImageDataset,
+    split: Split,
+    evaluation: Evaluation,
+    score_limit: float,
 ) -> None:
     """Writes `drift.json`: the answers for the held-out images, counted in bins.
 
@@ -31,7 +36,7 @@ def write_drift_reference(
         folder: The model's folder, with its SavedModel.
         dataset: The images.
         split: Its parts.
-        threshold: Brain Tumor is answered where its probability reaches this.
+        evaluation: From which probabilities on the answer is Brain Tumor, or unsure.
         score_limit: An image is flagged where its in-distribution score is greater.
     """
     runtime = load(folder)
@@ -41,7 +46,7 @@ def write_drift_reference(
         _values(runtime, dataset, held_out),
         dataset.groups[held_out],
         {
-            "outcome": (TUMOR_PROBABILITY, (threshold,), (CLASSES[HEALTHY], CLASSES[TUMOR])),
+            "outcome": (TUMOR_PROBABILITY, *_outcomes(evaluation)),
             "flagged": (
                 IN_DISTRIBUTION_SCORE,
                 (math.nextafter(score_limit, math.inf),),  # the limit itself is not flagged
@@ -50,6 +55,14 @@ def write_drift_reference(
         },
     )
     write_atomically(Path(folder, DRIFT), reference.model_dump_json() + "\n")
+
+
+def _outcomes(evaluation: Evaluation) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Returns the edges between the outcomes, and their names."""
+    unsure = evaluation.unsure
+    if unsure is None or unsure.low == unsure.high:
+        return (evaluation.threshold,), (CLASSES[HEALTHY], CLASSES[TUMOR])
+    return (unsure.low, unsure.high), (CLASSES[HEALTHY], UNSURE, CLASSES[TUMOR])
 
 
 def _values(runtime: Runtime, dataset: ImageDataset, rows: np.ndarray) -> dict[str, np.ndarray]:

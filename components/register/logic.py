@@ -291,9 +291,8 @@ def _publish(
     projection = fit_projection(inputs.model, inputs.dataset, inputs.split)
     export(inputs.model, check, projection, folder)
     check_export(inputs.model, check, projection, folder, samples)
-    threshold = inputs.evaluation.threshold
-    write_smoke(folder, samples, _registered_answer(folder)(samples), threshold)
-    write_drift_reference(folder, inputs.dataset, inputs.split, threshold, check.limit)
+    write_smoke(folder, samples, _registered_answer(folder)(samples), inputs.evaluation.threshold)
+    write_drift_reference(folder, inputs.dataset, inputs.split, inputs.evaluation, check.limit)
 
     def write(version: int) -> None:
         metadata = describe(

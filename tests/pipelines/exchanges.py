@@ -119,7 +119,7 @@ def serving(
             self.end_headers()
             self.wfile.write(told.body)
 
-        do_POST = do_GET  # noqa: N815
+        do_POST = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass

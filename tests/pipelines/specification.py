@@ -11,13 +11,16 @@ def specification(text: str) -> dict[str, Any]:
 
 
 def tasks_of(text: str) -> dict[str, dict[str, Any]]:
-    """Returns the steps' tasks, those behind a condition and in a loop as well."""
+    """Returns the steps' tasks, those behind a condition and in a loop as well, by component."""
     spec = specification(text)
-    found = dict(spec["root"]["dag"]["tasks"])
-    for component in spec["components"].values():
-        found |= component.get("dag", {}).get("tasks", {})
-    inner = ("condition-", "for-loop-")
-    return {name: task for name, task in found.items() if not name.startswith(inner)}
+    components = spec["components"]
+    dags = [spec["root"]["dag"], *(c["dag"] for c in components.values() if "dag" in c)]
+    found = {task["componentRef"]["name"]: task for dag in dags for task in dag["tasks"].values()}
+    return {
+        name.removeprefix("comp-"): task
+        for name, task in found.items()
+        if "dag" not in components[name]
+    }
 
 
 def containers_of(text: str) -> dict[str, dict[str, Any]]:

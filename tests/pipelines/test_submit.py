@@ -28,6 +28,7 @@ from tests.pipelines.scenarios import (
     play,
 )
 
+DRIFT = Pipeline.drift
 Play = Callable[..., tuple[Submission | str, Replay]]
 
 
@@ -138,20 +139,25 @@ class Willing:
     Attributes:
         requests: What it was asked.
         versions: Answers a request for versions.
+        recurring: Answers one for recurring runs.
     """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.versions: Callable[[Json], Json] = lambda query: {}
+        self.recurring: Callable[[Json], Json] = lambda query: {}
 
     def __call__(self, request: Request) -> Answer:
         """Answers a request."""
         self.requests.append(request)
         if request.method == "GET":
-            found = self.versions(request.query) if request.path.endswith("/versions") else {}
+            lists = {"versions": self.versions, "recurringruns": self.recurring}
+            find = lists.get(request.path.rpartition("/")[2])
+            found = find(request.query) if find else {}
             return Answer(200, json.dumps(found).encode())
         kind = request.path.rpartition("/")[2]
         made = {"experiments": "experiment_id", "pipelines": "pipeline_id", "runs": "run_id"}
+        made["recurringruns"] = "recurring_run_id"
         return Answer(200, f'{{"{made.get(kind, "pipeline_version_id")}": "1"}}'.encode())
 
     def body(self, kind: str) -> Json:
@@ -359,3 +365,46 @@ def test_a_name_never_stands_for_two_packages() -> None:
     assert len(names) == 5
     assert version_name("abc", "three", other) == version_name("abc", "three", other)
     assert all(name.startswith("abc") for name in names)
+
+
+def test_a_schedule_is_kfps_and_nothing_runs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = _sent(monkeypatch, cron="30 6 * * 1-5", parameters={"retrain": True}, pipeline=DRIFT)
+    body = server.body("/recurringruns")
+    assert body["trigger"] == {"cron_schedule": {"cron": "0 30 6 * * 1-5"}}
+    assert (body["mode"], body["max_concurrency"], body["no_catchup"]) == ("ENABLE", "1", True)
+    assert body["display_name"] == DRIFT.info.name, "the next version's takes its place"
+    assert body["runtime_config"]["parameters"] == {"retrain": True, "git_revision": REVISION}
+    assert body["pipeline_version_reference"] == {"pipeline_id": "1", "pipeline_version_id": "1"}
+    assert not [r for r in server.requests if r.method == "POST" and r.path.endswith("/runs")]
+
+
+def test_a_schedule_replaces_those_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Willing()
+
+    def pages(query: Json) -> Json:
+        assert query["experiment_id"] == 1
+        name = "other" if "page_token" in query else DRIFT.info.name
+        known = {"recurring_run_id": f"of {name}", "display_name": name}
+        return {"recurringRuns": [known]} | (
+            {} if "page_token" in query else {"next_page_token": "next"}
+        )
+
+    server.recurring = pages
+    _sent(monkeypatch, server, cron="0 6 * * 1", pipeline=DRIFT)
+    deleted = [r for r in server.requests if r.method == "DELETE"]
+    assert [r.path.rpartition("/")[2] for r in deleted] == [f"of%20{DRIFT.info.name}"]
+    made = next(
+        n
+        for n, r in enumerate(server.requests)
+        if r.path.endswith("/recurringruns") and r.method == "POST"
+    )
+    assert server.requests.index(deleted[0]) > made
+
+
+@pytest.mark.parametrize("cron", ["", "0 0 6 * * 1", "@daily", "0 6 * * 1\n", "a; b c d e"])
+def test_a_schedule_that_is_none_is_never_sent(cron: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not cron:
+        assert _sent(monkeypatch).body("/runs")
+        return
+    with pytest.raises(UserError, match=r"--cron: .* five fields"):
+        _sent(monkeypatch, cron=cron)

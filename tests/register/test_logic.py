@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -519,6 +520,25 @@ def test_answers_and_flags_are_counted_as_they_are_given(
     assert of["flagged"].counts == (len(answers) - flagged, flagged)
     for quantity in of.values():
         assert sum(quantity.counts) == len(answers)
+
+
+def test_unsure_is_an_outcome_that_is_counted(
+    registered, dataset: ImageDataset, split: Split, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    from components.register.drift import write_drift_reference
+    from serving.classifier import Classifier
+
+    answers = Classifier(registered.uri).classify(dataset.read(split.part("held_out")))
+    scores = sorted(answer.probabilities["Brain Tumor"] for answer in answers)
+    unsure = SimpleNamespace(low=scores[3], high=scores[8])
+    folder = shutil.copytree(registered.uri, tmp_path / "model")
+    write_drift_reference(
+        folder, dataset, split, evaluation.model_copy(update={"unsure": unsure}), score_limit=0.5
+    )
+    reference = DriftReference.model_validate_json((folder / "drift.json").read_text())
+    outcome = next(q for q in reference.quantities if q.name == "outcome")
+    assert outcome.bins == ("Healthy", "unsure", "Brain Tumor")
+    assert outcome.counts == (3, 5, 4)  # the lower end is unsure, the upper one is not
 
 
 def test_no_pixels_and_no_patients_are_kept(registered) -> None:

@@ -27,3 +27,4 @@ FEATURES_COUNT = 8
 
 # What each signature answers with at least
 REQUIRED = {SERVING: frozenset({PROBABILITY}), EXPLAIN: frozenset({PROBABILITY, HEATMAP})}
+UNSURE = "unsure"  # an outcome that is no class

@@ -452,6 +452,49 @@ class Gpus(Group):
     )
 
 
+class DriftRule(Group):
+    """What is asked now, against what the model was measured on; what of it is drift."""
+
+    panel = "Drift"
+
+    prometheus: str = Field(
+        "http://prometheus-operated.monitoring.svc:9090",
+        pattern=r"^https?://.+$",
+        description="Address of the Prometheus that scrapes the predictors. A token for it is in "
+        "PROMETHEUS_TOKEN.",
+    )
+    window_days: int = Field(7, ge=1, le=90, description="Days to look back.")
+    psi_limit: float = Field(
+        0.2,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="A smaller population stability index is no drift. Of usual limits, 0.1 is a "
+        "little and 0.25 much.",
+    )
+    false_alarms: Share = Field(
+        0.01,
+        description="Share of the comparisons, 0 to 1, that may find drift where nothing has "
+        "changed.",
+    )
+
+
+class DriftResponse(Group):
+    """Which model is watched, and what drift brings about."""
+
+    panel = "Drift"
+
+    served_model: str = Field(
+        "champion",
+        pattern=r"^(champion|candidate|latest|[1-9]\d{0,8})$",
+        description="Version that serves: its number, champion, candidate or latest.",
+    )
+    retrain: bool = Field(
+        False,
+        description="Train again where there is drift. Otherwise the run fails, to tell of it.",
+    )
+
+
 # A run takes its groups' parameters from the last group to the first: so pydantic inherits.
 
 
@@ -463,3 +506,10 @@ class TrainingRun(
 
 class CrossValidationRun(Gpus, State, Code, Evaluate, Train, Network, Validation, Folds, Data):
     """What the cross-validation pipeline can be told."""
+
+
+class DriftRun(TrainingRun, DriftResponse, DriftRule):
+    """What the drift pipeline can be told; it hands a training's parameters to the training."""
+
+
+RUNS: tuple[type[Group], ...] = (TrainingRun, CrossValidationRun, DriftRun)

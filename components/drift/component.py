@@ -1,0 +1,71 @@
+"""KFP interface of the drift step, and of the step that ends a run where drift was found."""
+
+from kfp.dsl import HTML, Artifact, Input, Metrics, Output
+
+from components.shared.run.kfp_component import component
+
+
+@component
+def drift(
+    registry: str,
+    served_model: str,
+    prometheus: str,
+    window_days: int,
+    psi_limit: float,
+    false_alarms: float,
+    drift_report: Output[HTML],
+    drift_metrics: Output[Metrics],
+    drift_result: Output[Artifact],
+) -> bool:
+    """Compares what a registered version is asked with what it was measured on.
+
+    Args:
+        registry: The registry: a path, file://, s3:// or gs://.
+        served_model: The version that serves: a number, champion, candidate or latest.
+        prometheus: Address of the Prometheus that scrapes its predictors.
+        window_days: Days to look back.
+        psi_limit: A smaller population stability index is no drift.
+        false_alarms: Share of the comparisons that may find drift where nothing has changed, 0..1.
+        drift_report: Self-contained HTML.
+        drift_metrics: Images, and each quantity's index.
+        drift_result: Folder of drift.json.
+
+    Returns:
+        Whether something drifted.
+    """
+    from components.shared.run.step import step
+
+    with step("drift", drift_result, drift_metrics):
+        from components.drift.logic import drift_of_registered
+        from components.drift.report import write_drift_report
+        from components.shared.run.parameters import DriftRule
+
+        rule = DriftRule(
+            prometheus=prometheus,
+            window_days=window_days,
+            psi_limit=psi_limit,
+            false_alarms=false_alarms,
+        )
+        found = drift_of_registered(registry, served_model, rule)
+        found.write(drift_result.path)
+        write_drift_report(drift_report.path, found)
+        for name, value in found.metrics().items():
+            drift_metrics.log_metric(name, float(value))
+        print(f"version {found.version}: {found.verdict}")
+    return bool(found.drifted)
+
+
+@component
+def alert(drift_result: Input[Artifact], alerted: Output[Artifact]) -> None:
+    """Fails, so that the run does: whoever watches runs sees that there is drift.
+
+    Args:
+        drift_result: What the drift step wrote.
+        alerted: Never written.
+    """
+    from components.shared.run.step import step
+
+    with step("alert", alerted):
+        from components.drift.logic import alert
+
+        alert(drift_result.path)
