@@ -36,6 +36,7 @@ from components.ingest.parts import (
     PART,
     Chunk,
     Part,
+    heads_path,
     pixels_path,
     record_path,
     save_array,
@@ -46,6 +47,7 @@ from components.ingest.sources import open_source
 from components.shared.data.classes import CLASSES
 from components.shared.data.dataset import ImageDataset, ImageRecord, Manifest
 from components.shared.images.decode import SHAPE, THUMBNAIL
+from components.shared.near_duplicates.heads import HEAD
 from components.shared.storage.files import file_digest
 
 SIZES = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -76,8 +78,11 @@ def write_parts(folder: Path, count: int) -> None:
     order = sorted(range(count), key=lambda number: (number % 2, name_of(number)))
     for chunk in range(chunks):
         numbers = order[chunk * FILES_IN_A_CHUNK : (chunk + 1) * FILES_IN_A_CHUNK]
-        small = rng.integers(0, 256, (len(numbers), THUMBNAIL, THUMBNAIL), dtype=np.uint8)
-        digest = save_array(thumbnails_path(folder, chunk), len(numbers), small.shape[1:], [small])
+        thumbnails_sha256, heads_sha256 = (
+            save_array(path(folder, chunk), len(numbers), small.shape[1:], [small])
+            for path, side in ((thumbnails_path, THUMBNAIL), (heads_path, HEAD))
+            for small in [rng.integers(0, 256, (len(numbers), side, side), dtype=np.uint8)]
+        )
         save_array(pixels_path(folder, chunk), len(numbers), SHAPE, [])
         with open(pixels_path(folder, chunk), "r+b") as file:
             file.truncate(file.seek(0, 2) + len(numbers) * int(np.prod(SHAPE)))
@@ -89,7 +94,8 @@ def write_parts(folder: Path, count: int) -> None:
             quarantined=[],
             quarantined_labels=[],
             pixels_file_sha256=black[len(numbers)],
-            thumbnails_file_sha256=digest,
+            thumbnails_file_sha256=thumbnails_sha256,
+            heads_file_sha256=heads_sha256,
         )
         record_path(folder, chunk).write_text(record.model_dump_json())
     part = Part(
@@ -123,6 +129,19 @@ def _record(number: int) -> ImageRecord:
     )
 
 
+class _AllDifferent:
+    """Stands for the search for near-duplicates, which has a benchmark of its own."""
+
+    def __init__(self, thumbnails: np.ndarray, heads: np.ndarray) -> None:
+        self.count = len(thumbnails)
+
+    def groups(self) -> np.ndarray:
+        return np.arange(self.count)
+
+    def contradicted(self, groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return np.zeros(self.count, dtype=bool)
+
+
 def _list(folder: Path) -> None:
     with open_source(str(folder / "source.zip")) as source:
         source.fingerprint()
@@ -135,7 +154,7 @@ def _decode(folder: Path) -> None:
 
 
 def _assemble(folder: Path) -> None:
-    with patch.object(assembling, "group_near_duplicates", lambda small: np.arange(len(small))):
+    with patch.object(assembling, "NearDuplicates", _AllDifferent):
         assembling.assemble([folder / "part"], folder / "dataset", 0.05)
 
 

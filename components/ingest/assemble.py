@@ -16,6 +16,7 @@ from components.ingest.parts import (
     link_or_copy,
     pixels_path,
     read_chunk,
+    read_heads,
     read_part,
     read_thumbnails,
     save_array,
@@ -32,7 +33,8 @@ from components.shared.data.dataset import (
 )
 from components.shared.errors import UserError
 from components.shared.images.decode import THUMBNAIL
-from components.shared.near_duplicates.grouping import group_near_duplicates
+from components.shared.near_duplicates.grouping import NearDuplicates
+from components.shared.near_duplicates.heads import HEAD
 
 
 def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: float) -> None:
@@ -69,7 +71,7 @@ def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: f
         (THUMBNAIL, THUMBNAIL),
         (read_thumbnails(*at, chunk) for at, chunk in parts.chunks()),
     )
-    groups = group_near_duplicates(np.load(output / THUMBNAILS, mmap_mode="r"))
+    groups, contradicted = _near_duplicates(parts, output, seen.labels)
     patients = number_patients(keys for _, chunk in parts.chunks() for keys in chunk.patients)
     manifest = Manifest(
         source=parts.source.source,
@@ -81,6 +83,7 @@ def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: f
         quarantined=(),
         left_out=parts.source.left_out,
         mixed_groups=mixed_groups(groups, seen.labels),
+        contradicted=tuple(np.flatnonzero(contradicted).tolist()),
     )
     write_manifest(
         output / MANIFEST,
@@ -88,6 +91,26 @@ def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: f
         _grouped(parts, groups, patients),
         (file for _, chunk in parts.chunks() for file in chunk.quarantined),
     )
+
+
+def _near_duplicates(
+    parts: "_Parts", output: Path, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the group of each image, int64 [n], and whether another class has its picture too.
+
+    Only this needs the heads, so they lie in the output's folder no longer than it takes.
+    """
+    path = output / ".heads.npy"
+    heads = (read_heads(*at, chunk) for at, chunk in parts.chunks())
+    try:
+        save_array(path, len(labels), (HEAD, HEAD), heads)
+        found = NearDuplicates(
+            np.load(output / THUMBNAILS, mmap_mode="r"), np.load(path, mmap_mode="r")
+        )
+        groups = found.groups()
+        return groups, found.contradicted(groups, labels)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def mixed_groups(groups: np.ndarray, labels: np.ndarray) -> tuple[int, ...]:

@@ -87,6 +87,7 @@ def assemble(
             )
         data_metrics.log_metric("duplicate_groups", int(images.duplicate_groups.max()) + 1)
         data_metrics.log_metric("mixed_groups", len(images.manifest.mixed_groups))
+        data_metrics.log_metric("contradicted_images", len(images.manifest.contradicted))
         data_metrics.log_metric("quarantined_files", len(images.manifest.quarantined))
         if metadata:
             data_metrics.log_metric(

@@ -6,6 +6,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, TypeVar
@@ -20,6 +21,7 @@ from components.ingest.parts import (
     Chunk,
     Part,
     finished_chunk,
+    heads_path,
     pixels_path,
     record_path,
     save_array,
@@ -32,6 +34,7 @@ from components.shared.data.dataset import ImageRecord, QuarantinedFile
 from components.shared.errors import UserError
 from components.shared.images.decode import SHAPE, THUMBNAIL, ImageError, thumbnail
 from components.shared.images.slices import MAX_SLICES, Slices, read
+from components.shared.near_duplicates.heads import HEAD, head
 from components.shared.run.progress import track
 from components.shared.storage.files import write_atomically
 
@@ -40,7 +43,13 @@ Result = TypeVar("Result")
 
 FILES_IN_A_CHUNK = 2048
 
-_IMAGES_AT_ONCE = 64  # whose pixels are copied
+_IMAGES_AT_ONCE = 64  # whose arrays are copied
+# What is kept of an image: where the arrays of a chunk lie, and the shape of one.
+_ARRAYS = (
+    (pixels_path, SHAPE),
+    (thumbnails_path, (THUMBNAIL, THUMBNAIL)),
+    (heads_path, (HEAD, HEAD)),
+)
 
 _EXTENSIONS = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -111,14 +120,12 @@ class _Image(NamedTuple):
 
     Attributes:
         record: All but its group and its patient.
-        pixels: uint8 [150, 150, 3].
-        thumbnail: uint8 [32, 32].
+        arrays: Those of `_ARRAYS`.
         identifiers: What is known of its patient. They are never written.
     """
 
     record: ImageRecord
-    pixels: np.ndarray
-    thumbnail: np.ndarray
+    arrays: tuple[np.ndarray, ...]
     identifiers: Sequence[str]
 
 
@@ -131,18 +138,15 @@ def _decode_chunk(
     salt: bytes,
     max_slices: int,
 ) -> None:
-    """Decodes a run of files; writes pixels and thumbnails first and the chunk's record last."""
+    """Decodes a run of files; writes their arrays first and the chunk's record last."""
     images: list[ImageRecord] = []
-    thumbnails: list[np.ndarray] = []
     patients: list[tuple[str, ...]] = []
     quarantined: list[QuarantinedFile] = []
     labels: list[int | None] = []
     decode = partial(_decode_file, max_slices=max_slices)
-    # Volumes have many slices, so that pixels wait on disk until their number is known.
-    with (
-        ThreadPoolExecutor(max_workers=readers) as pool,
-        tempfile.TemporaryFile(dir=folder) as spool,
-    ):
+    # Volumes have many slices, so that arrays wait on disk until their number is known.
+    with ThreadPoolExecutor(max_workers=readers) as pool, ExitStack() as stack:
+        spools = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in _ARRAYS]
         decoded = _in_order(pool, decode, files, 4 * readers)
         results = track(decoded, len(files), "files read")
         for file, result in zip(files, results, strict=True):
@@ -151,16 +155,16 @@ def _decode_chunk(
                 labels.append(file.label)
                 continue
             for image in result:
-                spool.write(image.pixels)
-                thumbnails.append(image.thumbnail)
+                for spool, array in zip(spools, image.arrays, strict=True):
+                    spool.write(array)
                 images.append(image.record)
                 patients.append(patient_keys(image.identifiers, salt))
-        pixels_sha256 = save_array(
-            pixels_path(folder, number), len(images), SHAPE, _spooled(spool, len(images))
+        pixels_sha256, thumbnails_sha256, heads_sha256 = (
+            save_array(
+                path(folder, number), len(images), shape, _spooled(spool, len(images), shape)
+            )
+            for spool, (path, shape) in zip(spools, _ARRAYS, strict=True)
         )
-    thumbnails_sha256 = save_array(
-        thumbnails_path(folder, number), len(images), (THUMBNAIL, THUMBNAIL), thumbnails
-    )
     chunk = Chunk(
         images=images,
         patients=patients,
@@ -168,6 +172,7 @@ def _decode_chunk(
         quarantined_labels=labels,
         pixels_file_sha256=pixels_sha256,
         thumbnails_file_sha256=thumbnails_sha256,
+        heads_file_sha256=heads_sha256,
     )
     write_atomically(record_path(folder, number), chunk.model_dump_json())
 
@@ -185,12 +190,12 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-def _spooled(spool: IO[bytes], count: int) -> Iterator[np.ndarray]:
-    """Yields the pixels that were written, a few images at a time."""
+def _spooled(spool: IO[bytes], count: int, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Yields the arrays that were written, a few at a time."""
     spool.seek(0)
     for _ in range(0, count, _IMAGES_AT_ONCE):
-        content = spool.read(_IMAGES_AT_ONCE * math.prod(SHAPE))
-        yield np.frombuffer(content, np.uint8).reshape(-1, *SHAPE)
+        content = spool.read(_IMAGES_AT_ONCE * math.prod(shape))
+        yield np.frombuffer(content, np.uint8).reshape(-1, *shape)
 
 
 def _decode_file(file: SourceFile, max_slices: int) -> list[_Image] | QuarantinedFile:
@@ -229,7 +234,8 @@ def _decode_file(file: SourceFile, max_slices: int) -> list[_Image] | Quarantine
             plane=file.plane,
             source=file.source,
         )
-        images.append(_Image(record, image.pixels, thumbnail(image.pixels), identifiers))
+        arrays = image.pixels, thumbnail(image.pixels), head(image.pixels)
+        images.append(_Image(record, arrays, identifiers))
     return images
 
 

@@ -27,6 +27,7 @@ class Chunk(BaseModel):
     quarantined_labels: list[int | None] = Field(description="class of each, None where unknown")
     pixels_file_sha256: str
     thumbnails_file_sha256: str
+    heads_file_sha256: str
 
 
 class Part(BaseModel):
@@ -78,9 +79,14 @@ def finished_chunk(folder: Path, number: int) -> bool:
         chunk = TypeAdapter(Chunk).validate_json(record_path(folder, number).read_bytes())
         pixels = file_digest(pixels_path(folder, number))
         thumbnails = file_digest(thumbnails_path(folder, number))
+        heads = file_digest(heads_path(folder, number))
     except (OSError, ValidationError):
         return False
-    return (pixels, thumbnails) == (chunk.pixels_file_sha256, chunk.thumbnails_file_sha256)
+    return (pixels, thumbnails, heads) == (
+        chunk.pixels_file_sha256,
+        chunk.thumbnails_file_sha256,
+        chunk.heads_file_sha256,
+    )
 
 
 def read_thumbnails(folder: Path, number: int, chunk: Chunk) -> np.ndarray:
@@ -89,12 +95,24 @@ def read_thumbnails(folder: Path, number: int, chunk: Chunk) -> np.ndarray:
     Raises:
         UserError: They are missing or have changed.
     """
-    path = thumbnails_path(folder, number)
+    return _read_array(thumbnails_path(folder, number), chunk.thumbnails_file_sha256)
+
+
+def read_heads(folder: Path, number: int, chunk: Chunk) -> np.ndarray:
+    """Returns the heads of a chunk's images, uint8 [n, 40, 40].
+
+    Raises:
+        UserError: They are missing or have changed.
+    """
+    return _read_array(heads_path(folder, number), chunk.heads_file_sha256)
+
+
+def _read_array(path: Path, sha256: str) -> np.ndarray:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error}; {_AGAIN}") from error
-    if hashlib.sha256(content).hexdigest() != chunk.thumbnails_file_sha256:
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"{path}: has changed since it was written; {_AGAIN}")
     array: np.ndarray = np.load(io.BytesIO(content))  # which reads no pickle
     return array
@@ -110,7 +128,7 @@ def hand_over(work: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     part = read_part(work)
     for number in range(part.first, part.stop):
-        for path in (pixels_path, thumbnails_path, record_path):
+        for path in (pixels_path, thumbnails_path, heads_path, record_path):
             link_or_copy(path(work, number), path(folder, number))
     link_or_copy(work / PART, folder / PART)
 
@@ -161,6 +179,11 @@ def pixels_path(folder: Path, number: int) -> Path:
 def thumbnails_path(folder: Path, number: int) -> Path:
     """Returns the file of a chunk's thumbnails."""
     return folder / f"thumbnails-{number:05d}.npy"
+
+
+def heads_path(folder: Path, number: int) -> Path:
+    """Returns the file of the heads of a chunk's images."""
+    return folder / f"heads-{number:05d}.npy"
 
 
 def record_path(folder: Path, number: int) -> Path:

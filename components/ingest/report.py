@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from components.shared.data.classes import CLASSES
+from components.shared.data.classes import CLASSES, STRANGERS
 from components.shared.data.dataset import SUBGROUPS, ImageDataset, ImageRecord
 from components.shared.evaluation.floors import metadata_scores
 from components.shared.evaluation.metrics import (
@@ -28,6 +28,7 @@ _IMAGES_GUESSED = 20_000
 _SAMPLES_A_CLASS = 12
 _LARGEST_GROUPS = 6
 _PICTURES_A_GROUP = 10
+_MIXED_GROUPS = 20
 _QUARANTINED_SHOWN = 50
 _NAMES_SHOWN = 50
 
@@ -46,6 +47,16 @@ class Group(NamedTuple):
     classes: str
     pictures: list[str]
     min_correlation: float
+
+
+class Claim(NamedTuple):
+    """What one class holds of a group of near-duplicates that several classes claim."""
+
+    label: str
+    images: int
+    contradicted: int
+    path: str  # of the first that is shown
+    pictures: list[str]
 
 
 def write_data_report(
@@ -95,7 +106,7 @@ def write_data_report(
             for g in np.argsort(-sizes, kind="stable")[:_LARGEST_GROUPS]
             if sizes[g] > 1
         ],
-        mixed=[_shown(dataset, g) for g in manifest.mixed_groups[:_LARGEST_GROUPS]],
+        contradicted=[_contradiction(dataset, g) for g in manifest.mixed_groups[:_MIXED_GROUPS]],
         quarantined=manifest.quarantined[:_QUARANTINED_SHOWN],
     )
     return metadata
@@ -174,12 +185,32 @@ def _shown(dataset: ImageDataset, group: int) -> Group:
     spread = members[
         np.linspace(0, len(members) - 1, min(_PICTURES_A_GROUP, len(members))).astype(int)
     ]
-    classes = [CLASSES[label] for label in np.unique(dataset.labels[members])]
+    classes = [(*CLASSES, STRANGERS)[label] for label in np.unique(dataset.labels[members])]
     thumbnails = dataset.thumbnails
     lowest = min(correlation(thumbnails[members[0]], thumbnails[i]) for i in members)
     return Group(
         len(members), " and ".join(classes), [picture(p, 72) for p in dataset.read(spread)], lowest
     )
+
+
+def _contradiction(dataset: ImageDataset, group: int) -> list[Claim]:
+    """Returns what each class holds of a group, contradicted images first."""
+    members = np.flatnonzero(dataset.duplicate_groups == group)
+    claims = []
+    for label in np.unique(dataset.labels[members]):
+        its = members[dataset.labels[members] == label]
+        its = its[np.argsort(~dataset.contradicted[its], kind="stable")]
+        shown = its[: _PICTURES_A_GROUP // 2]
+        claims.append(
+            Claim(
+                (*CLASSES, STRANGERS)[label],
+                len(its),
+                int(dataset.contradicted[its].sum()),
+                dataset.manifest.images[shown[0]].path,
+                [picture(pixels, 72) for pixels in dataset.read(shown)],
+            )
+        )
+    return claims
 
 
 def _draw_sizes(dataset: ImageDataset) -> Figure:

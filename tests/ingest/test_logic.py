@@ -339,6 +339,7 @@ def test_a_killed_run_goes_on_where_it_was(
         ("chunk-00001.json", "cut"),
         ("pixels-00001.npy", "changed"),
         ("thumbnails-00000.npy", "changed"),
+        ("heads-00000.npy", "changed"),
     ],
 )
 def test_unfinished_work_that_is_damaged_is_done_again(
@@ -358,7 +359,7 @@ def test_unfinished_work_that_is_damaged_is_done_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(assemble, "group_near_duplicates", killed)
+        patch.setattr(assemble, "NearDuplicates", killed)
         with pytest.raises(KeyboardInterrupt):
             run(archive, "again")
     (work,) = (tmp_path / "state").iterdir()
@@ -384,7 +385,7 @@ def test_a_changed_source_is_not_resumed(
 
     archive = as_zip(tmp_path / "a.zip", image_files)
     with monkeypatch.context() as patch:
-        patch.setattr(assemble, "group_near_duplicates", killed)
+        patch.setattr(assemble, "NearDuplicates", killed)
         with pytest.raises(KeyboardInterrupt):
             run(archive, "out")
     first, second = sorted(image_files)[:2]

@@ -59,11 +59,11 @@ def test_no_name_is_written_not_even_by_a_run_that_is_killed(
     folder = as_folder(tmp_path / "source", image_files)
     monkeypatch.setattr(decode, "FILES_IN_A_CHUNK", 8)
 
-    def killed(thumbnails: object) -> None:
+    def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, of_patients(folder) as source:
-        patch.setattr(assemble, "group_near_duplicates", killed)
+        patch.setattr(assemble, "NearDuplicates", killed)
         with pytest.raises(KeyboardInterrupt):
             ingest(source, tmp_path / "out", tmp_path / "state")
         salt, fingerprint = source.salt(), source.fingerprint()

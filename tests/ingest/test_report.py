@@ -113,8 +113,10 @@ def test_the_same_picture_in_both_classes_is_shown(
         ingest(s, tmp_path / "out", tmp_path / "state")
     write_data_report(tmp_path / "report.html", ImageDataset(tmp_path / "out"))
     text = (tmp_path / "report.html").read_text()
-    assert "1 groups hold both classes" in text
-    assert "2 images of Brain Tumor and Healthy" in text
+    assert "1 group holds images of both classes" in text
+    assert "2 images are contradicted" in text
+    assert "Brain Tumor: 1 image, 1 contradicted" in text
+    assert "Healthy: 1 image, 1 contradicted" in text
 
 
 def test_few_images(make_dataset: Callable[..., ImageDataset], tmp_path: Path) -> None:

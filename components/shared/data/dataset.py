@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -133,6 +133,10 @@ class Manifest(Strict):
         default={}, description="files that are no images of a class, counted by what they are"
     )
     mixed_groups: tuple[int, ...] = Field(description="groups that hold more than one class")
+    contradicted: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(),
+        description="positions of the images whose picture is filed under another class too",
+    )
 
     def digest(self) -> str:
         """Returns the SHA-256 of what is known of the images: the same data, the same digest."""
@@ -237,6 +241,8 @@ class ImageDataset:
         self._starts = np.cumsum([0, *(shard.images for shard in self.manifest.shards)])
         if self._starts[-1] != len(self.manifest.images):
             raise UserError(f"{self.folder}: shards and manifest disagree; ingest the data again")
+        if max(self.manifest.contradicted, default=-1) >= len(self.manifest.images):
+            raise UserError(f"{self.folder}: contradicted names no image; ingest the data again")
         self.digest = self.manifest.digest()
 
     def __len__(self) -> int:
@@ -252,6 +258,13 @@ class ImageDataset:
     def duplicate_groups(self) -> np.ndarray:
         """Near-duplicate group of each image, int64 [n]."""
         return np.array([record.group for record in self.manifest.images], dtype=np.int64)
+
+    @cached_property
+    def contradicted(self) -> np.ndarray:
+        """Whether the picture of each image is filed under another class too, bool [n]."""
+        mask = np.zeros(len(self), dtype=bool)
+        mask[list(self.manifest.contradicted)] = True
+        return mask
 
     @cached_property
     def patients(self) -> np.ndarray:

@@ -27,7 +27,7 @@ def head(pixels: np.ndarray, bright: float = BRIGHT) -> np.ndarray:
         uint8 [40, 40], 0 the darkest and 255 the brightest; all 0 where nothing stands out.
     """
     grey = Image.fromarray(pixels).convert("L")
-    region = _head_region(np.asarray(grey), bright)
+    region = head_region(np.asarray(grey), bright)
     if region.sum() < _LEAST_AREA * region.size:
         return np.zeros((HEAD, HEAD), dtype=np.uint8)
     left, right = _edges(region.sum(axis=0))
@@ -36,8 +36,16 @@ def head(pixels: np.ndarray, bright: float = BRIGHT) -> np.ndarray:
     return _ranks(np.asarray(grey.resize((HEAD, HEAD), Image.Resampling.BOX, box=box)))
 
 
-def _head_region(grey: np.ndarray, bright: float) -> np.ndarray:
-    """Returns the largest bright region of an image, holes filled, bool [h, w]."""
+def head_region(grey: np.ndarray, bright: float = BRIGHT) -> np.ndarray:
+    """Finds the largest bright region of an image, with what it encloses.
+
+    Args:
+        grey: uint8 [h, w].
+        bright: How bright it has to be, 0..1.
+
+    Returns:
+        bool [h, w].
+    """
     below = np.cumsum(np.bincount(grey.ravel(), minlength=256)) / grey.size
     dark, light = np.searchsorted(below, [0.02, 0.98])
     regions, count = label(grey > dark + bright * (light - dark))

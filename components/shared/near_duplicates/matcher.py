@@ -90,6 +90,8 @@ class Matcher:
         Returns:
             bool [p].
         """
+        if len(left) == 0:
+            return np.zeros(0, dtype=bool)
         best = self._best_correlations(left, right)
         twins = best > self._limit
         for i in np.flatnonzero(np.abs(best - self._limit) < _ROUNDING):
@@ -120,7 +122,7 @@ class Matcher:
         """Returns the greatest correlation of each pair, float32 [p], but for rounding."""
         ones, row = np.unique(left, return_inverse=True)
         others, column = np.unique(right, return_inverse=True)
-        turned = _orientations(self._unit(ones))
+        turned = orientations(self._unit(ones))
         best = np.empty(len(left), dtype=np.float32)
         if len(left) * _DENSE > len(ones) * len(others):
             # Every pair of a left and a right one, of which few are not asked for.
@@ -163,7 +165,7 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     """
     # Sums of whole numbers are exact in float64, so the result has no order of summation.
     values = one.ravel().astype(np.float64)
-    others = _orientations(other.reshape(1, -1).astype(np.float64))[0]
+    others = orientations(other.reshape(1, -1).astype(np.float64))[0]
     products = len(values) * (others @ values) - values.sum() * others[0].sum()
     spread, other_spread = (len(v) * (v @ v) - v.sum() ** 2 for v in (values, others[0]))
     return float(products.max() / max(1.0, np.sqrt(spread) * np.sqrt(other_spread)))
@@ -235,8 +237,15 @@ def _parts(count: int, size: int = _AT_ONCE) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def _orientations(images: np.ndarray) -> np.ndarray:
-    """Returns the eight flips and quarter turns of [n, side * side], as [n, 8, side * side]."""
+def orientations(images: np.ndarray) -> np.ndarray:
+    """Returns the eight flips and quarter turns of pictures.
+
+    Args:
+        images: [n, side * side].
+
+    Returns:
+        [n, 8, side * side].
+    """
     side = int(np.sqrt(images.shape[1]))
     stack = images.reshape(-1, side, side)
     turned = [np.rot90(stack, turns, axes=(1, 2)) for turns in range(4)]

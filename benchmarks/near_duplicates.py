@@ -1,0 +1,165 @@
+"""What near-duplicates are found by, on real images: in one set, and by fingerprints in another.
+
+    python -m benchmarks.near_duplicates --source path/to/archive.zip --others path/to/others.zip
+
+First, how many groups thumbnails give, and how many pairs of these groups heads join at each limit.
+Then, how many changed copies of images of the source its fingerprints find, and how many images of
+the other set they take for near-duplicates. `--sheet pairs.png` draws one pair of images for each
+pair of groups that heads join, to be looked at.
+"""
+
+import argparse
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+from rich.console import Console
+from rich.table import Table
+
+from components.ingest.sources import open_source
+from components.shared.data.groups import join_links
+from components.shared.images.decode import decode, thumbnail
+from components.shared.near_duplicates.fingerprints import Fingerprints
+from components.shared.near_duplicates.grouping import THUMBNAIL_CORRELATION
+from components.shared.near_duplicates.heads import head, head_region
+from components.shared.near_duplicates.matcher import Matcher, orientations, unit_rows
+
+LIMITS = (0.97, 0.96, 0.95, 0.94, 0.93)
+CELL, COLUMNS = 96, 8  # of the sheet of pairs
+
+
+def toned(gamma: float) -> Callable[[Image.Image], Image.Image]:
+    """Returns what gives an image another gamma."""
+    return lambda image: image.point(lambda v: round(255 * (v / 255) ** gamma))
+
+
+def cropped(share: float) -> Callable[[Image.Image], Image.Image]:
+    """Returns what takes so much of the width and height away on each side."""
+
+    def crop(image: Image.Image) -> Image.Image:
+        x, y = round(share * image.width), round(share * image.height)
+        return image.crop((x, y, image.width - x, image.height - y))
+
+    return crop
+
+
+def cropped_to_the_head(image: Image.Image) -> Image.Image:
+    """Crops an image to the box of its largest bright region."""
+    region = head_region(np.asarray(image.convert("L")))
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    if len(rows) == 0:
+        return image
+    return image.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "saved again": lambda image: image,
+    "97x120 pixels": lambda image: image.resize((97, 120)),
+    "turned": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "mirrored": ImageOps.mirror,
+    "sharpened": lambda image: ImageEnhance.Sharpness(image).enhance(3),
+    "blurred": lambda image: ImageEnhance.Sharpness(image).enhance(0),
+    "contrast 0.6": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
+    "brightness 1.6, clipped": lambda image: image.point(lambda v: min(255, round(1.6 * v))),
+    "gamma 0.6": toned(0.6),
+    "gamma 0.75": toned(0.75),
+    "gamma 1.3": toned(1.3),
+    "gamma 1.6": toned(1.6),
+    "margins of 13% added": lambda image: ImageOps.expand(image, image.width * 13 // 100),
+    "cropped to the head": cropped_to_the_head,
+    "cropped so, turned, gamma 0.75": lambda image: toned(0.75)(
+        cropped_to_the_head(image).transpose(Image.Transpose.ROTATE_90)
+    ),
+    "2% of each side cropped": cropped(0.02),
+    "4% of each side cropped": cropped(0.04),
+    "8% of each side cropped": cropped(0.08),
+}
+
+
+def images_of(source: str, labels: str = "") -> list[np.ndarray]:
+    """Returns the images of a source, uint8 [150, 150, 3] each."""
+    with open_source(source, labels=labels, judging=True) as opened:
+        return [decode(file.read()).pixels for file in opened.files if not file.problem]
+
+
+def joined_by_heads(images: list[np.ndarray]) -> tuple[np.ndarray, list[tuple[float, int, int]]]:
+    """Compares every pair of images.
+
+    Returns:
+        The group of each by thumbnails alone, int64 [n], and for each pair of groups whose heads
+        correlate above the least limit the correlation and the images of the nearest pair.
+    """
+    thumbnails = np.stack([thumbnail(image) for image in images])
+    groups = join_links(len(images), Matcher(thumbnails, THUMBNAIL_CORRELATION).links("thumbnails"))
+    heads = unit_rows(np.stack([head(image) for image in images]))
+    nearest: dict[tuple[int, int], tuple[float, int, int]] = {}
+    for start in range(0, len(heads), 256):
+        turned = orientations(heads[start : start + 256])
+        products = turned.reshape(-1, heads.shape[1]) @ heads.T
+        best = products.reshape(len(turned), 8, -1).max(axis=1)
+        for row, other in np.argwhere(best > min(LIMITS)).tolist():
+            one, pair = start + row, (float(best[row, other]), start + row, other)
+            between = (int(min(groups[[one, other]])), int(max(groups[[one, other]])))
+            if between[0] != between[1]:
+                nearest[between] = max(pair, nearest.get(between, pair))
+    return groups, sorted(nearest.values(), reverse=True)
+
+
+def sheet(images: list[np.ndarray], pairs: list[tuple[float, int, int]]) -> Image.Image:
+    """Draws pairs of images side by side, the most alike first."""
+    rows = -(-len(pairs) // COLUMNS)
+    drawn = Image.new("RGB", (COLUMNS * (2 * CELL + 6), rows * (CELL + 6)), "dimgrey")
+    for number, (_, *pair) in enumerate(pairs):
+        for side, position in enumerate(pair):
+            x = (number % COLUMNS) * (2 * CELL + 6) + side * CELL
+            cell = Image.fromarray(images[position]).resize((CELL, CELL))
+            drawn.paste(cell, (x, number // COLUMNS * (CELL + 6)))
+    return drawn
+
+
+def copy(pixels: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    """Returns a changed image that was saved as a JPEG."""
+    buffer = io.BytesIO()
+    change(Image.fromarray(pixels)).save(buffer, "JPEG", quality=80)
+    return decode(buffer.getvalue()).pixels
+
+
+def main() -> None:
+    """Prints both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--source", required=True, help="images, as of brain-tumor run")
+    parser.add_argument("--others", help="another set of images")
+    parser.add_argument("--others-labels", default="", help="the table of its labels")
+    parser.add_argument("--copies", type=int, default=400, help="images that are changed (400)")
+    parser.add_argument("--sheet", help="PNG for one pair of images for each pair of groups")
+    options = parser.parse_args()
+    console = Console(width=120)
+    images = images_of(options.source)
+
+    groups, pairs = joined_by_heads(images)
+    console.print(f"{len(images):,} images, {groups.max() + 1:,} groups by thumbnails")
+    table = Table("heads above", "pairs of groups", box=None, header_style="dim")
+    for limit in LIMITS:
+        table.add_row(f"{limit}", str(sum(pair[0] > limit for pair in pairs)))
+    console.print(table)
+    if options.sheet:
+        sheet(images, pairs).save(options.sheet)
+
+    known = Fingerprints.of([np.stack(images)])
+    console.print(f"fingerprints: {known.numbers.nbytes:,} bytes")
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(images), min(options.copies, len(images)), replace=False)
+    table = Table("copies", "found", box=None, header_style="dim")
+    for name, change in CHANGES.items():
+        copies = np.stack([copy(images[position], change) for position in chosen])
+        table.add_row(name, f"{(known.twins_of([copies]) >= 0).mean():.1%}")
+    console.print(table)
+    if options.others:
+        others = images_of(options.others, options.others_labels)
+        taken = int((known.twins_of([np.stack(others)]) >= 0).sum())
+        console.print(f"others: {taken:,} of {len(others):,} are taken for near-duplicates")
+
+
+if __name__ == "__main__":
+    main()
