@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.forked import Forked, run_module
 from tests.model_folders import METADATA, describe
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +106,7 @@ def checked_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Running:
     """A predictor's process that is ready."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
     name: str
     port: int
     grpc_port: int
@@ -133,21 +134,16 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    folder: Path, log: Path, name: str = "brain-tumor", **settings: Any
+    folder: Path, log: Path, name: str = "brain-tumor", fresh: bool = False, **settings: Any
 ) -> Iterator[Running]:
-    """Starts the predictor, waits until it is ready, and stops it at the end."""
+    """Starts the predictor, waits until it is ready, and stops it at the end.
+
+    Unless it is to be a fresh process, it is forked from one that has imported all it needs.
+    """
     port, grpc_port = free_port(), free_port()
     changed = {f"BRAIN_TUMOR_SERVE_{k.upper()}": str(v) for k, v in settings.items()}
-    command = [sys.executable, "-m", "serving", str(folder), "--name", name]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [*command, "--port", str(port), "--grpc-port", str(grpc_port)],
-            cwd=ROOT,
-            env=os.environ | changed,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    ports = ("--port", str(port), "--grpc-port", str(grpc_port))
+    process = launch(str(folder), "--name", name, *ports, log=log, fresh=fresh, **changed)
     server = Running(process, name, port, grpc_port, log)
     try:
         _wait_until_ready(server)
@@ -160,16 +156,48 @@ def running(
             process.kill()
 
 
+@pytest.fixture
+def start_in_vain(tmp_path: Path) -> Callable[..., str]:
+    """Returns a function that starts the predictor, expects status 2, and returns what it says."""
+
+    def begin(*arguments: Path | str, **environment: str) -> str:
+        log = tmp_path / "log"
+        process = launch(*map(str, arguments), log=log, **environment)
+        assert process.wait(120) == 2
+        return log.read_text()
+
+    return begin
+
+
+def launch(
+    *arguments: str, log: Path, fresh: bool = False, **environment: str
+) -> subprocess.Popen[str] | Forked:
+    """Starts `python -m serving`."""
+    variables = os.environ | environment
+    if not fresh:
+        return Forked(run_module, "serving", *arguments, output=log, environment=variables)
+    with log.open("w") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "serving", *arguments],
+            cwd=ROOT,
+            env=variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
 def _wait_until_ready(server: Running) -> None:
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            break
-        try:
-            if httpx.get(f"{server.url}/v2/models/{server.name}/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
+    with httpx.Client() as client:
+        while time.monotonic() < deadline:
+            if server.process.poll() is not None:
+                break
+            try:
+                if client.get(f"{server.url}/v2/models/{server.name}/ready").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
     raise RuntimeError(f"the predictor did not get ready:\n{server.log.read_text()}")
 
 
@@ -179,7 +207,7 @@ def predictor(
 ) -> Iterator[Running]:
     """A predictor with the default settings."""
     log = tmp_path_factory.mktemp("predictor") / "log"
-    with running(checked_model_folder, log) as server:
+    with running(checked_model_folder, log, fresh=True) as server:
         yield server
 
 

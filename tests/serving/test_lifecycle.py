@@ -3,12 +3,9 @@
 import asyncio
 import base64
 import io
-import os
 import shutil
 import signal
 import struct
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,9 +19,8 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from PIL import Image
 
-from tests.serving.conftest import free_port
+from tests.serving.conftest import free_port, launch
 
-ROOT = Path(__file__).parents[2]
 PREDICT = "/v1/models/brain-tumor:predict"
 READY = "/v2/models/brain-tumor/ready"
 
@@ -44,19 +40,8 @@ def _file(seed: Any, side: int) -> bytes:
     return file.getvalue()
 
 
-def _serve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "serving", *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 def test_a_changed_missing_or_extra_file_refuses_to_start(
-    checked_model_folder: Path, tmp_path: Path
+    checked_model_folder: Path, tmp_path: Path, start_in_vain: Callable[..., str]
 ) -> None:
     def damaged(name: str) -> Path:
         return Path(shutil.copytree(checked_model_folder, tmp_path / name))
@@ -71,20 +56,18 @@ def test_a_changed_missing_or_extra_file_refuses_to_start(
         (extra, "more.py is extra"),
         (tmp_path / "nowhere", "no such folder"),
     ):
-        done = _serve(str(folder))
-        assert done.returncode == 2
-        assert says in done.stderr
-        assert "Traceback" not in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+        (line,) = start_in_vain(folder).strip().splitlines()
+        assert says in line
+        assert "Traceback" not in line
 
 
-def test_a_wrong_setting_names_itself(checked_model_folder: Path) -> None:
-    done = _serve(str(checked_model_folder), BRAIN_TUMOR_SERVE_MAX_BODY_BYTES="lots")
-    assert done.returncode == 2
-    assert "max_body_bytes" in done.stderr
-    done = _serve(str(checked_model_folder), BRAIN_TUMOR_SERVE_MAX_BODY="1")
-    assert done.returncode == 2
-    assert "BRAIN_TUMOR_SERVE_MAX_BODY: no such setting" in done.stderr
+def test_a_wrong_setting_names_itself(
+    checked_model_folder: Path, start_in_vain: Callable[..., str]
+) -> None:
+    said = start_in_vain(checked_model_folder, BRAIN_TUMOR_SERVE_MAX_BODY_BYTES="lots")
+    assert "max_body_bytes" in said
+    said = start_in_vain(checked_model_folder, BRAIN_TUMOR_SERVE_MAX_BODY="1")
+    assert "BRAIN_TUMOR_SERVE_MAX_BODY: no such setting" in said
 
 
 def test_beyond_the_queue_it_says_so_at_once_and_loses_nothing(start: Callable[..., Any]) -> None:
@@ -188,14 +171,7 @@ def test_a_signal_ends_it_while_the_model_is_loaded_and_while_the_ports_open(
 ) -> None:
     ports = {f"BRAIN_TUMOR_SERVE_{kind}_PORT": str(free_port()) for kind in ("HTTP", "GRPC")}
     for name, is_reached in (("loading", _catches_sigterm), ("opening", _listens(ports))):
-        with (tmp_path / name).open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "serving", str(checked_model_folder)],
-                cwd=ROOT,
-                env=os.environ | ports,
-                stdout=log,
-                stderr=log,
-            )
+        process = launch(str(checked_model_folder), log=tmp_path / name, fresh=True, **ports)
         while not is_reached(process.pid):
             assert process.poll() is None
             time.sleep(0.001)
@@ -219,7 +195,7 @@ def _listens(ports: dict[str, str]) -> Callable[[int], bool]:
 def test_it_serves_under_the_name_that_kserve_gives_and_ends_at_once(
     start: Callable[..., Any],
 ) -> None:
-    with start(name="tumours") as server:
+    with start(name="tumours", fresh=True) as server:
         ready = httpx.get(server.url + "/v2/models/tumours/ready")
         assert ready.json() == {"name": "tumours", "ready": True}
         assert httpx.get(server.url + "/v1/models").json() == {"models": ["tumours"]}

@@ -364,16 +364,11 @@ def test_warnings_and_tracebacks_are_one_line() -> None:
         assert line["exc_info"].endswith("RuntimeError: of two\nlines")
 
 
-def test_why_it_does_not_start_is_json_too(checked_model_folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "serving", str(checked_model_folder)],
-        cwd=ROOT,
-        env=os.environ
-        | {"BRAIN_TUMOR_SERVE_JSON_LOGS": "1", "BRAIN_TUMOR_SERVE_TOKENS_FILE": "/nowhere"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 2
-    (line,) = map(json.loads, done.stderr.splitlines())
+def test_why_it_does_not_start_is_json_too(
+    checked_model_folder: Path, start_in_vain: Callable[..., str]
+) -> None:
+    settings = {"JSON_LOGS": "1", "TOKENS_FILE": "/nowhere"}
+    environment = {f"BRAIN_TUMOR_SERVE_{name}": value for name, value in settings.items()}
+    said = start_in_vain(checked_model_folder, **environment)
+    (line,) = map(json.loads, said.splitlines())
     assert "the tokens cannot be read" in line["message"]

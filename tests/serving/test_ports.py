@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -19,26 +17,20 @@ from components.shared.errors import UserError
 from serving import ports
 from serving.settings import Settings
 
-ROOT = Path(__file__).parents[2]
 LOCAL = IPv4Address("127.0.0.1")
 
 
 @pytest.mark.parametrize("option", ["--port", "--grpc-port"])
-def test_a_port_that_is_taken_is_one_line(option: str, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_one_line(
+    option: str, tmp_path: Path, start_in_vain: Callable[..., str]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         # The folder is none: the port is looked at before.
-        done = subprocess.run(
-            [sys.executable, "-m", "serving", str(tmp_path / "nowhere"), option, port],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    assert done.returncode == 2
+        said = start_in_vain(tmp_path / "nowhere", option, port)
     line = f"error: port {port} at 127.0.0.1: address already in use; choose another one, or stop"
-    assert done.stderr.startswith(line)
-    assert done.stderr.count("\n") == 1
+    assert said.startswith(line)
+    assert said.count("\n") == 1
 
 
 def test_a_second_server_shares_no_port(predictor: Any) -> None:

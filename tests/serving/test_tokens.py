@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +23,6 @@ from serving.errors import PredictorError
 from serving.tokens import Tokens
 from tests.serving.test_page import BROWSER, _slice
 
-ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "first-token-0123456789", "second+token/0123456789=="
 ANSWERED = ("/card", "/metrics", "/v2", "/v2/models/brain-tumor")
 OPEN = (
@@ -271,16 +268,11 @@ def test_an_editors_file_is_read(tmp_path: Path) -> None:
         tokens.check([f"Bearer \ufeff{FIRST}"])
 
 
-def test_without_tokens_it_does_not_start(checked_model_folder: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "serving", str(checked_model_folder)],
-        cwd=ROOT,
-        env=os.environ | {"BRAIN_TUMOR_SERVE_TOKENS_FILE": str(tmp_path / "none")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 2
-    (line,) = done.stderr.strip().splitlines()
+def test_without_tokens_it_does_not_start(
+    checked_model_folder: Path, tmp_path: Path, start_in_vain: Callable[..., str]
+) -> None:
+    tokens = str(tmp_path / "none")
+    said = start_in_vain(checked_model_folder, BRAIN_TUMOR_SERVE_TOKENS_FILE=tokens)
+    (line,) = said.strip().splitlines()
     assert line.startswith("error: ")
     assert "the tokens cannot be read" in line

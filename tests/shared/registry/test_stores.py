@@ -1,13 +1,12 @@
 """The registry in each kind of store: many writers, readers meanwhile, and kills."""
 
-import re
-import sys
+import os
+import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from multiprocessing import Pipe
 from pathlib import Path
-from subprocess import PIPE, Popen
+from typing import Any
 
 import pytest
 
@@ -18,10 +17,11 @@ from components.shared.registry import Registry
 from components.shared.registry.history import Action
 from components.shared.storage import store
 from components.shared.storage.store import STAGING
+from tests.forked import Forked
 from tests.shared.registry.versions import publish
+from tests.shared.registry.writer import WAITING, write
 from tests.stores import BUCKET
 
-_ROOT = Path(__file__).parents[3]
 _WRITERS = 8
 
 
@@ -30,17 +30,30 @@ def registry(store_uri: str) -> Registry:
     return Registry.open(store_uri)
 
 
-@contextmanager
-def _writing(
-    uri: str, count: int = 1, writers: int = 1, stage: str = "", run: str = ""
-) -> Iterator[Popen[str]]:
-    arguments = [uri, str(count), str(writers), stage, run]
-    command = [sys.executable, "-m", "tests.shared.registry.writer", *arguments]
-    with Popen(command, cwd=_ROOT, stdout=PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+class _Writer:
+    """A process that registers versions, and what it sends of them."""
+
+    def __init__(
+        self, uri: str, number: int = 0, count: int = 1, stage: str = "", run: str = ""
+    ) -> None:
+        self._received, sent = Pipe(duplex=False)
+        arguments = (sent, number, uri, count, stage, run)
+        self._process = Forked(write, *arguments, output=Path(os.devnull), environment=os.environ)
+        sent.close()
+
+    def receive(self) -> Any:
+        assert self._received.poll(200)
+        return self._received.recv()
+
+    def kill(self) -> None:
+        self._process.kill()
+        assert self._process.wait(10) == -signal.SIGKILL
+
+    def versions(self, count: int) -> list[tuple[str, int]]:
+        """Returns the mark and number of each version, when it has registered all."""
+        found = [self.receive() for _ in range(count)]
+        assert self._process.wait(10) == 0
+        return found
 
 
 def test_the_life_of_versions(registry: Registry, store_uri: str, tmp_path: Path) -> None:
@@ -80,17 +93,17 @@ def test_many_writers_and_a_reader(registry: Registry, store_uri: str) -> None:
                 assert reader.metadata(version).version == version
             seen.update(versions)
 
-    with ThreadPoolExecutor(1) as pool, _writing(store_uri, 2, _WRITERS) as process:
+    with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read)
-        out, _ = process.communicate(timeout=200)
-        done.set()
+        try:
+            writers = [_Writer(store_uri, number, 2) for number in range(_WRITERS)]
+            found = [version for writer in writers for version in writer.versions(2)]
+        finally:
+            done.set()
         reading.result()
-    assert process.returncode == 0
-    # Not line by line: what another process says of its progress may stand before it on a line.
-    lines = re.findall(r"(run-\S+) (\d+)\n", out)
-    marks = {int(version): mark for mark, version in lines}
+    marks = {version: mark for mark, version in found}
     assert sorted(marks) == list(range(1, 2 * _WRITERS + 1)) == registry.versions()
-    assert len(lines) == len(marks)
+    assert len(found) == len(marks)
     assert {v: registry.metadata(v).pipeline_run for v in marks} == marks
     for version in registry.versions():
         registry.verify(version)
@@ -102,11 +115,9 @@ def test_many_writers_and_a_reader(registry: Registry, store_uri: str) -> None:
 
 def _kill_at(stage: str, uri: str, run: str = "") -> None:
     """Lets a writer come to a stage, and kills it there."""
-    with _writing(uri, stage=stage, run=run) as process:
-        assert process.stdout is not None
-        assert any(line == "waiting\n" for line in process.stdout)
-        process.kill()
-        process.wait(timeout=10)
+    writer = _Writer(uri, stage=stage, run=run)
+    assert writer.receive() == WAITING
+    writer.kill()
 
 
 @pytest.mark.parametrize("stage", ["claimed", "uploading", "decided", "uploaded"])
@@ -195,13 +206,10 @@ def test_the_next_try_of_a_killed_run_registers_it_once(
 
 
 def test_the_tries_of_a_run_at_once_make_one_version(registry: Registry, store_uri: str) -> None:
-    with _writing(store_uri, 1, _WRITERS, run="run-a") as process:
-        out, _ = process.communicate(timeout=200)
-    assert process.returncode == 0
-    found = re.findall(r"run-\S+ (\d+)\n", out)
-    assert len(found) == _WRITERS
+    writers = [_Writer(store_uri, number, run="run-a") for number in range(_WRITERS)]
+    found = {number for writer in writers for _, number in writer.versions(1)}
     (version,) = registry.versions()
-    assert set(found) == {str(version)}
+    assert found == {version}
     assert [event.version for event in registry.history()] == [version]
     registry.verify(version)
 
