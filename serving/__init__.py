@@ -1,1 +1,5 @@
-"""Answers from a registered model; knows of the pipeline only the image decoder."""
+"""The predictor: a registered model behind KServe's protocols and a page."""
+
+from serving.kserve_package import import_lazily
+
+import_lazily()

@@ -125,12 +125,13 @@ class Classifier:
     def warm(self, largest: int) -> None:
         """Runs batches of every size once, because the first of each size is slow in each thread.
 
+        Explaining is not warmed: most replicas never do it, and it takes 15 MB.
+
         Args:
             largest: Of the batches that will come.
         """
-        for size in range(1, largest + 1):
+        for size in range(1, min(largest, self.runtime.largest_batch) + 1):
             self.classify(np.zeros((size, *SHAPE), np.uint8), size)
-        self.explain(np.zeros((1, *SHAPE), np.uint8))
 
     def classify(self, images: np.ndarray, batch_size: int = BATCH) -> list[Prediction]:
         """Classifies decoded images.
@@ -149,12 +150,11 @@ class Classifier:
             raise ValueError(f"images are {images.dtype} {images.shape}, not uint8 (n, {SHAPE})")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, at least 1 is needed")
+        size = min(batch_size, self.runtime.largest_batch)
         return [
             prediction
-            for start in range(0, len(images), batch_size)
-            for prediction in self._predictions(
-                self.runtime.classify(images[start : start + batch_size])
-            )
+            for start in range(0, len(images), size)
+            for prediction in self._predictions(self.runtime.classify(images[start : start + size]))
         ]
 
     def explain(self, images: np.ndarray) -> list[tuple[Prediction, np.ndarray]]:

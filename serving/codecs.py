@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pybase64
-from kserve import InferInput, InferRequest
-from kserve.protocol.infer_type import RequestedOutput
+from kserve.protocol.infer_type import InferInput, InferRequest, RequestedOutput
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.shared.errors import first_fault

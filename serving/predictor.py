@@ -10,11 +10,10 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
-import kserve
 import numpy as np
 from grpc import StatusCode
-from kserve import InferOutput, InferRequest, InferResponse
-from kserve.model import InferenceVerb
+from kserve.model import InferenceVerb, Model
+from kserve.protocol.infer_type import InferOutput, InferRequest, InferResponse
 
 from components.shared.images.decode import SHAPE
 from components.shared.model_folder.contract import UNSURE
@@ -70,7 +69,7 @@ class Answered:
     answers: Sequence[Prediction | Explanation]
 
 
-class Predictor(kserve.Model):
+class Predictor(Model):
     """Serves a registered model.
 
     Reading a request, answering it and writing the answer are KServe's `preprocess`, `predict` (or
@@ -99,7 +98,7 @@ class Predictor(kserve.Model):
         self.decoders = Decoders(settings)
         self._batcher = Batcher(
             classifier.classify,
-            settings.largest_batch,
+            min(settings.largest_batch, classifier.runtime.largest_batch),
             settings.batch_wait_seconds,
             settings.queue_length,
             classifier.runtime.batches_at_once,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from kserve import InferResponse
 from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.infer_type import InferResponse
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import metrics_handler
 from starlette.requests import Request

@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from kserve import ModelServer
+from kserve.model_server import ModelServer
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from prometheus_client import REGISTRY

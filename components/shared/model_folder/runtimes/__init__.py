@@ -22,11 +22,13 @@ class Runtime(Protocol):
         name: What people call it.
         outputs: Names of what `classify` gives.
         batches_at_once: How many batches should go through it at the same time.
+        largest_batch: More images than these together take memory and no less time each.
     """
 
     name: str
     outputs: frozenset[str]
     batches_at_once: int
+    largest_batch: int
 
     def classify(self, images: np.ndarray) -> Outputs:
         """Runs the signature that answers.

@@ -29,6 +29,7 @@ class OpenVinoRuntime:
     """A SavedModel, compiled by OpenVINO; see `components.shared.model_folder.runtimes.Runtime`."""
 
     name = "OpenVINO"
+    largest_batch = 4  # an image takes 0.74 ms of CPU alone, 0.59 in fours, 0.68 in sixteens
 
     def __init__(self, folder: str | Path, cpus: int | None = None) -> None:
         """Loads a SavedModel; arguments and errors are those of `load`."""

@@ -20,6 +20,7 @@ class TensorFlowRuntime:
     """
 
     name = "TensorFlow"
+    largest_batch = 256
 
     def __init__(self, folder: str | Path, cpus: int | None = None) -> None:
         """Loads a SavedModel; arguments and errors are those of `load`."""

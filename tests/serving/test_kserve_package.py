@@ -1,0 +1,29 @@
+"""KServe's package is imported in parts, and whole where somebody wants it so."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.serving.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        ("import serving.server, sys; print('kubernetes' in sys.modules)", "False"),
+        ("import serving, kserve; print(kserve.KServeClient.__name__)", "KServeClient"),
+        ("import serving; from kserve import Model, constants; print(Model.__name__)", "Model"),
+        ("import kserve, serving; print(kserve.KServeClient.__name__)", "KServeClient"),
+        ("import serving, kserve; print(hasattr(kserve, 'nothing'))", "False"),
+        (
+            "from serving.predictor import Predictor; import kserve; "
+            "print(issubclass(Predictor, kserve.Model))",
+            "True",
+        ),
+    ],
+)
+def test_kserve_is_there_in_parts_and_whole(code: str, printed: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == (printed, 0), done.stderr[-500:]
