@@ -16,6 +16,8 @@ from pipelines.data import make_dataset
 from pipelines.definition import pipeline
 from pipelines.placement import (
     LIGHT,
+    connect_store,
+    let_verify,
     mount_volume,
     place,
     place_on_gpus,
@@ -95,6 +97,8 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
         place(check_task, cluster, *LIGHT)
         place(fold_task, cluster, cluster.training_cpu, cluster.training_memory)
         place_on_gpus(fold_task, cluster, run)
+        connect_store(fold_task, cluster)
+        let_verify(fold_task, cluster)
         mount_volume(fold_task, cluster)
 
         return Outputs(

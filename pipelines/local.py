@@ -30,6 +30,7 @@ from components.shared.evaluation.metrics import MEASURES, Scores
 from components.shared.evaluation.predictors import PREDICTORS, Compared
 from components.shared.evaluation.results import EVALUATION, Evaluation
 from components.shared.model_folder.signing import Trust
+from components.shared.registry.reference import pinned_version
 from components.shared.reports.text import printable
 from components.shared.storage.store import on_disk
 from pipelines.catalogue import Pipeline
@@ -98,6 +99,8 @@ def run_local(
     Trust.from_environment()  # a key that cannot be used is told now, not after hours
     if "source" in parameters:
         parameters["source"] = sources_here(parameters["source"])
+    if "from_model" in parameters:
+        parameters["from_model"] = pinned_version(parameters["from_model"])
     parameters["labels"] = pinned(parameters.get("labels", ""))
     if not parameters.get("source_version"):
         parameters["source_version"] = sources_fingerprint(

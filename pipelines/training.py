@@ -89,6 +89,7 @@ def training_pipeline(
             max_trials=run.max_trials,
             tune_epochs=run.tune_epochs,
             executions_per_trial=run.executions_per_trial,
+            from_model=run.from_model,
             seed=run.seed,
             state_root=run.state_root,
         ).set_display_name("Tune network")
@@ -164,10 +165,10 @@ def training_pipeline(
         connect_predictor(deploy_task)
         for task in (tune_task, train_task):
             place_on_gpus(task, cluster, run)
-        for task in (register_task, deploy_task):
+        for task in (tune_task, train_task, register_task, deploy_task):
             connect_store(task, cluster)
         let_sign(register_task, cluster)
-        for task in (register_task, deploy_task):
+        for task in (tune_task, train_task, register_task, deploy_task):
             let_verify(task, cluster)
         for task in (tune_task, train_task, register_task, deploy_task):
             mount_volume(task, cluster)

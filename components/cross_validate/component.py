@@ -22,6 +22,7 @@ def cross_validate(
     augmentation: bool,
     ensemble: int,
     average_mirror_image: bool,
+    from_model: str,
     epochs: int,
     patience: int,
     target_sensitivity: float,
@@ -47,6 +48,7 @@ def cross_validate(
         augmentation: Whether training images are varied.
         ensemble: How many networks to train and average.
         average_mirror_image: Whether answers are averaged with those to the mirror image.
+        from_model: Registered version whose weights to start from; empty for none.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
         target_sensitivity: Share of validation's tumours to find; 0 for a threshold near 0.5.
@@ -62,34 +64,37 @@ def cross_validate(
         from components.cross_validate.logic import cross_validate
         from components.shared.data.dataset import ImageDataset, Split
         from components.shared.networks.hyperparameters import Hyperparameters, Training
+        from components.shared.training.start import starting_from
 
         images = ImageDataset(dataset.path)
-        done = cross_validate(
-            images,
-            Split.open(Path(splits.path) / f"fold-{fold}", images),
-            Training(
-                network=Hyperparameters(
-                    architecture=architecture,
-                    learning_rate=learning_rate,
-                    dropout=dropout,
-                    dense=dense,
-                    augmentation=augmentation,
-                    pretrained_weights=pretrained_weights,
+        with starting_from(from_model) as start:
+            done = cross_validate(
+                images,
+                Split.open(Path(splits.path) / f"fold-{fold}", images),
+                Training(
+                    network=Hyperparameters(
+                        architecture=architecture,
+                        learning_rate=learning_rate,
+                        dropout=dropout,
+                        dense=dense,
+                        augmentation=augmentation,
+                        pretrained_weights=pretrained_weights,
+                    ),
+                    ensemble=ensemble,
+                    mirror=average_mirror_image,
+                    epochs=epochs,
+                    patience=patience,
+                    seed=seed,
+                    start=start,
                 ),
-                ensemble=ensemble,
-                mirror=average_mirror_image,
-                epochs=epochs,
-                patience=patience,
-                seed=seed,
-            ),
-            fold=fold,
-            target_sensitivity=target_sensitivity,
-            target_error=target_error,
-            model_folder=model.path,
-            report=fold_report.path,
-            output=fold_result.path,
-            state=state_folder(state_root, "cross-validate"),
-        )
+                fold=fold,
+                target_sensitivity=target_sensitivity,
+                target_error=target_error,
+                model_folder=model.path,
+                report=fold_report.path,
+                output=fold_result.path,
+                state=state_folder(state_root, "cross-validate"),
+            )
         model.metadata["framework"] = "keras"
         model.metadata["fold"] = fold
         fold_metrics.log_metric("temperature", float(done.temperature))

@@ -129,6 +129,7 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
         held_out=_part(findings, evaluation.held_out, held_out),
         full_dataset=_part(findings, evaluation.full_dataset, np.arange(len(findings.dataset))),
         trained_on=len(split.train),
+        start_note=findings.record.start_note(),
         training_curves=plot(
             draw_learning_curves(
                 findings.history, findings.record.best_epoch, findings.record.averaged_epochs
@@ -137,7 +138,7 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
         settings={
             name.replace("_", " "): setting_text(value)
             for name, value in findings.record
-            if name not in _UNSHOWN
+            if name not in _UNSHOWN and value is not None
         },
         sweep=figures.threshold_sweep(
             (labels[held_out], scores[held_out]),

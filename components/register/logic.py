@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -31,10 +31,12 @@ from components.shared.model_folder.metadata import (
 from components.shared.model_folder.runtimes import load
 from components.shared.model_folder.signing import Signer, Trust, seal
 from components.shared.model_folder.smoke import write_smoke
+from components.shared.model_folder.weights import write_weights
+from components.shared.networks.average import first_weights
 from components.shared.registry import Registry, kubeflow
 from components.shared.registry.history import Alias
 from components.shared.reports.markdown import render
-from components.shared.training.record import read_record
+from components.shared.training.record import TrainingRecord, read_record
 from components.shared.training.trainer import MODEL
 
 _CHECKED_IMAGES = 8
@@ -69,7 +71,7 @@ class _Inputs(NamedTuple):
     dataset: ImageDataset
     split: Split
     evaluation: Evaluation
-    training: dict[str, Any]
+    training: TrainingRecord
     model: keras.Model
 
 
@@ -197,7 +199,7 @@ def _read_inputs(
             f"evaluation {evaluation_folder} was made on another dataset or split: "
             "evaluate the model on those at hand"
         )
-    training = read_record(model_folder, split).model_dump()
+    training = read_record(model_folder, split)
     model = open_model(model_folder)
     apply_temperature(model, evaluation.temperature)
     return _Inputs(dataset, split, evaluation, training, model)
@@ -255,18 +257,19 @@ def _decide(
     gate: Gate, challenger: Measured, champion: _Champion | None, inputs: _Inputs
 ) -> Decision:
     """Combines bounds and champion, so that all that is wrong is told at once."""
-    bounds = check_bounds(gate, inputs.evaluation.held_out.model)
-    if champion is None:
-        return bounds
-    comparison = compare(challenger, champion.measured, champion.version, gate.champion_margin)
-    notes: tuple[str, ...] = ()
-    if champion.split_digest != inputs.split.digest():
-        notes = (
-            f"version {champion.version} was trained under another split and may have seen some "
-            "of these held-out images, which flatters it",
-        )
+    decisions = [check_bounds(gate, inputs.evaluation.held_out.model)]
+    notes = [inputs.training.start_note()]
+    if champion:
+        margin = gate.champion_margin
+        decisions.append(compare(challenger, champion.measured, champion.version, margin))
+        if champion.split_digest != inputs.split.digest():
+            notes.append(
+                f"version {champion.version} was trained under another split and may have seen "
+                "some of these held-out images, which flatters it"
+            )
     return Decision(
-        bounds.accepted and comparison.accepted, bounds.reasons + comparison.reasons + notes
+        all(decision.accepted for decision in decisions),
+        (*(reason for decision in decisions for reason in decision.reasons), *filter(None, notes)),
     )
 
 
@@ -291,6 +294,7 @@ def _publish(
     projection = fit_projection(inputs.model, inputs.dataset, inputs.split)
     export(inputs.model, check, projection, folder)
     check_export(inputs.model, check, projection, folder, samples)
+    write_weights(folder, first_weights(inputs.model))
     write_smoke(folder, samples, _registered_answer(folder)(samples), inputs.evaluation.threshold)
     write_drift_reference(folder, inputs.dataset, inputs.split, inputs.evaluation, check.limit)
 
@@ -301,7 +305,7 @@ def _publish(
             evaluation=inputs.evaluation,
             gate=record,
             in_distribution=in_distribution,
-            training=inputs.training,
+            training=inputs.training.model_dump(exclude_none=True),
             git_revision=git_revision,
             pipeline_run=run_id,
         )

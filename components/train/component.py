@@ -22,6 +22,7 @@ def train(
     augmentation: bool,
     ensemble: int,
     average_mirror_image: bool,
+    from_model: str,
     epochs: int,
     patience: int,
     seed: int,
@@ -43,6 +44,7 @@ def train(
         augmentation: Whether training images are varied.
         ensemble: How many networks to train and average.
         average_mirror_image: Whether answers are averaged with those to the mirror image.
+        from_model: Registered version whose weights to start from; empty for none.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
         seed: Of everything random.
@@ -57,31 +59,34 @@ def train(
 
     with step("train", model, train_metrics):
         from components.shared.networks.hyperparameters import Hyperparameters, Training
+        from components.shared.training.start import starting_from
         from components.shared.training.trainer import train as train_model
 
         images = ImageDataset(dataset.path)
-        fitted = train_model(
-            images,
-            Split.open(split.path, images),
-            Training(
-                network=Hyperparameters(
-                    architecture=architecture,
-                    learning_rate=learning_rate,
-                    dropout=dropout,
-                    dense=dense,
-                    augmentation=augmentation,
-                    pretrained_weights=pretrained_weights,
+        with starting_from(from_model) as start:
+            fitted = train_model(
+                images,
+                Split.open(split.path, images),
+                Training(
+                    network=Hyperparameters(
+                        architecture=architecture,
+                        learning_rate=learning_rate,
+                        dropout=dropout,
+                        dense=dense,
+                        augmentation=augmentation,
+                        pretrained_weights=pretrained_weights,
+                    ),
+                    ensemble=ensemble,
+                    mirror=average_mirror_image,
+                    epochs=epochs,
+                    patience=patience,
+                    seed=seed,
+                    start=start,
                 ),
-                ensemble=ensemble,
-                mirror=average_mirror_image,
-                epochs=epochs,
-                patience=patience,
-                seed=seed,
-            ),
-            output=model.path,
-            report=train_report.path,
-            state=state_folder(state_root, "train"),
-        )
+                output=model.path,
+                report=train_report.path,
+                state=state_folder(state_root, "train"),
+            )
         best = fitted.best
         model.metadata["framework"] = "keras"
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):

@@ -20,6 +20,7 @@ def tune(
     max_trials: int,
     tune_epochs: int,
     executions_per_trial: int,
+    from_model: str,
     seed: int,
     state_root: str,
 ) -> NamedTuple(  # type: ignore[valid-type]
@@ -46,6 +47,7 @@ def tune(
         max_trials: How many trials; hyperband decides that itself.
         tune_epochs: Epochs of a trial.
         executions_per_trial: Trainings of a trial; their mean counts.
+        from_model: Registered version whose weights every trial starts from; empty for none.
         seed: Of everything random.
         state_root: Folder that outlives a killed step; empty for none.
 
@@ -56,24 +58,27 @@ def tune(
     from components.shared.run.step import state_folder, step
 
     with step("tune", trials, tune_metrics):
+        from components.shared.training.start import starting_from
         from components.tune.logic import best_trial
         from components.tune.tuner import tune as run_search
 
         images = ImageDataset(dataset.path)
-        values, done = run_search(
-            images,
-            Split.open(split.path, images),
-            [name.strip() for name in architectures.split(",")],
-            tuner,  # type: ignore[arg-type]  # checked by the search
-            trials=max_trials,
-            epochs=tune_epochs,
-            executions=executions_per_trial,
-            seed=seed,
-            output=trials.path,
-            report=tune_report.path,
-            state=state_folder(state_root, "tune"),
-            pretrained_weights=pretrained_weights,
-        )
+        with starting_from(from_model) as start:
+            values, done = run_search(
+                images,
+                Split.open(split.path, images),
+                [name.strip() for name in architectures.split(",")],
+                tuner,  # type: ignore[arg-type]  # checked by the search
+                trials=max_trials,
+                epochs=tune_epochs,
+                executions=executions_per_trial,
+                seed=seed,
+                output=trials.path,
+                report=tune_report.path,
+                state=state_folder(state_root, "tune"),
+                pretrained_weights=pretrained_weights,
+                start=start,
+            )
         tune_metrics.log_metric("best_validation_accuracy", float(best_trial(done).score or 0))
         tune_metrics.log_metric("trials", len(done))
         tune_metrics.log_metric("failed_trials", sum(1 for trial in done if trial.failure))

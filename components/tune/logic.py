@@ -18,6 +18,7 @@ from keras_tuner.engine import base_tuner
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.errors import UserError, require_at_least
 from components.shared.networks.hyperparameters import Hyperparameters, Training
+from components.shared.networks.start import Start
 from components.shared.networks.table import ARCHITECTURES, network
 from components.shared.run.code import code_digest
 from components.shared.storage.files import write_atomically
@@ -53,19 +54,22 @@ class Trial:
         return statistics.fmean(self.accuracies) if self.accuracies else None
 
 
-def search_space(architectures: Sequence[str]) -> keras_tuner.HyperParameters:
+def search_space(
+    architectures: Sequence[str], start: Start | None = None
+) -> keras_tuner.HyperParameters:
     """Returns what is searched: for each architecture what suits it.
 
     A value's name begins with its architecture's, because KerasTuner keeps only one value a name.
 
     Args:
         architectures: Names of one or more.
+        start: The version that every trial starts from, which decides the size of the network.
     """
     space = keras_tuner.HyperParameters()
     space.Choice("architecture", list(architectures))
     for architecture in architectures:
         with space.conditional_scope("architecture", [architecture]):
-            for name, choices in network(architecture).recipe.space.items():
+            for name, choices in _space(architecture, start).items():
                 space.Choice(f"{architecture}/{name}", choices)
     return space
 
@@ -79,9 +83,17 @@ def proposed_values(proposal: dict[str, Any], fixed: Hyperparameters) -> Hyperpa
     """
     architecture = proposal["architecture"]
     searched = {
-        name: proposal[f"{architecture}/{name}"] for name in network(architecture).recipe.space
+        name: proposal[f"{architecture}/{name}"]
+        for name in network(architecture).recipe.space
+        if f"{architecture}/{name}" in proposal
     }
     return replace(fixed, architecture=architecture, **searched)
+
+
+def _space(architecture: str, start: Start | None) -> dict[str, Sequence[Any]]:
+    """Returns the values to search among, but for what the weights to start from decide."""
+    space = network(architecture).recipe.space
+    return {name: values for name, values in space.items() if not (start and name == "dense")}
 
 
 def search(
@@ -96,6 +108,7 @@ def search(
     seed: int,
     state: str | Path,
     pretrained_weights: str = "",
+    start: Start | None = None,
 ) -> list[Trial]:
     """Searches; a trial that was finished before a kill is not run again.
 
@@ -114,6 +127,7 @@ def search(
         seed: Of oracle and trainings.
         state: Folder of finished trials.
         pretrained_weights: File of Xception's weights without top; empty to download them.
+        start: The registered version whose weights every trial starts from; None for none.
 
     Returns:
         All trials, in the order they were run.
@@ -129,8 +143,13 @@ def search(
                 f"tune: '{architecture}' is no architecture; give {', '.join(ARCHITECTURES)}, "
                 "or several with commas between"
             )
-    oracle = _oracle(architectures, algorithm, trials=trials, epochs=epochs, seed=seed)
+        if start:
+            start.check(architecture)
+    space = search_space(architectures, start)
+    oracle = _oracle(space, algorithm, trials=trials, epochs=epochs, seed=seed)
     fixed = Hyperparameters(pretrained_weights=pretrained_weights)
+    if start and start.dense:
+        fixed = replace(fixed, dense=start.dense)
     with TemporaryDirectory(prefix="tuner-") as scratch:
         tuner = _Search(
             dataset,
@@ -140,6 +159,7 @@ def search(
             epochs=epochs,
             executions=executions,
             seed=seed,
+            start=start,
             state=Path(state),
             scratch=scratch,
         )
@@ -165,11 +185,16 @@ def best_trial(trials: list[Trial]) -> Trial:
 
 
 def _oracle(
-    architectures: Sequence[str], algorithm: Algorithm, *, trials: int, epochs: int, seed: int
+    space: keras_tuner.HyperParameters,
+    algorithm: Algorithm,
+    *,
+    trials: int,
+    epochs: int,
+    seed: int,
 ) -> keras_tuner.Oracle:
     common = {
         "objective": keras_tuner.Objective(OBJECTIVE, "max"),
-        "hyperparameters": search_space(architectures),
+        "hyperparameters": space,
         "seed": seed + 1,  # KerasTuner takes 0 for "draw one"
         # A learning rate that diverges says nothing of the next trial: never give up early.
         "max_consecutive_failed_trials": 10**9,
@@ -202,6 +227,7 @@ class _Search(base_tuner.BaseTuner):
         epochs: int,
         executions: int,
         seed: int,
+        start: Start | None,
         state: Path,
         scratch: str,
     ) -> None:
@@ -212,6 +238,7 @@ class _Search(base_tuner.BaseTuner):
         self.epochs = epochs
         self.executions = executions
         self.seed = seed
+        self.start = start
         self.state = state
         self.finished: list[Trial] = []
 
@@ -232,9 +259,7 @@ class _Search(base_tuner.BaseTuner):
         values = proposed_values(proposed, self.fixed)
         epochs = int(proposed.get("tuner/epochs", self.epochs))
         record = self.state / f"trial-{self._key(values, epochs)}.json"
-        searched = {
-            name: getattr(values, name) for name in network(values.architecture).recipe.space
-        }
+        searched = {name: getattr(values, name) for name in _space(values.architecture, self.start)}
         settings = "  ".join(f"{name} {value:g}" for name, value in searched.items())
         print(f"trial {len(self.finished) + 1}: {values.architecture}  {settings}", flush=True)
         done = _recall(record)
@@ -265,7 +290,9 @@ class _Search(base_tuner.BaseTuner):
         bests: list[Epoch] = []
         failure = ""
         for execution in range(self.executions):
-            training = Training(network=values, epochs=epochs, seed=self.seed + execution)
+            training = Training(
+                network=values, epochs=epochs, seed=self.seed + execution, start=self.start
+            )
             try:
                 fitted = fit(self.dataset, self.split, training)
             except DivergedError as error:
@@ -294,6 +321,7 @@ class _Search(base_tuner.BaseTuner):
             str(epochs),
             str(self.executions),
             str(self.seed),
+            *([self.start.digest] if self.start else []),
         ]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:20]
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.networks.hyperparameters import Hyperparameters
+from components.shared.networks.start import Start
 from components.shared.reports import palette
 from components.shared.reports.html import plot, write_report
 from components.shared.reports.text import csv_text
@@ -34,6 +35,7 @@ def tune(
     report: str | Path,
     state: str | Path,
     pretrained_weights: str = "",
+    start: Start | None = None,
 ) -> tuple[Hyperparameters, list[Trial]]:
     """Searches and writes the trials as a table and a picture.
 
@@ -50,6 +52,7 @@ def tune(
         report: HTML file.
         state: Folder that a killed search is resumed from.
         pretrained_weights: File of Xception's weights without top; empty to download them.
+        start: The registered version whose weights every trial starts from; None for none.
 
     Returns:
         The best values, and all trials.
@@ -69,6 +72,7 @@ def tune(
             seed=seed,
             state=work,
             pretrained_weights=pretrained_weights,
+            start=start,
         )
         best = best_trial(done)
         write_atomically(Path(output) / TRIALS, trials_csv(done))

@@ -145,6 +145,7 @@ def test_the_component(
         "augmentation": False,
         "ensemble": 1,
         "average_mirror_image": False,
+        "from_model": "",
         "epochs": 1,
         "patience": 0,
         "target_sensitivity": 0.0,

@@ -109,9 +109,11 @@ def test_every_step_is_cached(text: str) -> None:
         assert task["cachingOptions"]["enableCache"] is True
 
 
-def test_credentials_reach_ingest_only() -> None:
-    settings = kubernetes_of(_compiled(gcs_secret="gcs-key"))
-    for name in ("assemble", "folds", FOLD, "collect"):
+def test_credentials_reach_what_reads_a_source_or_a_version() -> None:
+    settings = kubernetes_of(_compiled(gcs_secret="gcs-key", public_key_config_map="believed"))
+    assert settings[FOLD]["secretAsVolume"]
+    assert "believed" in str(settings[FOLD]["configMapAsVolume"])
+    for name in ("assemble", "folds", "collect"):
         assert not {"secretAsEnv", "secretAsVolume"} & set(settings[name])
     kaggle, store = settings["ingest"]["secretAsEnv"]
     assert kaggle["optional"] is store["optional"] is True

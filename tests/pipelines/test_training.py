@@ -110,7 +110,7 @@ def test_credentials_of_stores_reach_the_steps_that_need_them(
     for name in STEPS:
         secrets = kubernetes[name].get("secretAsEnv", [])
         found = [secret for secret in secrets if secret["secretName"] == "store-credentials"]
-        assert bool(found) is (name in ("ingest", "register", "deploy"))
+        assert bool(found) is (name in ("ingest", "tune", "train", "register", "deploy"))
         for secret in found:
             assert secret["optional"] is True
             pairs = {pair["envVar"]: pair["secretKey"] for pair in secret["keyToEnv"]}
@@ -136,14 +136,14 @@ def test_a_key_of_google_cloud_storage_is_mounted_where_it_is_named() -> None:
     text = _compiled(store_secret="mine", gcs_secret="gcs-key")
     settings = kubernetes_of(text)
     executors = specification(text)["deploymentSpec"]["executors"]
-    for name in ("ingest", "register", "deploy"):
+    for name in ("ingest", "tune", "train", "register", "deploy"):
         assert "mine" in {secret["secretName"] for secret in settings[name]["secretAsEnv"]}
         (mount,) = settings[name]["secretAsVolume"]
         assert mount["secretName"] == "gcs-key"
         (variable,) = executors[f"exec-{name}"]["container"]["env"]
         assert variable["name"] == "GOOGLE_APPLICATION_CREDENTIALS"
         assert variable["value"].startswith(mount["mountPath"] + "/")
-    assert "gcs-key" not in str(settings["train"])
+    assert "gcs-key" not in str(settings["evaluate"])
 
 
 def test_the_key_that_signs_reaches_register_alone_and_no_parameter() -> None:
@@ -162,7 +162,8 @@ def test_the_key_that_signs_reaches_register_alone_and_no_parameter() -> None:
         assert ("the-secret" in str(settings[name])) is (name == "register")
     believed = {"BRAIN_TUMOR_PUBLIC_KEY"}
     assert found.pop("register") == {"BRAIN_TUMOR_SIGNING_KEY"} | believed
-    assert found.pop("deploy") == believed
+    for name in ("deploy", "tune", "train"):  # which read versions too
+        assert found.pop(name) == believed
     assert not any(found.values())
     assert "sign" not in str(specification(text)["root"]["inputDefinitions"])
 

@@ -80,6 +80,7 @@ def test_a_model_that_passes_is_registered(registered) -> None:
         "metadata.json",
         "model_card.md",
         "drift.json",
+        "weights.npy",
         "SHA256SUMS",
     }
     registry = _registry_of(registered)
@@ -92,6 +93,29 @@ def test_a_model_that_passes_is_registered(registered) -> None:
     assert metadata.training["architecture"] == "tiny"
     assert metadata.gate.champion_version is None
     assert "Registered as version 1" in registered.summary
+
+
+def test_a_training_starts_where_it_ended(
+    registered, dataset: ImageDataset, model_folder: Path
+) -> None:
+    import keras
+    import tensorflow as tf
+
+    from components.shared.training.start import starting_from, take_weights
+
+    network = keras.models.clone_model(keras.saving.load_model(model_folder / "model.keras"))
+    with starting_from(registered.uri) as start:
+        assert start.version == "brain-tumor 1"
+        assert start.architecture == "tiny"
+        assert start.split_digest == _registry_of(registered).metadata(1).data.split_digest
+        take_weights(network, start)
+    images = dataset.read(range(6))
+    answer = tf.saved_model.load(registered.uri).signatures["serving_default"]
+    np.testing.assert_allclose(
+        network.predict(images, verbose=0)[:, 0],
+        answer(images=images)["probability_healthy"],
+        atol=1e-6,
+    )
 
 
 def test_it_loads_without_this_project(registered, tmp_path: Path, dataset: ImageDataset) -> None:
@@ -370,6 +394,24 @@ def test_a_champion_of_another_split_is_said_to_be_flattered(
     (note,) = result.reasons
     assert "version 1 was trained under another split" in note
     assert Registry.open(str(root)).metadata(2).gate.notes == result.reasons
+
+
+def test_a_start_that_may_have_seen_what_is_held_out_is_said_to_flatter(
+    register: Callable,
+    model_folder: Path,
+    split: Split,
+    make_training_record: Callable,
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(model_folder, tmp_path / "model")
+    record = make_training_record(
+        split, from_model="brain-tumor 9", from_model_digest="a", from_model_split_digest="b"
+    )
+    (tmp_path / "model" / "training.json").write_text(record.model_dump_json())
+    result = register("", model_folder=tmp_path / "model")
+    (note,) = result.reasons
+    assert "started from brain-tumor 9, which was trained under another split and may" in note
+    assert note in result.summary
 
 
 def test_a_damaged_champion_stops_the_run(register: Callable, registered, tmp_path: Path) -> None:

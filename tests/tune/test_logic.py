@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ import pytest
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.errors import UserError
 from components.shared.networks.hyperparameters import Hyperparameters, Training
+from components.shared.networks.start import Start
 from components.shared.networks.table import network
 from components.shared.training.fit import DivergedError, Epoch, Fit
 from components.tune import logic as searching
@@ -71,7 +73,7 @@ def _search(
     algorithm: str,
     state: Path,
     architectures: tuple[str, ...] = ("reference",),
-    **changed: int,
+    **changed: Any,
 ) -> list[Trial]:
     settings = {"trials": TRIALS, "epochs": EPOCHS, "executions": 1, "seed": 0} | changed
     return search(dataset, split, architectures, algorithm, state=state, **settings)
@@ -157,6 +159,26 @@ def test_it_chooses_among_architectures(
         assert not compact or (trial.values.augmentation and trial.values.dense == 128)
     if algorithm == "grid":
         assert len(done) == 4 * 4 * 3 * 2 + 3 * 3
+
+
+def test_weights_to_start_from_decide_the_size_of_the_network(
+    dataset: ImageDataset, split: Split, tmp_path: Path, trainings: Trainings
+) -> None:
+    start = Start(
+        version="brain-tumor 2",
+        digest="a",
+        split_digest="b",
+        architecture="reference",
+        dense=64,
+        folder=tmp_path,
+    )
+    done = _search(dataset, split, "grid", tmp_path, trials=1000, start=start)
+    assert len({trial.values for trial in done}) == len(done) == 4 * 4 * 2
+    assert {trial.values.dense for trial in done} == {64}
+    again = _search(dataset, split, "grid", tmp_path, trials=3, start=replace(start, digest="c"))
+    assert len(trainings.runs) == len(done) + len(again)
+    with pytest.raises(UserError, match="from_model brain-tumor 2: is the network reference, and"):
+        _search(dataset, split, "grid", tmp_path, ("compact",), start=start)
 
 
 def test_an_unknown_architecture(dataset: ImageDataset, split: Split, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ METADATA = "metadata.json"
 LABELS = "labels.json"
 CARD = "model_card.md"
 DRIFT = "drift.json"  # versions older than it lack it
+WEIGHTS = "weights.npy"  # of the network alone; versions older than it lack it
 SMOKE, EXPECTED = "smoke", "expected.json"  # a folder, and the file of answers in it
 SUMS = "SHA256SUMS"
 SIGNATURE = "model.sig"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from components.shared.model_folder.contract import PROBABILITY
@@ -61,3 +62,18 @@ def first_member(model: keras.Model) -> keras.Model:
     kernel, bias = model.layers[-1].get_weights()
     head.set_weights([kernel[: features_of.output_shape[-1]], bias])
     return plain
+
+
+def first_weights(model: keras.Model) -> list[np.ndarray]:
+    """Returns the weights of the first network of an average, or those of any other model.
+
+    Args:
+        model: As `averaged` makes it, or any other.
+
+    Returns:
+        All arrays, in the order of the network as it is built: its logits are those of the network
+        alone, but for the bias, which is the mean.
+    """
+    members = sum(layer.name.startswith(f"{_MEMBER}_") for layer in model.layers)
+    *others, kernel, bias = first_member(model).get_weights()
+    return [*others, kernel * max(1, members), bias]

@@ -1,10 +1,11 @@
 """What the search decides and a run can set."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from components.shared.errors import UserError, require_at_least
+from components.shared.networks.start import Start
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Training:
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never stops early.
         seed: Of everything random.
+        start: The registered version whose weights each network starts from; None for none.
     """
 
     network: Hyperparameters
@@ -60,18 +62,22 @@ class Training:
     epochs: int
     patience: int = 0
     seed: int = 0
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         """Checks the ranges.
 
         Raises:
-            UserError: A number that nothing can be trained with.
+            UserError: A number that nothing can be trained with, or a start from another network.
         """
+        if self.start:
+            self.start.check(self.network.architecture)
         require_at_least(1, epochs=self.epochs, ensemble=self.ensemble)
         require_at_least(0, patience=self.patience)
 
     @property
     def settings(self) -> dict[str, Any]:
         """All values by name, the network's among them."""
-        own = asdict(self)
-        return own.pop("network") | own
+        own = asdict(replace(self, start=None))
+        del own["start"]
+        return own.pop("network") | own | (self.start.settings if self.start else {})

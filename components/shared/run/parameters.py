@@ -305,6 +305,11 @@ class Train(Group):
         description="Average each answer with that to the mirror image, at twice the time in "
         "serving.",
     )
+    from_model: str = Field(
+        "",
+        description="Registered version whose weights the training starts from: its folder, or "
+        "REGISTRY#VERSION, as in s3://bucket/models#champion. Empty for none.",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Of everything random.")
 
 

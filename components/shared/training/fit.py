@@ -20,6 +20,7 @@ from components.shared.networks.hyperparameters import Training
 from components.shared.networks.network import Network
 from components.shared.training.batches import BATCH_SIZE, training_batches, validation_batches
 from components.shared.training.hardware import precision
+from components.shared.training.start import take_weights
 from components.shared.training.weights import image_weights
 
 _CHECKPOINT = "checkpoint.npz"
@@ -117,6 +118,8 @@ def fit(
         tf.config.experimental.enable_op_determinism()
     with _policy(policy):
         model = network.build(values)
+        if training.start:
+            take_weights(model, training.start)
         augmented = values.augmentation
         trained = with_augmentation(model, recipe.augmentation(seed)) if augmented else model
         trained.compile(

@@ -29,6 +29,9 @@ class TrainingRecord(Strict):
     averaged_epochs: int = 0
     patience: int
     seed: int
+    from_model: str | None = None
+    from_model_digest: str | None = None
+    from_model_split_digest: str | None = None
     precision: str
     device: str
     seconds_per_epoch: float
@@ -36,6 +39,15 @@ class TrainingRecord(Strict):
     dataset_digest: str
     split_digest: str
     libraries: dict[str, str]
+
+    def start_note(self) -> str:
+        """Says that the start may have seen what is held out; empty where it has not."""
+        if self.from_model is None or self.from_model_split_digest == self.split_digest:
+            return ""
+        return (
+            f"the training started from {self.from_model}, which was trained under another split "
+            "and may have seen some of these held-out images, which flatters it"
+        )
 
 
 def read_history(folder: str | Path) -> dict[str, np.ndarray]:

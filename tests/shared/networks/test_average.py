@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from components.shared.evaluation.predictor import apply_temperature, open_model, predict_tumor
 from components.shared.images.decode import SHAPE
-from components.shared.networks.average import averaged, first_member
+from components.shared.networks.average import averaged, first_member, first_weights
 from components.shared.networks.compact import compact_cnn
 from components.shared.networks.gradcam import gradcam
 from components.shared.networks.reference import reference_cnn
@@ -77,3 +77,13 @@ def test_the_first_network_explains(make: Callable[[], keras.Model]) -> None:
     same = (np.asarray(probability) > 0.5) == (_logits(networks[0], IMAGES) > 0)
     assert same.any()
     np.testing.assert_allclose(np.asarray(heat)[same], np.asarray(alone)[same], atol=1e-3)
+
+
+def test_the_first_network_can_be_trained_on() -> None:
+    make = lambda: reference_cnn(dense=8)  # noqa: E731
+    networks = _networks(make, 3)
+    for model in (averaged(networks, mirrored=True), networks[0]):
+        again = make()
+        again.set_weights(first_weights(model))
+        # The bias is the mean of all, and those of untrained networks are 0.
+        np.testing.assert_allclose(_logits(again, IMAGES), _logits(networks[0], IMAGES), atol=1e-4)

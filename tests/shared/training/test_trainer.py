@@ -208,6 +208,7 @@ def test_the_component(
         augmentation=False,
         ensemble=1,
         average_mirror_image=False,
+        from_model="",
         epochs=2,
         patience=0,
         seed=0,
