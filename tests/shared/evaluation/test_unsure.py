@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
+from scipy.stats import binomtest
 
 from components.shared.evaluation.unsure import (
     choose_range,
@@ -110,6 +111,18 @@ def test_outcomes_add_up() -> None:
     assert found.group_error == pytest.approx(2 / 5)  # 0.9 and 0.8 are one group
     nothing = measure_answers(labels, scores, groups, 0.5, answered < 0, samples=100, seed=0)
     assert (nothing.coverage.value, nothing.error, nothing.group_error) == (0, None, None)
+
+
+def test_no_wrong_answer_is_no_proof_that_there_are_none() -> None:
+    labels, scores, groups = np.zeros(400, int), np.full(400, 0.9), np.arange(400) // 4
+    sure = np.ones(400, bool)
+    found = measure_answers(labels, scores, groups, 0.5, sure, samples=100, seed=0).error
+    at_90 = error_at_coverage(labels, scores, groups, 0.5, samples=100, seed=0)
+    assert found is not None
+    # The exact interval of Clopper and Pearson for 0 of 100, and of 90.
+    for interval, count in ((found, 100), (at_90, 90)):
+        assert (interval.value, interval.low) == (0, 0)
+        assert interval.high == pytest.approx(binomtest(0, count).proportion_ci().high)
 
 
 def test_the_surest_are_answered_first() -> None:
