@@ -21,7 +21,7 @@ from rich.table import Table
 from components.check.logic import checked
 from components.shared.errors import UserError
 from components.shared.reports.text import printable
-from components.shared.run.parameters import DriftRule, Group, Parameter
+from components.shared.run.parameters import Data, DriftRule, Group, Parameter
 from components.shared.storage.files import write_atomically
 from pipelines import models, settings
 from pipelines.catalogue import Pipeline
@@ -328,9 +328,59 @@ def submit(
     console.print(f"{endpoint.rstrip('/')}/#/{page}/details/{done.run_id}", soft_wrap=True)
 
 
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A registered version: its folder, or REGISTRY#VERSION, as runs/registry#champion."
+    ),
+]
+
+
+@app.command()
+@takes(Data, "data")
+def evaluate(
+    model: Model,
+    data: Data,
+    output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs/evaluation"),
+) -> None:
+    """Measure a registered model on images of another source than its own dataset.
+
+    One class is enough. Images labelled no brain MRI tell how many the model flags.
+
+    [dim]brain-tumor evaluate runs/registry#champion --source other.zip --labels labels.csv[/]
+    """
+    from pipelines.judge import evaluate_version, show_evaluation
+
+    _require_source(data)
+    show_evaluation(evaluate_version(model, data, output), output)
+
+
+@app.command()
+@takes(Data, "data")
+def compare(
+    model: Model,
+    other: Model,
+    data: Data,
+    output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs/comparison"),
+) -> None:
+    """Compare two registered models on the same images of another source.
+
+    [dim]brain-tumor compare runs/registry#2 runs/registry#1 --source other.zip[/]
+    """
+    from pipelines.judge import compare_versions, show_comparison
+
+    _require_source(data)
+    show_comparison(compare_versions((model, other), data, output), output)
+
+
+def _require_source(data: Data) -> None:
+    if "source" not in data.model_fields_set:
+        raise UserError("--source: say which images to judge by; they should be of another source")
+
+
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="Folder of a registered model version.")],
+    model: Model,
     files: Annotated[list[Path], typer.Argument(help="Images and volumes, or folders of them.")],
     slices: Annotated[
         int | None, typer.Option(min=1, help="That are read of a volume. 16 if not set.")
@@ -344,11 +394,12 @@ def predict(
     from components.shared.images.decode import ImageError
     from components.shared.images.slices import MAX_SLICES
     from components.shared.model_folder.signing import Trust
+    from components.shared.registry.reference import version_folder
     from pipelines.quiet import quiet_stderr
     from serving.classifier import Classifier, find_files
 
-    with quiet_stderr():
-        classifier = Classifier(model, trust=Trust.from_environment())
+    with version_folder(model) as folder, quiet_stderr():
+        classifier = Classifier(folder, trust=Trust.from_environment())
     paths = list(find_files(files))
     answers = track(
         classifier.classify_files(paths, max_slices=slices or MAX_SLICES),

@@ -103,7 +103,10 @@ class Cluster(Group):
         "to be signed with its private key",
     )
     parallel_folds: int = Field(
-        0, ge=0, le=100, description="Folds of a cross-validation at a time; 0 for all at once"
+        0,
+        ge=0,
+        le=100,
+        description="Folds of a cross-validation, or other sources, at a time; 0 for all at once",
     )
     caching: bool = Field(True, description="Use finished steps of earlier runs")
 

@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import PipelineTask
 
-from components.ingest.component import assemble, ingest
+from components.ingest.component import assemble, ingest, ingest_other
 from components.shared.run.parameters import CrossValidationRun, TrainingRun
 from pipelines.cluster import Cluster
 from pipelines.placement import connect_kaggle, connect_store, mount_volume, place
@@ -44,3 +44,27 @@ def make_dataset(
     connect_store(ingest_task, cluster)
     mount_volume(ingest_task, cluster)
     return assemble_task
+
+
+def read_other_source(run: TrainingRun, cluster: Cluster, source: str) -> PipelineTask:
+    """Adds the step that makes a dataset of another source, to judge a model by.
+
+    Args:
+        run: The run; in place of its values stand KFP's channels.
+        cluster: What is compiled in.
+        source: KFP's channel of the source.
+
+    Returns:
+        The task with the dataset.
+    """
+    task = ingest_other(
+        source=source,
+        slices=run.slices,
+        max_bad_share=run.max_bad_share,
+        state_root=run.state_root,
+    ).set_display_name("Read other source")
+    place(task, cluster, cluster.cpu, cluster.memory)
+    connect_kaggle(task, cluster)
+    connect_store(task, cluster)
+    mount_volume(task, cluster)
+    return task

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from components.collect.results import CROSS_VALIDATION, PREDICTIONS, CrossValidation
 from components.ingest.labels_file import pinned
-from components.ingest.several import sources_fingerprint, sources_here
+from components.ingest.several import sources_fingerprint, sources_here, sources_pinned
 from components.shared.errors import UserError
 from components.shared.evaluation.metrics import MEASURES, Scores
 from components.shared.evaluation.predictors import PREDICTORS, Compared
@@ -37,7 +37,7 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.costs import StepCost, step_costs
 from pipelines.processes import steps_as_processes
-from pipelines.settings import check_deploy
+from pipelines.settings import check_together
 from pipelines.step_cache import cached_by_code
 from pipelines.version import git_revision
 
@@ -94,13 +94,15 @@ def run_local(
         "gpu_count": "0",
         "ingest_workers": 1,  # which takes all CPUs
     }
-    cluster = Cluster(parallel_folds=1)  # one fold takes all CPUs
-    check_deploy(parameters, cluster)
+    cluster = Cluster(parallel_folds=1)  # one takes all CPUs
+    check_together(parameters, cluster)
     Trust.from_environment()  # a key that cannot be used is told now, not after hours
     if "source" in parameters:
         parameters["source"] = sources_here(parameters["source"])
     if "from_model" in parameters:
         parameters["from_model"] = pinned_version(parameters["from_model"])
+    if parameters.get("validate_sources"):
+        parameters["validate_sources"] = sources_pinned(parameters["validate_sources"])
     parameters["labels"] = pinned(parameters.get("labels", ""))
     if not parameters.get("source_version"):
         parameters["source_version"] = sources_fingerprint(

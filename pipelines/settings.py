@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from components.check.logic import check_served_from, checked
+from components.check.logic import check_external_bounds, check_served_from, checked
 from components.shared.errors import UserError
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
@@ -27,18 +27,19 @@ def check_run(pipeline: Pipeline, given: dict[str, Any]) -> dict[str, Any]:
     return checked(pipeline.run, given).model_dump(include=set(given))
 
 
-def check_deploy(given: dict[str, Any], cluster: Cluster) -> None:
-    """Checks that KServe can read what a run registers, if the run is to deploy it.
+def check_together(given: dict[str, Any], cluster: Cluster) -> None:
+    """Checks parameters that depend on each other, as the check step does.
 
     Args:
-        given: Checked run parameters; only the training pipeline has those that ask for it.
+        given: Checked run parameters; only the training pipeline has such.
         cluster: What is compiled in.
 
     Raises:
-        UserError: It cannot; better said now than after the training.
+        UserError: One lacks another; better said now than after the training.
     """
     defaults = {p.name: p.default for p in Pipeline.training.run.parameters(cluster.defaults)}
     check_served_from(defaults | given)
+    check_external_bounds(defaults | given)
 
 
 def read_config(path: Path) -> dict[str, Any]:

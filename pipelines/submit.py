@@ -19,7 +19,7 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster, check_namespace
 from pipelines.compile import compiled
 from pipelines.kfp_client import connected
-from pipelines.settings import check_deploy
+from pipelines.settings import check_together
 from pipelines.version import git_revision, version_name
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and for an answer
@@ -86,7 +86,7 @@ def submit(
     Raises:
         UserError: The endpoint cannot be reached or refuses, or a name is too long.
     """
-    check_deploy(parameters, cluster)
+    check_together(parameters, cluster)
     revision = git_revision()
     package = compiled(pipeline, cluster)
     version = version_name(revision, package, cluster)

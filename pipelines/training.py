@@ -1,4 +1,7 @@
-"""The training pipeline: ingest -> assemble -> split -> tune -> train -> evaluate -> register -> deploy."""
+"""The training pipeline.
+
+ingest -> assemble -> split -> tune -> train -> evaluate -> validate -> register -> deploy
+"""
 
 from typing import NamedTuple
 
@@ -9,13 +12,15 @@ from kfp.dsl.graph_component import GraphComponent
 from components.check.component import check
 from components.deploy.component import deploy
 from components.evaluate.component import evaluate
+from components.ingest.component import other_sources
 from components.register.component import register
 from components.shared.run.parameters import Train, TrainingRun
 from components.split.component import split
 from components.train.component import train
 from components.tune.component import tune
+from components.validate.component import validate
 from pipelines.cluster import Cluster
-from pipelines.data import make_dataset
+from pipelines.data import make_dataset, read_other_source
 from pipelines.definition import pipeline
 from pipelines.placement import (
     LIGHT,
@@ -118,23 +123,50 @@ def training_pipeline(
             target_error=run.target_error,
         ).set_display_name("Evaluate model")
 
-        # 6. What passes the gate becomes a new version that never changes.
+        # 6. And on other sources, which it never trains on.
+        others_task = (
+            other_sources(sources=run.validate_sources)
+            .after(check_task)
+            .set_display_name("List other sources")
+        )
+        with dsl.ParallelFor(
+            others_task.outputs["Output"],
+            name="other-sources",
+            parallelism=cluster.parallel_folds,
+        ) as source:
+            other_task = read_other_source(run, cluster, source)
+            validate_task = validate(
+                other=other_task.outputs["other_dataset"],
+                dataset=dataset,
+                split=split_task.outputs["split"],
+                model=train_task.outputs["model"],
+                evaluation=evaluate_task.outputs["evaluation"],
+                source=source,
+                seed=run.seed,
+                bootstrap_samples=run.bootstrap_samples,
+            ).set_display_name("Validate elsewhere")
+
+        # 7. What passes the gate becomes a new version that never changes.
         register_task = register(
             dataset=dataset,
             split=split_task.outputs["split"],
             model=train_task.outputs["model"],
             evaluation=evaluate_task.outputs["evaluation"],
+            validations=dsl.Collected(validate_task.outputs["validation"]),
             registry=run.registry,
             model_registry=run.kubeflow_model_registry,
             min_accuracy=run.min_accuracy,
             min_sensitivity=run.min_sensitivity,
             min_specificity=run.min_specificity,
+            min_external_sensitivity=run.min_external_sensitivity,
+            min_external_specificity=run.min_external_specificity,
+            min_external_auroc=run.min_external_auroc,
             champion_margin=run.champion_margin,
             git_revision=run.git_revision,
             run_id=run_id,
         ).set_display_name("Register model")
 
-        # 7. It replaces the one that serves, if it does well there; else that one stays.
+        # 8. It replaces the one that serves, if it does well there; else that one stays.
         with (
             dsl.If(run.inference_service != "", "deploy-wanted"),
             dsl.If(register_task.outputs["registered"] == True, "registered"),  # noqa: E712
@@ -155,12 +187,13 @@ def training_pipeline(
             ).set_display_name("Deploy to KServe")
 
         # Nothing is said of retries: KFP repeats a step whose pod was lost, and no other.
-        for task in (split_task, evaluate_task):
+        for task in (split_task, evaluate_task, validate_task):
             place(task, cluster, cluster.cpu, cluster.memory)
         for task in (tune_task, train_task):
             place(task, cluster, cluster.training_cpu, cluster.training_memory)
         place(register_task, cluster, cluster.cpu, cluster.memory, cached=False)
-        place(check_task, cluster, *LIGHT)
+        for task in (check_task, others_task):
+            place(task, cluster, *LIGHT)
         place(deploy_task, cluster, *LIGHT, cached=False)
         connect_predictor(deploy_task)
         for task in (tune_task, train_task):

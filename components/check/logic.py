@@ -26,7 +26,7 @@ def check_parameters(values: Mapping[str, Any]) -> None:
     """
     run = next(run for run in RUNS if run.model_fields.keys() == values.keys())
     faults = []
-    for check in (partial(checked, run), check_served_from):
+    for check in (partial(checked, run), check_served_from, check_external_bounds):
         try:
             check(values)
         except UserError as error:
@@ -49,6 +49,20 @@ def check_served_from(values: Mapping[str, Any]) -> None:
     if not values["registry"]:
         raise UserError("inference_service: KServe reads models from a registry; set registry too")
     storage_uri(values["registry"], values["served_from"])
+
+
+def check_external_bounds(values: Mapping[str, Any]) -> None:
+    """Checks that there is another source where a bound is to be reached on some.
+
+    Args:
+        values: Of all parameters; only the training pipeline has such bounds.
+
+    Raises:
+        UserError: There is none.
+    """
+    asked = [name for name, value in values.items() if name.startswith("min_external_") and value]
+    if asked and not values["validate_sources"]:
+        raise UserError(f"{asked[0]}: is to be reached on other sources; set validate_sources too")
 
 
 def checked(model: type[Checked], given: Mapping[str, Any]) -> Checked:

@@ -1,8 +1,8 @@
-"""KFP interface of the two ingest steps."""
+"""KFP interface of the ingest steps."""
 
 from typing import NamedTuple
 
-from kfp.dsl import HTML, Dataset, Input, Metrics, Output
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
 
 from components.shared.run.kfp_component import component
 
@@ -42,6 +42,65 @@ def ingest(
         with open_sources(source, source_version, labels, class_folders) as opened:
             state = state_folder(state_root, "ingest")
             ingest_part(opened, decoded.path, state, worker=worker, workers=workers, slices=slices)
+
+
+@component
+def ingest_other(
+    other_dataset: Output[Dataset],
+    source: str,
+    slices: int,
+    max_bad_share: float,
+    state_root: str,
+) -> None:
+    """Makes a dataset of another source, which only judges a model.
+
+    Args:
+        other_dataset: Shards of pixels and a manifest; without images where there is no source.
+        source: As ingest takes it, with its own labels, such as hospital#labels=labels.csv; empty
+            where there is none.
+        slices: To take, at most, of a file that holds several.
+        max_bad_share: Greatest share of unusable files.
+        state_root: Folder that outlives a killed step; empty for none.
+    """
+    from components.shared.run.step import state_folder, step
+
+    with step("ingest-other", other_dataset):
+        from components.ingest.logic import ingest, no_dataset
+        from components.ingest.several import open_sources
+
+        if source:
+            with open_sources(source, judging=True) as opened:
+                state = state_folder(state_root, "ingest-other")
+                ingest(opened, other_dataset.path, state, max_bad_share, slices)
+        else:
+            no_dataset(other_dataset.path)
+
+
+@component
+def other_sources(listed: Output[Artifact], sources: str) -> list[str]:
+    """Lists the other sources that a model is judged by.
+
+    KFP collects nothing of a loop that never ran, and then fails. So where there are no sources
+    there is one empty text, of which the loop's steps make nothing.
+
+    Args:
+        listed: The sources, as JSON.
+        sources: One, a JSON list of several, or empty.
+
+    Returns:
+        Each source, or one empty text.
+    """
+    from components.shared.run.step import step
+
+    with step("other-sources", listed):
+        import json
+
+        from components.shared.data.sources import read_sources
+        from components.shared.storage.files import write_atomically
+
+        found = [str(source) for source in read_sources(sources)] if sources else [""]
+        write_atomically(listed.path, json.dumps(found))
+    return found
 
 
 @component

@@ -22,7 +22,12 @@ from components.shared.errors import UserError
 
 @contextmanager
 def open_sources(
-    given: str, version: str = "", labels: str = "", class_folders: str = ""
+    given: str,
+    version: str = "",
+    labels: str = "",
+    class_folders: str = "",
+    *,
+    judging: bool = False,
 ) -> Iterator[Source]:
     """Opens what a run names: one source, or several as one.
 
@@ -31,6 +36,7 @@ def open_sources(
         version: For a single Kaggle dataset; each of several has its own.
         labels: Of each source that does not say its own, as `open_source` takes it.
         class_folders: Likewise.
+        judging: Whether a model is to be judged by them, as `open_source` takes it.
 
     Yields:
         The source, readable until the context ends. Of several, paths begin with the name of
@@ -41,8 +47,11 @@ def open_sources(
     """
     sources = _complete(given, version, labels, class_folders)
     with ExitStack() as stack:
-        opened = [stack.enter_context(open_source(*_arguments(source))) for source in sources]
-        yield _joined(sources, opened) if len(opened) > 1 else opened[0]
+        opened = [
+            stack.enter_context(open_source(*_arguments(source), judging=judging))
+            for source in sources
+        ]
+        yield _joined(sources, opened, judging) if len(opened) > 1 else opened[0]
 
 
 def sources_fingerprint(
@@ -91,6 +100,23 @@ def sources_here(given: str) -> str:
     )
 
 
+def sources_pinned(given: str) -> str:
+    """Returns sources as `sources_here` does, each with a version that changes when it does.
+
+    Args:
+        given: As for `open_sources`.
+
+    Raises:
+        UserError: A source cannot be read.
+    """
+    return sources_text(
+        [
+            replace(source, version=source.version or source_fingerprint(*_arguments(source)))
+            for source in read_sources(sources_here(given))
+        ]
+    )
+
+
 def _complete(given: str, version: str, labels: str, class_folders: str) -> list[GivenSource]:
     sources = read_sources(given)
     return [
@@ -108,7 +134,7 @@ def _arguments(source: GivenSource) -> tuple[str, str, str, str]:
     )
 
 
-def _joined(given: list[GivenSource], opened: list[Source]) -> Source:
+def _joined(given: list[GivenSource], opened: list[Source], judging: bool) -> Source:
     names = source_names([source.address for source in given])
     for source in opened:
         if not source.files:
@@ -124,6 +150,7 @@ def _joined(given: list[GivenSource], opened: list[Source]) -> Source:
         notes=tuple(f"{n}: {note}" for n, s in zip(names, opened, strict=True) for note in s.notes),
         advice=lambda label: "; ".join(f"{s.uri}: {s.advice(label)}" for s in opened),
         readers=max(source.readers for source in opened),
+        judging=judging,
         sources=tuple(
             SourceRecord(
                 name=name,

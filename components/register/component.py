@@ -13,11 +13,15 @@ def register(
     split: Input[Dataset],
     model: Input[Model],
     evaluation: Input[Artifact],
+    validations: Input[list[Artifact]],
     registry: str,
     model_registry: str,
     min_accuracy: float,
     min_sensitivity: float,
     min_specificity: float,
+    min_external_sensitivity: float,
+    min_external_specificity: float,
+    min_external_auroc: float,
     champion_margin: float,
     git_revision: str,
     run_id: str,
@@ -33,6 +37,7 @@ def register(
         split: What the split step wrote.
         model: What the train step wrote.
         evaluation: What the evaluate step wrote.
+        validations: What the validate step wrote of each other source.
         registry: The registry: a path, file://, s3:// or gs://; empty keeps the model in the run
             only.
         model_registry: Address of a Kubeflow Model Registry, to record the version in too; empty
@@ -40,6 +45,9 @@ def register(
         min_accuracy: Least accuracy on the held-out part, 0..1.
         min_sensitivity: Least sensitivity (Brain Tumor is positive) on the held-out part, 0..1.
         min_specificity: Least specificity on the held-out part, 0..1.
+        min_external_sensitivity: Least sensitivity on each other source that has tumours, 0..1.
+        min_external_specificity: Least specificity on each that has healthy images, 0..1.
+        min_external_auroc: Least AUROC on each that has both, 0..1.
         champion_margin: By how much accuracy and sensitivity may each lie below those of the
             champion on the same held-out images, 0..1.
         git_revision: Revision of the project, for the model card.
@@ -58,6 +66,7 @@ def register(
     with step("register", registration):
         from components.register.gate import Gate
         from components.register.logic import register as register_model
+        from components.shared.evaluation.external import read_results
         from components.shared.storage.files import write_atomically
 
         result = register_model(
@@ -65,12 +74,16 @@ def register(
             split_folder=split.path,
             model_folder=model.path,
             evaluation_folder=evaluation.path,
+            external=read_results([validation.path for validation in validations]),
             registered_folder=registered_model.path,
             registry_uri=registry,
             gate=Gate(
                 min_accuracy=min_accuracy,
                 min_sensitivity=min_sensitivity,
                 min_specificity=min_specificity,
+                min_external_sensitivity=min_external_sensitivity,
+                min_external_specificity=min_external_specificity,
+                min_external_auroc=min_external_auroc,
                 champion_margin=champion_margin,
             ),
             git_revision=git_revision,

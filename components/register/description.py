@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.data.classes import CLASSES, TUMOR
+from components.shared.evaluation.external import ExternalResult
 from components.shared.evaluation.results import Evaluation
 from components.shared.evaluation.shortcuts import shortcut_sentences
 from components.shared.evaluation.stability import stability_sentences
@@ -42,6 +43,7 @@ def describe(
     *,
     data: Data,
     evaluation: Evaluation,
+    external: tuple[ExternalResult, ...] = (),
     gate: GateRecord,
     in_distribution: InDistributionRecord,
     training: dict[str, Any],
@@ -54,6 +56,7 @@ def describe(
         version: The number it gets.
         data: What it was trained and measured on.
         evaluation: Its numbers.
+        external: What it is worth on other sources.
         gate: What it had to pass.
         in_distribution: The check that is exported with it.
         training: The train step's record, a JSON object.
@@ -86,6 +89,7 @@ def describe(
             **{f"by_{kind}": found for kind, found in evaluation.subgroups().items()},
         ),
         weaknesses=_weaknesses(evaluation),
+        external=external,
         gate=gate,
         training=training,
         libraries=_library_versions(),

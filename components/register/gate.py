@@ -1,9 +1,11 @@
 """Who may be registered: bounds on the held-out part, and the champion to hold out against."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from components.shared.errors import UserError
-from components.shared.evaluation.metrics import Interval, Scores
+from components.shared.evaluation.external import ExternalResult
+from components.shared.evaluation.metrics import MEASURES, Interval, Scores
 
 # 0.8 - 0.1 is a little more than 0.7 in binary; a tie must not be lost to that.
 _ROUNDING = 1e-9
@@ -31,12 +33,18 @@ class Gate:
         min_sensitivity: Least sensitivity there; Brain Tumor is the positive class.
         min_specificity: Least specificity there.
         champion_margin: By how much it may be worse than the champion.
+        min_external_sensitivity: Least sensitivity on each other source that has tumours.
+        min_external_specificity: Least specificity on each that has healthy images.
+        min_external_auroc: Least AUROC on each that has both.
     """
 
     min_accuracy: float
     min_sensitivity: float
     min_specificity: float
     champion_margin: float = 0.0
+    min_external_sensitivity: float = 0.0
+    min_external_specificity: float = 0.0
+    min_external_auroc: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises `UserError` for a bound outside 0..1."""
@@ -74,11 +82,47 @@ def check_bounds(gate: Gate, held_out: Scores) -> Decision:
         ("specificity", held_out.specificity, gate.min_specificity),
     )
     failed = tuple(
-        _failed_bound(name, score, bound)
+        _failed_bound(name, score, "the held-out images", bound)
         for name, score, bound in pairs
         if _below(score.value, bound)
     )
     return Decision(not failed, failed)
+
+
+def check_external(gate: Gate, results: Sequence[ExternalResult]) -> Decision:
+    """Compares what the model reaches on other sources with the bounds that were asked for.
+
+    A source counts for the measures that mean something there: one without healthy images has no
+    specificity to reach.
+
+    Args:
+        gate: The bounds; 0 asks for nothing.
+        results: Of each other source.
+
+    Returns:
+        The decision; a reason for every failed bound, and for one that no source can answer.
+    """
+    asked = {
+        "sensitivity": gate.min_external_sensitivity,
+        "specificity": gate.min_external_specificity,
+        "auroc": gate.min_external_auroc,
+    }
+    failed = []
+    for measure, bound in asked.items():
+        if not bound:
+            continue
+        known = [(found.name, score) for found in results if (score := found.of(measure))]
+        if not known:
+            failed.append(
+                f"min_external_{measure} is {bound}, but no other source can tell it; give one in "
+                "validate_sources"
+            )
+        failed += [
+            _failed_bound(measure, score, f"the images of {name}", bound)
+            for name, score in known
+            if _below(score.value, bound)
+        ]
+    return Decision(not failed, tuple(failed))
 
 
 def compare(challenger: Measured, champion: Measured, version: int, margin: float) -> Decision:
@@ -109,10 +153,12 @@ def compare(challenger: Measured, champion: Measured, version: int, margin: floa
     return Decision(not failed, failed)
 
 
-def _failed_bound(name: str, score: Interval, bound: float) -> str:
+def _failed_bound(measure: str, score: Interval, where: str, bound: float) -> str:
+    found = MEASURES[measure]
+    value, ends = found.texts(score)
     return (
-        f"{name} on the held-out images is {score.value:.1%} "
-        f"(95% interval {score.low:.1%} to {score.high:.1%}), below the bound of {bound:.1%}"
+        f"{found.name} on {where} is {value} (95% interval {ends}), below the bound of "
+        f"{found.text(bound)}"
     )
 
 

@@ -13,15 +13,24 @@ import numpy as np
 from components.register.description import describe, write_description
 from components.register.drift import write_drift_reference
 from components.register.export import check_export, export
-from components.register.gate import Decision, Gate, Measured, check_bounds, compare
+from components.register.gate import (
+    Decision,
+    Gate,
+    Measured,
+    check_bounds,
+    check_external,
+    compare,
+)
 from components.register.in_distribution import METHOD, InDistributionCheck, fit_check
 from components.register.projection import fit_projection
 from components.shared.data.classes import TUMOR
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.errors import UserError
+from components.shared.evaluation.external import ExternalResult
 from components.shared.evaluation.predictor import apply_temperature, open_model
 from components.shared.evaluation.results import Evaluation
 from components.shared.model_folder.contract import CARD, PROBABILITY
+from components.shared.model_folder.known_images import ImagesOfDataset
 from components.shared.model_folder.metadata import (
     Data,
     GateRecord,
@@ -71,6 +80,7 @@ class _Inputs(NamedTuple):
     dataset: ImageDataset
     split: Split
     evaluation: Evaluation
+    external: tuple[ExternalResult, ...]
     training: TrainingRecord
     model: keras.Model
 
@@ -92,6 +102,7 @@ def register(
     registered_folder: str | Path,
     registry_uri: str,
     gate: Gate,
+    external: tuple[ExternalResult, ...] = (),
     git_revision: str = "",
     run_id: str = "",
     model_registry: str = "",
@@ -107,6 +118,7 @@ def register(
         registry_uri: The registry: a path, file://, s3:// or gs://. Empty leaves the version in
             `registered_folder` only.
         gate: What the model has to pass.
+        external: What it is worth on other sources.
         git_revision: Of the project; empty where unknown.
         run_id: Of the pipeline run; empty where there is none.
         model_registry: Address of a Kubeflow Model Registry, to record the version in too; empty
@@ -124,7 +136,7 @@ def register(
     run = _identity(run_id, Path(model_folder))
     if registry and run and (version := registry.registered_by(run)):
         return _registered_before(registry, version, Path(registered_folder), model_registry)
-    inputs = _read_inputs(dataset_folder, split_folder, model_folder, evaluation_folder)
+    inputs = _read_inputs(dataset_folder, split_folder, model_folder, evaluation_folder, external)
     challenger = _measure(_keras_answer(inputs.model), inputs.evaluation.threshold, inputs)
     _check_same_model(challenger, inputs, evaluation_folder)
     champion = _measure_champion(registry, inputs) if registry else None
@@ -156,6 +168,7 @@ def register(
         uri=uri,
         gate=gate,
         champion=champion,
+        external=external,
         part=inputs.evaluation.held_out,
         strategy=inputs.split.strategy,
     )
@@ -189,6 +202,7 @@ def _read_inputs(
     split_folder: str | Path,
     model_folder: str | Path,
     evaluation_folder: str | Path,
+    external: tuple[ExternalResult, ...],
 ) -> _Inputs:
     dataset = ImageDataset(dataset_folder)
     split = Split.open(split_folder, dataset)
@@ -202,7 +216,7 @@ def _read_inputs(
     training = read_record(model_folder, split)
     model = open_model(model_folder)
     apply_temperature(model, evaluation.temperature)
-    return _Inputs(dataset, split, evaluation, training, model)
+    return _Inputs(dataset, split, evaluation, external, training, model)
 
 
 def _measure(answer: _Answer, threshold: float, inputs: _Inputs) -> Measured:
@@ -257,7 +271,10 @@ def _decide(
     gate: Gate, challenger: Measured, champion: _Champion | None, inputs: _Inputs
 ) -> Decision:
     """Combines bounds and champion, so that all that is wrong is told at once."""
-    decisions = [check_bounds(gate, inputs.evaluation.held_out.model)]
+    decisions = [
+        check_bounds(gate, inputs.evaluation.held_out.model),
+        check_external(gate, inputs.external),
+    ]
     notes = [inputs.training.start_note()]
     if champion:
         margin = gate.champion_margin
@@ -295,6 +312,7 @@ def _publish(
     export(inputs.model, check, projection, folder)
     check_export(inputs.model, check, projection, folder, samples)
     write_weights(folder, first_weights(inputs.model))
+    ImagesOfDataset.of(inputs.dataset).write(folder)
     write_smoke(folder, samples, _registered_answer(folder)(samples), inputs.evaluation.threshold)
     write_drift_reference(folder, inputs.dataset, inputs.split, inputs.evaluation, check.limit)
 
@@ -303,6 +321,7 @@ def _publish(
             version,
             data=data,
             evaluation=inputs.evaluation,
+            external=inputs.external,
             gate=record,
             in_distribution=in_distribution,
             training=inputs.training.model_dump(exclude_none=True),

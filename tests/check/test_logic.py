@@ -35,6 +35,16 @@ def test_every_fault_is_told_in_one_line() -> None:
     assert "inference_service: KServe reads models from a registry; set registry too" in line
 
 
+def test_a_bound_on_other_sources_needs_some() -> None:
+    asked = {"min_external_auroc": 0.8}
+    with pytest.raises(UserError, match=r"^min_external_auroc: .* set validate_sources too$"):
+        check_parameters(_values(**asked))
+    check_parameters(_values(**asked, validate_sources="other.zip#labels=labels.csv"))
+    check_parameters(_values(validate_sources='["a.zip", "b.zip#version=2"]'))
+    with pytest.raises(UserError, match=r"^validate_sources: .*is given twice"):
+        check_parameters(_values(validate_sources='["a.zip", "a.zip"]'))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [

@@ -77,7 +77,7 @@ def test_it_answers_as_recorded(
 
 def test_some_at_once(kfp: Kfp, monkeypatch: pytest.MonkeyPatch) -> None:
     with named(kfp.suffix, monkeypatch) as patch, ThreadPoolExecutor(4) as threads:
-        patch.setattr(submitting, "check_deploy", lambda *_: None)  # it builds the pipeline
+        patch.setattr(submitting, "check_together", lambda *_: None)  # it builds the pipeline
         tasks = [threads.submit(attempt, ENDPOINT, kfp.suffix, **kfp.user) for _ in range(4)]
         done = [task.result() for task in tasks]
     assert len({(each.pipeline_id, each.version_id) for each in done}) == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.model_folder.checksums import verify
+from components.shared.model_folder.metadata import read_metadata
 from tests.deploy.kube_api import KubeAPI, serve, write_kubeconfig
 
 SCRIPT = Path(sys.executable).with_name("brain-tumor")
@@ -21,6 +22,7 @@ OPTIONS = [
     *("--source", "sample://?images=60"),
     *("--max-trials", "1", "--tune-epochs", "1", "--epochs", "1"),
     *("--bootstrap-samples", "100", "--champion-margin", "1"),
+    *("--validate-sources", "sample://?images=60&seed=3"),
     *("--min-accuracy", "0", "--min-sensitivity", "0", "--min-specificity", "0"),
 ]
 
@@ -113,6 +115,35 @@ def test_the_registered_model_answers(first: Run, tmp_path: Path) -> None:
     answers = json.loads(done.stdout)
     assert [answer["file"] for answer in answers] == [str(image) for image in images]
     assert {answer["model_version"] for answer in answers} == {1}
+
+
+def test_the_registered_model_is_judged_by_another_source(
+    runs: Path, first: Run, tmp_path: Path
+) -> None:
+    latest = f"{runs / 'registry'}#latest"
+    to = tmp_path / "results"
+    given = ("--source", "sample://?images=60&seed=4", "--output", to)
+    for command in (("evaluate", latest), ("compare", latest, first.place("model"))):
+        done = subprocess.run([SCRIPT, *command, *given], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert str(to / "report.html") in done.stdout
+    result = json.loads((to / "external.json").read_text())
+    assert (result["images"], result["name"]) == (60, "sample")
+    assert result["overlap"]["checked"]
+    comparison = json.loads((to / "comparison.json").read_text())
+    assert comparison["answers_differ"] == 0
+    # The version is as it was; the copy of its description tells of the source.
+    verify(first.place("model"))
+    in_run = read_metadata(first.place("model")).external
+    assert [found.images for found in in_run] == [60]
+    assert read_metadata(to).external[:1] == in_run
+    assert len(read_metadata(to).external) == 2
+    assert "## Other sources" in (to / "model_card.md").read_text()
+    assert not list(to.glob(".*"))
+    own = (SCRIPT, "evaluate", latest, "--source", "sample://?images=60", "--output", to / "own")
+    done = subprocess.run(own, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "the model's own dataset holds all of its 60 images" in done.stderr
 
 
 def test_again_with_a_gate_that_nothing_passes(runs: Path, first: Run) -> None:

@@ -23,7 +23,8 @@ HEAVY = {
     *("boto3", "google", "grpc", "requests", "urllib3", "fastapi", "uvicorn", "cryptography"),
     *("pytest", "hypothesis", "mypy", "playwright", "schemathesis"),
 }
-COMMANDS = ("run", "cross-validate", "compile", "submit", "predict", "models", "sample", "demo")
+COMMANDS = ("run", "cross-validate", "compile", "submit", "predict")
+COMMANDS += ("evaluate", "compare", "models", "sample", "demo")
 
 
 def _plain(text: str) -> str:
@@ -249,6 +250,16 @@ def test_predicting_with_a_folder_that_is_no_model(
     image.write_bytes(b"")
     assert str(tmp_path) in told("predict", tmp_path, image)
     assert "nowhere" in told("predict", tmp_path / "nowhere", image)
+
+
+def test_judging_without_a_model_or_a_source_is_one_line(
+    told: Callable[..., str], tmp_path: Path
+) -> None:
+    source = ("--source", "sample://", "--output", tmp_path / "results")
+    for command in (("evaluate", "nowhere"), ("compare", "nowhere", "runs#1")):
+        assert told(*command).startswith("--source: say which images to judge by")
+        assert "nowhere: there is no such folder" in told(*command, *source)
+    assert not (tmp_path / "results").exists()
 
 
 def test_json_for_a_parameter() -> None:

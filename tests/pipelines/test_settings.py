@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from components.shared.errors import UserError
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
-from pipelines.settings import check_deploy, check_run, checked, read_config
+from pipelines.settings import check_run, check_together, checked, read_config
 
 DEFAULTS = {
     pipeline: {parameter.name: parameter.default for parameter in pipeline.run.parameters()}
@@ -206,7 +206,7 @@ def test_what_is_deployed_has_to_lie_where_kserve_reads(
 ) -> None:
     cluster = Cluster(volume_claim=claim)
     if not reason:
-        check_deploy(given_, cluster)
+        check_together(given_, cluster)
         return
     with pytest.raises(UserError, match=reason):
-        check_deploy(given_, cluster)
+        check_together(given_, cluster)

@@ -10,7 +10,8 @@ from pipelines.cluster import STORE_VARIABLES, TOKEN_KEY, TOKEN_SECRET, VOLUME, 
 from tests.pipelines.specification import kubernetes_of, specification
 
 STEPS = {
-    *("check", "ingest", "assemble", "split", "tune", "train", "evaluate", "register", "deploy"),
+    *("check", "ingest", "assemble", "split", "tune", "train", "evaluate", "other-sources"),
+    *("ingest-other", "validate", "register", "deploy"),
 }
 
 
@@ -33,20 +34,23 @@ def test_the_steps_stand_in_their_order(tasks: dict[str, dict[str, Any]]) -> Non
         "tune": {"assemble", "split"},
         "train": {"assemble", "split", "tune"},
         "evaluate": {"assemble", "split", "train"},
-        "register": {"assemble", "split", "train", "evaluate"},
+        "other-sources": {"check"},
+        "ingest-other": set(),  # but for the loop over other sources
+        "validate": {"ingest-other"},
+        "register": {"assemble", "split", "train", "evaluate", "for-loop-2"},
         "deploy": set(),  # but for the conditions that it stands behind
     }
 
 
 def test_deploy_waits_for_a_registered_model_and_a_wish(spec: dict[str, Any]) -> None:
-    outer = spec["root"]["dag"]["tasks"]["condition-2"]
+    outer = spec["root"]["dag"]["tasks"]["condition-3"]
     assert outer["dependentTasks"] == ["register"]
     wish = outer["triggerPolicy"]["condition"]
     assert wish == "inputs.parameter_values['pipelinechannel--inference_service'] != ''"
-    inner = spec["components"]["comp-condition-2"]["dag"]["tasks"]["condition-3"]
+    inner = spec["components"]["comp-condition-3"]["dag"]["tasks"]["condition-4"]
     registered = inner["triggerPolicy"]["condition"]
     assert registered == "inputs.parameter_values['pipelinechannel--register-registered'] == true"
-    assert set(spec["components"]["comp-condition-3"]["dag"]["tasks"]) == {"deploy"}
+    assert set(spec["components"]["comp-condition-4"]["dag"]["tasks"]) == {"deploy"}
 
 
 def test_the_best_values_flow_to_train(tasks: dict[str, dict[str, Any]]) -> None:
@@ -100,7 +104,7 @@ def test_kaggle_credentials_are_an_optional_secret(kubernetes: dict[str, dict[st
         "KAGGLE_USERNAME": "username",
         "KAGGLE_KEY": "key",
     }
-    for name in STEPS - {"ingest"}:
+    for name in STEPS - {"ingest", "ingest-other"}:
         assert "kaggle" not in str(kubernetes[name])
 
 
@@ -110,7 +114,9 @@ def test_credentials_of_stores_reach_the_steps_that_need_them(
     for name in STEPS:
         secrets = kubernetes[name].get("secretAsEnv", [])
         found = [secret for secret in secrets if secret["secretName"] == "store-credentials"]
-        assert bool(found) is (name in ("ingest", "tune", "train", "register", "deploy"))
+        assert bool(found) is (
+            name in ("ingest", "ingest-other", "tune", "train", "register", "deploy")
+        )
         for secret in found:
             assert secret["optional"] is True
             pairs = {pair["envVar"]: pair["secretKey"] for pair in secret["keyToEnv"]}
@@ -136,7 +142,7 @@ def test_a_key_of_google_cloud_storage_is_mounted_where_it_is_named() -> None:
     text = _compiled(store_secret="mine", gcs_secret="gcs-key")
     settings = kubernetes_of(text)
     executors = specification(text)["deploymentSpec"]["executors"]
-    for name in ("ingest", "tune", "train", "register", "deploy"):
+    for name in ("ingest", "ingest-other", "tune", "train", "register", "deploy"):
         assert "mine" in {secret["secretName"] for secret in settings[name]["secretAsEnv"]}
         (mount,) = settings[name]["secretAsVolume"]
         assert mount["secretName"] == "gcs-key"
@@ -204,7 +210,7 @@ def test_a_volume_is_mounted_where_something_outlives_a_step() -> None:
     settings = kubernetes_of(text)
     for name in STEPS:
         mounts = settings[name].get("pvcMount", [])
-        if name in ("ingest", "tune", "train", "register", "deploy"):
+        if name in ("ingest", "ingest-other", "tune", "train", "register", "deploy"):
             (mount,) = mounts
             assert mount["mountPath"] == VOLUME
             assert "models" in str(mount)

@@ -27,8 +27,10 @@ from components.shared.model_folder.metadata import (
     GateRecord,
     InDistributionRecord,
     ModelMetadata,
+    read_metadata,
 )
 from components.shared.model_folder.served import Served, UnsureRange
+from tests.external import external_result, interval
 
 _HOSTILE = (
     "<script>alert(1)</script>\n# heading\n| a | [x](javascript:alert(1)) `b` http://evil.example"
@@ -131,6 +133,39 @@ def test_the_card_has_a_table_of_sites_where_they_are_known(
     write_description(tmp_path, metadata)
     assert "by site" not in (tmp_path / "model_card.md").read_text()
     assert "patients:" not in (tmp_path / "model_card.md").read_text()
+
+
+def test_the_card_tells_of_other_sources(tmp_path: Path, metadata: ModelMetadata) -> None:
+    score = interval(0.9)
+    site = Subgroup(
+        name=_HOSTILE[:60],
+        images=12,
+        groups=12,
+        tumor=12,
+        accuracy=score,
+        sensitivity=score,
+        specificity=None,
+        flagged=interval(0.2),
+    )
+    tumors = {name: score for name in ("accuracy", "sensitivity")}
+    results = (
+        external_result(name=_HOSTILE[:150], by_site=(site,)),
+        external_result(name="tumours", scores=tumors, patients=None, flagged=None),
+    )
+    write_description(tmp_path, metadata.model_copy(update={"external": results}))
+    text = (tmp_path / "model_card.md").read_text()
+    assert "<script" not in text
+    assert "Left out, because its own dataset holds them: 6." in text
+    (row,) = (line for line in text.splitlines() if line.startswith("| tumours |"))
+    assert row == (
+        "| tumours | 40 | 30 | unknown | 20 | 90.0% (85.0% to 95.0%) | 90.0% (85.0% to 95.0%) "
+        "| - | - | - | - |"
+    )
+    assert text.count("| AUROC | flagged |") == 1
+    assert " | - | 20.0% |" in text
+    write_description(tmp_path, metadata)
+    assert "## Other sources" not in (tmp_path / "model_card.md").read_text()
+    assert read_metadata(tmp_path).external == ()
 
 
 def test_the_card_names_what_the_model_bears_badly(

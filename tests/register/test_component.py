@@ -11,8 +11,11 @@ from kfp import dsl
 
 from components.register.component import register
 from components.shared.data.dataset import ImageDataset
+from components.shared.evaluation.external import EXTERNAL
 from components.shared.evaluation.results import Evaluation
 from components.shared.model_folder.checksums import verify
+from components.shared.model_folder.metadata import read_metadata
+from tests.external import external_result
 
 _ROOT = Path(__file__).parents[2]
 
@@ -35,8 +38,19 @@ def test_every_parameter_is_described() -> None:
 
 
 @pytest.fixture
+def validations(tmp_path: Path) -> list[Path]:
+    """What the validate step wrote of one other source, and where there was none."""
+    folders = [tmp_path / "validation", tmp_path / "no-validation"]
+    for folder in folders:
+        folder.mkdir()
+    (folders[0] / EXTERNAL).write_text(external_result(name="Ulm").model_dump_json())
+    return folders
+
+
+@pytest.fixture
 def arguments(
     tmp_path: Path,
+    validations: list[Path],
     dataset: ImageDataset,
     split_folder: Path,
     model_folder: Path,
@@ -47,11 +61,15 @@ def arguments(
         "split": dsl.Dataset(uri=str(split_folder)),
         "model": dsl.Model(uri=str(model_folder)),
         "evaluation": dsl.Artifact(uri=str(evaluation_folder)),
+        "validations": [dsl.Artifact(uri=str(other)) for other in validations],
         "registry": str(tmp_path / "registry"),
         "model_registry": "",
         "min_accuracy": 0.9,
         "min_sensitivity": 0.9,
         "min_specificity": 0.9,
+        "min_external_sensitivity": 0.0,
+        "min_external_specificity": 0.0,
+        "min_external_auroc": 0.9,
         "champion_margin": 0.0,
         "git_revision": "",
         "run_id": "",
@@ -68,8 +86,22 @@ def test_a_model_that_passes(arguments: dict[str, Any], capsys: pytest.CaptureFi
     assert copy.metadata["version"] == 1
     assert copy.framework == "tensorflow"
     verify(copy.path)
+    metadata = read_metadata(copy.path)
+    assert [found.name for found in metadata.external] == ["Ulm"]
+    assert metadata.gate.min_external_auroc == 0.9
+    card = (Path(copy.path) / "model_card.md").read_text()
+    assert "On other sources, AUROC of at least 0.900." in card
+    assert "Other source: Ulm, 40 images" in Path(arguments["registration"].path).read_text()
     assert "Registered as version 1" in Path(arguments["registration"].path).read_text()
     assert "registered as version 1" in capsys.readouterr().out
+
+
+def test_a_model_that_fails_elsewhere_is_refused(
+    arguments: dict[str, Any], capsys: pytest.CaptureFixture
+) -> None:
+    arguments["min_external_auroc"] = 0.91
+    assert tuple(register.python_func(**arguments)) == (False, "", 0)
+    assert "AUROC on the images of Ulm is 0.900" in capsys.readouterr().out
 
 
 def test_a_refused_model_ends_well(

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.register.gate import Gate, Measured, check_bounds, compare
+from components.register.gate import Gate, Measured, check_bounds, check_external, compare
 from components.shared.errors import UserError
 from components.shared.evaluation.metrics import Interval, Scores
+from tests.external import external_result, interval
 
 _shares = st.floats(0, 1)
 
@@ -101,3 +102,19 @@ def test_impossible_bounds_are_refused_by_name(value: float) -> None:
         Gate(min_accuracy=0.5, min_sensitivity=value, min_specificity=0.5)
     with pytest.raises(UserError, match="champion_margin"):
         Gate(min_accuracy=0.5, min_sensitivity=0.5, min_specificity=0.5, champion_margin=value)
+
+
+def test_bounds_on_other_sources_hold_for_each_that_can_tell() -> None:
+    bounds = {"min_accuracy": 0, "min_sensitivity": 0, "min_specificity": 0}
+    gate = Gate(**bounds, min_external_sensitivity=0.8, min_external_specificity=0.7)
+    tumors = external_result(name="tumours", scores={"sensitivity": interval(0.79)})
+    both = external_result(name="both")
+    assert check_external(gate, [both]).accepted
+    decision = check_external(gate, [both, tumors])
+    assert decision.reasons == (
+        "sensitivity on the images of tumours is 79.0% (95% interval 74.0% to 84.0%), below the "
+        "bound of 80.0%",
+    )
+    (none,) = check_external(Gate(**bounds, min_external_auroc=0.5), [tumors]).reasons
+    assert "no other source can tell it" in none
+    assert check_external(Gate(**bounds), []).accepted

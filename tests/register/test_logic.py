@@ -81,6 +81,8 @@ def test_a_model_that_passes_is_registered(registered) -> None:
         "model_card.md",
         "drift.json",
         "weights.npy",
+        "known_files.txt",
+        "known_images.npy",
         "SHA256SUMS",
     }
     registry = _registry_of(registered)

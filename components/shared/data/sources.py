@@ -115,6 +115,11 @@ def source_names(addresses: Sequence[str]) -> list[str]:
     return names
 
 
+def source_title(given: str) -> str:
+    """Returns what people call the sources that a run names, such as `scans, scans-2`."""
+    return ", ".join(source_names([source.address for source in read_sources(given)]))
+
+
 def with_defaults(
     source: GivenSource, version: str, labels: str, class_folders: str
 ) -> GivenSource:

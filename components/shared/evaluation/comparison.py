@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.shared.evaluation.metrics import MEASURES, Scores
+from components.shared.evaluation.metrics import MEASURES, Interval, Scores
 from components.shared.evaluation.predictors import FLOORS, MODEL, Compared
 
 _COUNTS = {8: "eight", 9: "nine", 10: "ten"}
@@ -22,6 +22,40 @@ class Lead(NamedTuple):
     high: float
 
 
+class Difference(NamedTuple):
+    """How far one predictor is ahead of another in a measure; positive where it is better."""
+
+    measure: str
+    value: float
+    low: float
+    high: float
+
+
+def differences(
+    one: Mapping[str, Interval], other: Mapping[str, Interval], samples: np.ndarray
+) -> list[Difference]:
+    """Compares two predictors on the same images, in the measures that both have.
+
+    Args:
+        one: Measures by name.
+        other: The other's.
+        samples: The first's resamples less the other's on the same draws, float64 [b, measures].
+
+    Returns:
+        A difference for each measure, with the 95% interval of the paired difference.
+    """
+    found = []
+    drawn = np.percentile(samples, [2.5, 97.5], axis=0)
+    for (name, measure), (low, high) in zip(MEASURES.items(), drawn.T.tolist(), strict=True):
+        if name not in one or name not in other:
+            continue
+        value = one[name].value - other[name].value
+        if measure.lower_is_better:
+            value, low, high = -value, -high, -low
+        found.append(Difference(name, value, low, high))
+    return found
+
+
 def leads(result: Compared[Scores], samples: Mapping[str, np.ndarray]) -> list[Lead]:
     """Compares the model with each floor, on the same resamples.
 
@@ -32,15 +66,12 @@ def leads(result: Compared[Scores], samples: Mapping[str, np.ndarray]) -> list[L
     Returns:
         A lead for each floor and measure, with the 95% interval of the paired difference.
     """
-    found = []
-    for floor in FLOORS:
-        drawn = np.percentile(samples[MODEL] - samples[floor], [2.5, 97.5], axis=0)
-        for (name, measure), (low, high) in zip(MEASURES.items(), drawn.T.tolist(), strict=True):
-            value = result.model.of(name).value - result.of(floor).of(name).value
-            if measure.lower_is_better:
-                value, low, high = -value, -high, -low
-            found.append(Lead(floor, name, value, low, high))
-    return found
+    ours = dict(result.model)
+    return [
+        Lead(floor, *difference)
+        for floor in FLOORS
+        for difference in differences(ours, dict(result.of(floor)), samples[MODEL] - samples[floor])
+    ]
 
 
 def sentences(found: list[Lead]) -> tuple[list[str], list[str]]:

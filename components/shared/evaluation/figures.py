@@ -23,11 +23,13 @@ def roc_plot(labels: np.ndarray, predictors: Mapping[str, Predictor]) -> str:
 
     Args:
         labels: int [n], 0 Brain Tumor.
-        predictors: By their names in `PREDICTORS`.
+        predictors: By their names in `PREDICTORS`, all or some of them.
     """
     figure, (axis,) = _figure(1, width=4.6, height=4.3)
     axis.plot([0, 1], [0, 1], color=palette.GRID, lw=1)
     for name, kind in reversed(PREDICTORS.items()):
+        if name not in predictors:
+            continue
         predictor, color = predictors[name], kind.color
         fpr, tpr, _ = roc_curve(labels == TUMOR, predictor.scores)
         axis.plot(fpr, tpr, color=color, lw=2 if name == MODEL else 1.4, label=kind.title)
@@ -47,21 +49,26 @@ def roc_plot(labels: np.ndarray, predictors: Mapping[str, Predictor]) -> str:
     return plot(figure)
 
 
-def calibration_plot(labels: np.ndarray, scores: np.ndarray, uncalibrated: np.ndarray) -> str:
+def calibration_plot(
+    labels: np.ndarray, scores: np.ndarray, uncalibrated: np.ndarray | None = None
+) -> str:
     """Draws how often images were tumours against how probable the model said it was.
 
     Args:
         labels: int [n], 0 Brain Tumor.
         scores: P(Brain Tumor), float [n].
-        uncalibrated: The same before calibration.
+        uncalibrated: The same before calibration; None leaves that out.
     """
     figure = Figure(figsize=(4.6, 4.3))
     axis, counts_axis = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     axis.plot([0, 1], [0, 1], color=palette.GREY, lw=1, ls="--", label="perfectly calibrated")
+    after = "model" if uncalibrated is None else "after calibration"
     for given, style in (
         (uncalibrated, {"color": palette.SAND, "marker": ".", "label": "before calibration"}),
-        (scores, {"color": palette.ACCENT, "marker": "o", "label": "after calibration"}),
+        (scores, {"color": palette.ACCENT, "marker": "o", "label": after}),
     ):
+        if given is None:
+            continue
         bins = np.minimum((given * BINS).astype(int), BINS - 1)
         counts = np.bincount(bins, minlength=BINS)
         used = counts > 0

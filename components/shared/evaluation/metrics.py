@@ -15,13 +15,14 @@ from typing import Annotated, NamedTuple, Self
 import numpy as np
 from pydantic import FiniteFloat, model_validator
 
-from components.shared.data.classes import TUMOR
+from components.shared.data.classes import HEALTHY, TUMOR
 from components.shared.errors import UserError
 from components.shared.strict import Strict
 
 BINS = 15  # of the calibration error
 FEW_GROUPS = 10  # below, an interval says nothing
 MIN_SAMPLES = 100  # below, the ends of a 95% interval are a handful of resamples
+_BOTH = (TUMOR, HEALTHY)
 _CHUNK = 2_000_000  # weights held at once: 16 MB, whatever the dataset's size
 
 
@@ -123,6 +124,7 @@ class Measure:
         is_share: Whether people read it as a percentage.
         lower_is_better: Else greater is better.
         at_threshold: Whether the answers at the threshold decide it, else the scores.
+        needs: Classes without images of which it means nothing.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Measure:
     is_share: bool = False
     lower_is_better: bool = False
     at_threshold: bool = False
+    needs: tuple[int, ...] = ()
 
     @property
     def title(self) -> str:
@@ -168,6 +171,7 @@ class Scores(Strict):
             lambda of: of.tp / of.positives,
             is_share=True,
             at_threshold=True,
+            needs=(TUMOR,),
         ),
     ]
     specificity: Annotated[
@@ -178,10 +182,12 @@ class Scores(Strict):
             lambda of: of.tn / of.negatives,
             is_share=True,
             at_threshold=True,
+            needs=(HEALTHY,),
         ),
     ]
     auroc: Annotated[
-        Interval, Measure("AUROC", "ranks tumours above healthy; 0.5 is chance", _auroc)
+        Interval,
+        Measure("AUROC", "ranks tumours above healthy; 0.5 is chance", _auroc, needs=_BOTH),
     ]
     auprc: Annotated[
         Interval,
@@ -189,11 +195,18 @@ class Scores(Strict):
             "AUPRC",
             "average precision",
             lambda of: (of.positive * of.precision_at).sum(axis=1) / of.positives,
+            needs=_BOTH,
         ),
     ]
     mcc: Annotated[
         Interval,
-        Measure("MCC", "correlation of answer and truth; 0 is chance", _mcc, at_threshold=True),
+        Measure(
+            "MCC",
+            "correlation of answer and truth; 0 is chance",
+            _mcc,
+            at_threshold=True,
+            needs=_BOTH,
+        ),
     ]
     brier: Annotated[
         Interval,
@@ -264,13 +277,22 @@ def measure(
         labels: int [n], 0 Brain Tumor, 1 Healthy.
         scores: P(Brain Tumor), float [n] within 0..1.
         threshold: A score that reaches it means Brain Tumor.
-        weights: float64 [b, n], not negative; in every row both classes weigh something.
+        weights: float64 [b, n], not negative; in every row each class that has images weighs
+            something.
 
     Returns:
-        float64 [b, 8], in the order of `MEASURES`.
+        float64 [b, 8], in the order of `MEASURES`; NaN where a class that a measure needs has no
+        image.
     """
     ranking = Ranking(labels, scores, threshold, weights)
-    return np.stack([measure.formula(ranking) for measure in MEASURES.values()], axis=1)
+    there, unknown = set(labels.tolist()), np.full(len(weights), np.nan)
+    return np.stack(
+        [
+            measure.formula(ranking) if there.issuperset(measure.needs) else unknown
+            for measure in MEASURES.values()
+        ],
+        axis=1,
+    )
 
 
 def bootstrap(
@@ -283,31 +305,33 @@ def bootstrap(
     """Measures predictors on resamples of the duplicate groups.
 
     Every resample draws as many groups as there are, with replacement, and takes each one's
-    images whole; one that holds a single class is drawn again, because half of the measures
-    mean nothing there. All predictors see the same resamples, so their differences can be
+    images whole; one that lacks a class that the images have is drawn again, because half of the
+    measures mean nothing there. All predictors see the same resamples, so their differences can be
     taken row by row.
 
     Args:
-        labels: int [n], both classes present.
+        labels: int [n], of both classes or of one.
         groups: int [n].
         predictors: Each with n scores.
         samples: Number of resamples.
         seed: Of the draws.
 
     Returns:
-        float64 [predictors, samples, 8].
+        float64 [predictors, samples, 8]; NaN as in `measure`.
     """
     rng = np.random.default_rng(seed)
     _, group_of = np.unique(groups, return_inverse=True)
     count = int(group_of.max()) + 1
-    tumor = np.bincount(group_of, labels == TUMOR, minlength=count)
-    healthy = np.bincount(group_of, labels != TUMOR, minlength=count)
+    of_class = np.stack(
+        [np.bincount(group_of, labels == label, minlength=count) for label in np.unique(labels)],
+        axis=1,
+    )
     rows = max(1, min(samples, _CHUNK // len(labels)))
     result = np.empty((len(predictors), samples, len(MEASURES)))
     done = 0
     while done < samples:
         draws = np.stack([_draw(rng, count) for _ in range(min(rows, samples - done))])
-        draws = draws[(draws @ tumor > 0) & (draws @ healthy > 0)]
+        draws = draws[(draws @ of_class > 0).all(axis=1)]
         weights = draws[:, group_of]
         for predictor, measured in zip(predictors, result, strict=True):
             measured[done : done + len(draws)] = measure(labels, *predictor, weights)
@@ -355,13 +379,25 @@ def with_intervals(values: np.ndarray, samples: np.ndarray) -> Scores:
     Returns:
         The measures by name.
     """
+    return Scores(**intervals(values, samples))
+
+
+def intervals(values: np.ndarray, samples: np.ndarray) -> dict[str, Interval]:
+    """Puts 95% percentile intervals beside those measures that are no NaN.
+
+    Args:
+        values: The point estimate, float64 [8].
+        samples: Its resamples, float64 [b, 8].
+
+    Returns:
+        The measures by their names in `MEASURES`.
+    """
     lows, highs = np.percentile(samples, [2.5, 97.5], axis=0)
-    return Scores(
-        **{
-            name: Interval(value=float(value), low=float(low), high=float(high))
-            for name, value, low, high in zip(MEASURES, values, lows, highs, strict=True)
-        }
-    )
+    return {
+        name: Interval(value=float(value), low=float(low), high=float(high))
+        for name, value, low, high in zip(MEASURES, values, lows, highs, strict=True)
+        if not np.isnan(value)
+    }
 
 
 def confusion(

@@ -52,6 +52,12 @@ class Subgroup(Strict):
     auroc: Interval | None = Field(
         default=None, description="null where a class is missing, and in older results"
     )
+    flagged: Interval | None = Field(
+        default=None, description="share flagged as no brain MRI; null where it was not measured"
+    )
+    unsure: Interval | None = Field(
+        default=None, description="share answered unsure; null where it was not measured"
+    )
 
 
 class BySubgroup(Strict):

@@ -1,7 +1,8 @@
 """How good a model is at each site, for each sequence and so on, where the dataset knows them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -23,12 +24,19 @@ UNKNOWN, OTHERS = "unknown", "all others"
 
 
 def by_kind(
-    dataset: ImageDataset, rows: np.ndarray, model: Predictor, samples: int, seed: int
+    dataset: ImageDataset,
+    rows: np.ndarray,
+    model: Predictor,
+    samples: int,
+    seed: int,
+    shares: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> BySubgroup:
     """Measures a model on each site, each sequence and so on, as `measure_subgroups` does."""
     names = {kind: [getattr(r, kind) for r in dataset.manifest.images] for kind in SUBGROUPS}
     found = {
-        f"by_{kind}": measure_subgroups(dataset, of_image, rows, model, samples=samples, seed=seed)
+        f"by_{kind}": measure_subgroups(
+            dataset, of_image, rows, model, shares=shares, samples=samples, seed=seed
+        )
         for kind, of_image in names.items()
     }
     return BySubgroup(**found)
@@ -40,6 +48,7 @@ def measure_subgroups(
     rows: np.ndarray,
     model: Predictor,
     *,
+    shares: Mapping[str, np.ndarray] = MappingProxyType({}),
     samples: int,
     seed: int,
 ) -> tuple[Subgroup, ...]:
@@ -50,27 +59,41 @@ def measure_subgroups(
         names: Subgroup of every image of the dataset, such as its site; None where unknown.
         rows: Positions to measure on, int64 [n].
         model: Scores of every image.
+        shares: By their field in `Subgroup`, such as `flagged`: whether every image counts, bool.
         samples: Resamples of the groups of near-duplicates and patients behind each interval.
         seed: Of the resamples.
 
     Returns:
-        The subgroups, the largest first, then all others, then the images of which none is known;
-        nothing where none is known of any.
+        The subgroups in the order of `partition`.
+    """
+    return tuple(
+        _subgroup(title, dataset, part, model, shares, samples=samples, seed=seed)
+        for title, part in partition(names, rows)
+    )
+
+
+def partition(names: Sequence[str | None], rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Divides some images into subgroups.
+
+    Args:
+        names: Subgroup of every image of the dataset, such as its site; None where unknown.
+        rows: Positions of the images, int64 [n].
+
+    Returns:
+        Name and positions of each subgroup, the largest first, then all others, then the images
+        of which none is known; nothing where none is known of any.
     """
     here = [names[row] for row in rows]
     known = Counter(name for name in here if name is not None)
     if not known:
-        return ()
+        return []
     ranked = sorted(known, key=lambda name: (-known[name], name))
     shown = ranked[:MAX_SHOWN] if len(ranked) > MAX_SHOWN + 1 else ranked
     position = {name: number for number, name in enumerate(shown)}
     others, unknown = len(shown), len(shown) + 1
     kind = np.array([unknown if n is None else position.get(n, others) for n in here])
     titles = [*shown, OTHERS, UNKNOWN]
-    return tuple(
-        _subgroup(titles[number], dataset, rows[kind == number], model, samples=samples, seed=seed)
-        for number in np.unique(kind)
-    )
+    return [(titles[number], rows[kind == number]) for number in np.unique(kind)]
 
 
 def _subgroup(
@@ -78,6 +101,7 @@ def _subgroup(
     dataset: ImageDataset,
     rows: np.ndarray,
     model: Predictor,
+    shares: Mapping[str, np.ndarray],
     *,
     samples: int,
     seed: int,
@@ -97,6 +121,7 @@ def _subgroup(
         accuracy=share(right, groups, samples, seed),
         sensitivity=of(tumor),
         specificity=of(~tumor),
+        **{name: share(counts[rows], groups, samples, seed) for name, counts in shares.items()},
         auroc=_auroc(dataset.labels[rows], groups, model.on(rows), samples, seed),
     )
 

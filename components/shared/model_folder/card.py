@@ -2,6 +2,7 @@
 
 from components.shared.data.dataset import SUBGROUPS
 from components.shared.evaluation.metrics import FEW_GROUPS
+from components.shared.model_folder.checklists import checklist
 from components.shared.model_folder.metadata import ModelMetadata
 from components.shared.reports.markdown import render
 
@@ -17,4 +18,5 @@ def model_card(metadata: ModelMetadata) -> str:
         model=metadata,
         few_groups=FEW_GROUPS,
         kinds=SUBGROUPS,
+        checklist=checklist(metadata),
     )

@@ -11,6 +11,7 @@ CARD = "model_card.md"
 DRIFT = "drift.json"  # versions older than it lack it
 WEIGHTS = "weights.npy"  # of the network alone; versions older than it lack it
 SMOKE, EXPECTED = "smoke", "expected.json"  # a folder, and the file of answers in it
+KNOWN_FILES, KNOWN_IMAGES = "known_files.txt", "known_images.npy"  # of the model's own dataset
 SUMS = "SHA256SUMS"
 SIGNATURE = "model.sig"
 

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, ValidationErro
 
 from components.shared.data.dataset import PARTS, ImageDataset, SourceRecord, Split, Strategy
 from components.shared.errors import UserError, first_fault
+from components.shared.evaluation.external import ExternalResult
 from components.shared.evaluation.metrics import Interval
 from components.shared.evaluation.results import Answered, BySubgroup, PartResult
 from components.shared.images.decode import SHAPE
@@ -151,6 +152,9 @@ class GateRecord(Strict):
     min_sensitivity: float = Field(ge=0, le=1)
     min_specificity: float = Field(ge=0, le=1)
     champion_margin: float = Field(ge=0, le=1)
+    min_external_sensitivity: float = Field(default=0, ge=0, le=1)
+    min_external_specificity: float = Field(default=0, ge=0, le=1)
+    min_external_auroc: float = Field(default=0, ge=0, le=1)
     champion_version: int | None = Field(ge=1, description="the version it was compared with")
     notes: tuple[str, ...]
 
@@ -208,6 +212,9 @@ class ModelMetadata(Served):
     weaknesses: tuple[str, ...] = Field(
         default=(),
         description="what sites, sequences and held-out images that mislead or were changed showed",
+    )
+    external: tuple[ExternalResult, ...] = Field(
+        default=(), description="what it is worth on images of other sources"
     )
     gate: GateRecord
     training: dict[str, JsonValue] = Field(description="the train step's own record")

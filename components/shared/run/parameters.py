@@ -57,6 +57,11 @@ def _sources(given: Any) -> Any:
         raise ValueError(str(error).removeprefix("source: ").removeprefix("source ")) from error
 
 
+def _sources_or_none(given: Any) -> Any:
+    """Checks sources, of which there may be none."""
+    return "" if given in ("", []) else _sources(given)
+
+
 def _class_names(given: str) -> str:
     """Checks what other folders and labels mean."""
     from components.shared.data.class_folders import (
@@ -172,6 +177,13 @@ class Data(Group):
         0.05,
         description="Greatest share of unusable files, 0 to 1. Above it the run fails.",
     )
+
+
+class Workers(Group):
+    """Who reads the images."""
+
+    panel = "Data"
+
     ingest_workers: int = Field(
         1,
         ge=1,
@@ -333,6 +345,34 @@ class Evaluate(Group):
         0.02,
         description='Share of the answers that may be wrong, 0 to 1. Images in doubt get "unsure" '
         "beside their class, as few as validation allows.",
+    )
+
+
+class Validate(Group):
+    """By which other sources a model is judged."""
+
+    panel = "Validate"
+
+    validate_sources: Annotated[str, BeforeValidator(_sources_or_none), Repeated] = Field(
+        "",
+        description="Other sources that the model is measured on before the gate, and never "
+        "trained on, each with what is said of it, as in other.zip#labels=labels.csv; #version=2 "
+        "renews the cache. Several are a JSON list. Empty for none.",
+    )
+    min_external_sensitivity: Bound = Field(
+        0.0,
+        description="Least sensitivity of a registered model on each of these sources that has "
+        "tumours, 0 to 1.",
+    )
+    min_external_specificity: Bound = Field(
+        0.0,
+        description="Least specificity of a registered model on each of these sources that has "
+        "healthy images, 0 to 1.",
+    )
+    min_external_auroc: Bound = Field(
+        0.0,
+        description="Least AUROC of a registered model on each of these sources that has both, 0 "
+        "to 1.",
     )
 
 
@@ -504,12 +544,26 @@ class DriftResponse(Group):
 
 
 class TrainingRun(
-    Gpus, State, Deploy, Code, Register, Evaluate, Train, Tune, Validation, HoldOut, Data
+    Gpus,
+    State,
+    Deploy,
+    Code,
+    Register,
+    Validate,
+    Evaluate,
+    Train,
+    Tune,
+    Validation,
+    HoldOut,
+    Workers,
+    Data,
 ):
     """What the training pipeline can be told."""
 
 
-class CrossValidationRun(Gpus, State, Code, Evaluate, Train, Network, Validation, Folds, Data):
+class CrossValidationRun(
+    Gpus, State, Code, Evaluate, Train, Network, Validation, Folds, Workers, Data
+):
     """What the cross-validation pipeline can be told."""
 
 

@@ -1,0 +1,1 @@
+"""The validate step: what a model is worth on images of other sources."""

@@ -1,0 +1,207 @@
+"""`brain-tumor evaluate` and `compare`: registered models on images of other sources."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
+from shutil import rmtree
+
+from rich.markup import escape
+from rich.table import Table
+
+from components.ingest.labels_file import pinned
+from components.ingest.logic import ingest
+from components.ingest.several import open_sources, sources_here
+from components.shared.data.dataset import ImageDataset
+from components.shared.data.sources import source_title
+from components.shared.evaluation.external import EXTERNAL, PREDICTIONS, ExternalResult
+from components.shared.evaluation.metrics import MEASURES, Interval
+from components.shared.model_folder.card import model_card
+from components.shared.model_folder.contract import CARD, METADATA
+from components.shared.model_folder.known_images import ImagesOfDataset
+from components.shared.model_folder.metadata import ModelMetadata, read_metadata
+from components.shared.model_folder.reader import open_model_folder, settled
+from components.shared.model_folder.signing import Trust
+from components.shared.registry.reference import version_folder
+from components.shared.run.parameters import Data
+from components.shared.storage.files import write_atomically
+from components.shared.storage.store import on_disk
+from components.validate.compare import COMPARISON, Comparison, compare, lead_texts, verdict
+from components.validate.logic import validate
+from components.validate.model import JudgedModel, registered_model
+from pipelines.output import console
+from pipelines.quiet import quiet_stderr
+
+REPORT = "report.html"
+_FLAGGED = MEASURES["accuracy"]  # a share too
+_SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "flagged")
+
+
+def evaluate_version(model: str, data: Data, output: Path) -> ExternalResult:
+    """Measures a registered version on another source.
+
+    Args:
+        model: As `version_folder` takes it.
+        data: The other source.
+        output: Folder for `external.json`, `predictions.csv`, the report, and the version's
+            metadata and card with this result in them. The version itself does not change.
+
+    Returns:
+        The result.
+
+    Raises:
+        UserError: The model or the source cannot be used.
+    """
+    with _opened(model) as folder, _ingested(data, output) as dataset:
+        result = validate(
+            dataset,
+            _model(folder),
+            ImagesOfDataset.open(folder),
+            output,
+            output / REPORT,
+            name=source_title(data.source),
+        )
+        _describe(read_metadata(folder), result, output)
+    return result
+
+
+def compare_versions(models: tuple[str, str], data: Data, output: Path) -> Comparison:
+    """Compares two registered versions on another source.
+
+    Args:
+        models: As `version_folder` takes them.
+        data: The other source.
+        output: Folder for `comparison.json` and the report.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        UserError: A model or the source cannot be used.
+    """
+    with ExitStack() as stack:
+        folders = [stack.enter_context(_opened(model)) for model in models]
+        dataset = stack.enter_context(_ingested(data, output))
+        one, other = (_model(folder) for folder in folders)
+        known = (ImagesOfDataset.open(folders[0]), ImagesOfDataset.open(folders[1]))
+        return compare(
+            dataset,
+            (one, other),
+            known,
+            output,
+            output / REPORT,
+            name=source_title(data.source),
+        )
+
+
+def show_evaluation(result: ExternalResult, output: Path) -> None:
+    """Prints the figures, by what the labels say, and where everything is."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    patients = f", {result.patients:,} patients" if result.patients else ""
+    console.print(f"[bold]{escape(result.name)}[/]: {result.images:,} images{patients}\n")
+    table.add_column("", overflow="fold")
+    for name in _SHOWN:
+        table.add_column(MEASURES[name].name if name in MEASURES else name, justify="right")
+    whole = result.scores | {"flagged": result.flagged}
+    table.add_row("all", *_cells(whole))
+    table.add_row("95% interval", *_cells(whole, ends=True), style="dim")
+    for kind, subgroups in result.tables():
+        table.add_row(f"by {kind}", style="dim")
+        for found in subgroups:
+            measured = {name: getattr(found, name) for name in _SHOWN}
+            table.add_row(f"  {escape(found.name)}", *_cells(measured))
+    if result.strangers:
+        table.add_row("no brain MRI", style="dim")
+    for strangers in result.strangers:
+        table.add_row(f"  {escape(strangers.name)}", *_cells({"flagged": strangers.flagged}))
+    console.print(table)
+    for note in _notes(result):
+        console.print(f"[yellow]{note}[/]")
+    _show_places(
+        output, {"report": REPORT, "figures": EXTERNAL, "answers": PREDICTIONS, "card": CARD}
+    )
+
+
+def _notes(result: ExternalResult) -> Iterator[str]:
+    if result.overlap.images:
+        yield f"left out: {result.overlap.images:,} images that the model's own dataset holds"
+    if not result.overlap.checked:
+        yield "whether the model's own dataset holds some of these images is unknown"
+    if result.unmeasured():
+        lacking = "healthy images" if result.tumor else "tumours"
+        yield f"no {lacking}: {', '.join(result.unmeasured())} cannot be measured"
+
+
+def _cells(found: Mapping[str, Interval | None], ends: bool = False) -> list[str]:
+    """Returns what a row of the table shows, under the headings of `_SHOWN`."""
+    cells = []
+    for name in _SHOWN:
+        interval, measure = found.get(name), MEASURES.get(name, _FLAGGED)
+        if interval and ends:
+            low, high = (measure.text(end) for end in (interval.low, interval.high))
+            cells.append(f"{low.removesuffix('%')}–{high.removesuffix('%')}")
+        else:
+            cells.append(measure.text(interval.value) if interval else "")
+    return cells
+
+
+def show_comparison(comparison: Comparison, output: Path) -> None:
+    """Prints both models' figures, the first one's lead, and where the report is."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("", *comparison.titles, "lead (95% interval)", ""):
+        table.add_column(heading, justify="right" if heading else "left")
+    for found in comparison.differences:
+        scores = [
+            MEASURES[found.measure].text(result.scores[found.measure].value)
+            for result in comparison.results
+        ]
+        lead, ends = lead_texts(found)
+        words = verdict(found, comparison.titles)
+        table.add_row(MEASURES[found.measure].name, *scores, f"{lead} ({ends})", words)
+    console.print(table)
+    _show_places(output, {"report": REPORT, "figures": COMPARISON})
+
+
+@contextmanager
+def _opened(model: str) -> Iterator[Path]:
+    """Lends a version's folder, verified."""
+    with version_folder(model) as found, settled(found, Trust.from_environment()) as folder:
+        open_model_folder(folder)
+        yield folder
+
+
+def _model(folder: Path) -> JudgedModel:
+    with quiet_stderr():
+        return registered_model(folder)
+
+
+@contextmanager
+def _ingested(data: Data, output: Path) -> Iterator[ImageDataset]:
+    """Lends the source's images; what was decoded outlives a killed command, to go on with."""
+    output.mkdir(parents=True, exist_ok=True)
+    work = output / ".work"
+    source, labels = sources_here(data.source), pinned(data.labels)
+    with (
+        on_disk(output),
+        redirect_stdout(sys.stderr),
+        open_sources(
+            source, data.source_version, labels, data.class_folders, judging=True
+        ) as opened,
+    ):
+        ingest(opened, work / "dataset", work / "state", data.max_bad_share, data.slices)
+        yield ImageDataset(work / "dataset")
+    rmtree(work)
+
+
+def _describe(metadata: ModelMetadata, result: ExternalResult, output: Path) -> None:
+    """Writes a version's metadata and card with a result in them; a newer one replaces another."""
+    others = (one for one in metadata.external if one.dataset_digest != result.dataset_digest)
+    described = metadata.model_copy(update={"external": (*others, result)})
+    write_atomically(output / METADATA, described.model_dump_json(indent=2) + "\n")
+    write_atomically(output / CARD, model_card(described))
+
+
+def _show_places(output: Path, files: dict[str, str]) -> None:
+    console.print()
+    for name, file in files.items():
+        console.print(f"{name:<10}{escape(str(output / file))}", soft_wrap=True)
