@@ -116,6 +116,7 @@ def collect(
         dataset_digest=dataset.digest,
         git_revision=git_revision,
         settings=folds[0].settings,
+        from_model_seen=_seen(folds),
         threshold_rule=folds[0].threshold_rule,
         seed=seed,
         bootstrap_samples=bootstrap_samples,
@@ -159,6 +160,12 @@ def collect(
     write_suspicions_report(gallery, dataset, suspicions)
     _print_summary(result)
     return result
+
+
+def _seen(folds: list[FoldResult]) -> int | None:
+    """Returns how many images the version to start from may have learned; None if unknown."""
+    seen = [fold.from_model_seen for fold in folds if fold.from_model_seen is not None]
+    return sum(seen) if len(seen) == len(folds) else None
 
 
 def _check(dataset: ImageDataset, folds: list[FoldResult]) -> None:

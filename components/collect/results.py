@@ -38,6 +38,9 @@ class CrossValidation(BySubgroup):
     dataset_digest: str
     git_revision: str
     settings: dict[str, bool | int | float | str]
+    from_model_seen: int | None = Field(
+        default=None, ge=0, description="as in the folds, of all images"
+    )
     threshold_rule: str
     seed: int
     bootstrap_samples: int = Field(gt=0)

@@ -17,6 +17,7 @@ from components.shared.evaluation.unsure import choose_range
 from components.shared.networks.hyperparameters import Training
 from components.shared.networks.network import Network
 from components.shared.storage.files import write_atomically
+from components.shared.training.record import read_record
 from components.shared.training.trainer import train
 
 
@@ -97,6 +98,7 @@ def cross_validate(
         split_digest=split.digest(),
         source=split.source,
         settings=training.settings,
+        from_model_seen=read_record(model_folder, split).from_model_seen,
         threshold_rule=threshold_rule(target_sensitivity),
         target_error=target_error,
         unsure=unsure,

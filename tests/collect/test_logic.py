@@ -178,6 +178,31 @@ def test_what_is_written(
     assert "Nothing has been removed and no label was changed" in gallery
 
 
+@pytest.mark.parametrize(
+    ("seen", "whole", "said"),
+    [
+        ([0, 0, 0], 0, "has no copy of these images"),
+        ([2, 0, 3], 5, "has copies of 5 of these images"),
+        ([2, None, 3], None, "keeps nothing to tell by"),
+    ],
+)
+def test_images_that_the_start_has_seen_are_told(
+    results: list[FoldResult],
+    run: Collect,
+    tmp_path: Path,
+    seen: list[int | None],
+    whole: int | None,
+    said: str,
+) -> None:
+    settings = {**results[0].settings, "from_model": "brain-tumor 4"}
+    started = [
+        result.model_copy(update={"settings": settings, "from_model_seen": of_fold})
+        for result, of_fold in zip(results, seen, strict=True)
+    ]
+    assert run(started).from_model_seen == whole
+    assert said in (tmp_path / "report.html").read_text()
+
+
 def test_folds_say_which_source_they_held_out(
     results: list[FoldResult], run: Collect, tmp_path: Path
 ) -> None:

@@ -33,6 +33,12 @@ class FoldResult(Compared[Answers]):
     settings: dict[str, bool | int | float | str] = Field(
         description="of the training, the same in all folds"
     )
+    from_model_seen: int | None = Field(
+        default=None,
+        ge=0,
+        description="held-out images that the version to start from may have learned; null where "
+        "there is none, or it cannot be told",
+    )
     threshold_rule: str
     target_error: float | None = Field(
         default=None, gt=0, lt=1, description="of the network's answers; null in older folds"

@@ -44,5 +44,4 @@ class Start:
         return {
             "from_model": self.version,
             "from_model_digest": self.digest,
-            "from_model_split_digest": self.split_digest,
         }

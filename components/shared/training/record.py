@@ -31,7 +31,7 @@ class TrainingRecord(Strict):
     seed: int
     from_model: str | None = None
     from_model_digest: str | None = None
-    from_model_split_digest: str | None = None
+    from_model_seen: int | None = None  # held-out images; None where it cannot be told
     precision: str
     device: str
     seconds_per_epoch: float
@@ -42,11 +42,16 @@ class TrainingRecord(Strict):
 
     def start_note(self) -> str:
         """Says that the start may have seen what is held out; empty where it has not."""
-        if self.from_model is None or self.from_model_split_digest == self.split_digest:
+        if self.from_model is None or self.from_model_seen == 0:
             return ""
+        if self.from_model_seen is None:
+            return (
+                f"the training started from {self.from_model}, which may have seen some of these "
+                "held-out images, which flatters it: it keeps nothing to tell by"
+            )
         return (
-            f"the training started from {self.from_model}, which was trained under another split "
-            "and may have seen some of these held-out images, which flatters it"
+            f"the training started from {self.from_model}, whose own dataset has copies of "
+            f"{self.from_model_seen:,} of these held-out images, which flatters it"
         )
 
 

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
+import numpy as np
 
+from components.shared.data.dataset import ImageDataset, Split
 from components.shared.errors import UserError
+from components.shared.model_folder.known_images import ImagesOfDataset
 from components.shared.model_folder.metadata import read_metadata
 from components.shared.model_folder.reader import open_model_folder, settled
 from components.shared.model_folder.signing import Trust
@@ -61,3 +64,28 @@ def take_weights(model: keras.Model, start: Start) -> None:
         model.set_weights(read_weights(start.folder, shapes))
     except UserError as error:
         raise UserError(f"from_model {start.version}: {error}") from error
+
+
+def held_out_seen(dataset: ImageDataset, split: Split, start: Start) -> int | None:
+    """Counts the held-out images that a version may have learned, so that they are not unseen.
+
+    Args:
+        dataset: The images.
+        split: Which of them are held out.
+        start: The version.
+
+    Returns:
+        Images of the held-out part whose group has a copy in the version's own dataset: 0 where the
+        version was trained under this very split; None where it keeps nothing to find copies by.
+
+    Raises:
+        UserError: What it keeps is malformed.
+    """
+    if start.split_digest == split.digest():
+        return 0
+    known = ImagesOfDataset.open(start.folder)
+    if known is None:
+        return None
+    identical, near = known.find(dataset)
+    seen = np.isin(dataset.groups, dataset.groups[identical | near])
+    return int(seen[split.part("held_out")].sum())

@@ -25,6 +25,7 @@ from components.shared.storage.files import write_atomically
 from components.shared.training.fit import DivergedError, Epoch, Fit, fit, forget, validate
 from components.shared.training.hardware import device_name
 from components.shared.training.record import TrainingRecord
+from components.shared.training.start import held_out_seen
 
 MODEL = "model.keras"
 HISTORY = "history.csv"
@@ -108,7 +109,7 @@ def training_record(
     fitted: Fit,
 ) -> TrainingRecord:
     """Returns the record of a finished training."""
-    told = training.settings
+    told, start = training.settings, training.start
     del told["pretrained_weights"]  # a path of this machine
     found = {
         "architecture": fitted.model.name,
@@ -122,6 +123,7 @@ def training_record(
         "split_strategy": split.strategy,
         "dataset_digest": dataset.digest,
         "split_digest": split.digest(),
+        "from_model_seen": start and held_out_seen(dataset, split, start),
         "libraries": {
             "python": platform.python_version(),
             "tensorflow": tf.__version__,

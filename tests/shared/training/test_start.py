@@ -10,11 +10,13 @@ import pytest
 
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.errors import UserError
+from components.shared.model_folder.known_images import ImagesOfDataset
 from components.shared.model_folder.weights import write_weights
 from components.shared.networks.hyperparameters import Hyperparameters, Training
 from components.shared.networks.network import Network
 from components.shared.networks.start import Start
 from components.shared.training.fit import fit
+from components.shared.training.start import held_out_seen
 from components.shared.training.trainer import train, training_record
 from tests.shared.training.conftest import tiny_cnn
 
@@ -64,7 +66,7 @@ def test_the_record_says_where_it_started(
     fitted = train(dataset, split, training, network=tiny, **folders)
     record = training_record(dataset, split, training, fitted)
     assert (record.from_model, record.from_model_digest) == ("brain-tumor 7", "a" * 64)
-    assert record.from_model_split_digest == "b" * 64
+    assert record.from_model_seen is None
     assert training.settings["from_model"] == "brain-tumor 7"
     assert "from_model" not in replace(training, start=None).settings
     assert "brain-tumor 7" in (tmp_path / "r.html").read_text()
@@ -92,11 +94,34 @@ def test_another_size_is_one_line(
         fit(dataset, split, smaller, network=tiny)
 
 
+@pytest.mark.parametrize(
+    ("seen", "note"),
+    [
+        (None, "the training started from brain-tumor 7, which may have seen some of these"),
+        (3, "the training started from brain-tumor 7, whose own dataset has copies of 3 of these"),
+        (0, ""),
+    ],
+)
 def test_held_out_images_that_the_start_may_have_seen_are_told(
-    split: Split, make_training_record: Callable
+    split: Split, make_training_record: Callable, seen: int | None, note: str
 ) -> None:
     started = {"from_model": "brain-tumor 7", "from_model_digest": "a" * 64}
-    other = make_training_record(split, **started, from_model_split_digest="b" * 64)
-    assert other.start_note().startswith("the training started from brain-tumor 7, which was")
-    same = make_training_record(split, **started, from_model_split_digest=split.digest())
-    assert same.start_note() == make_training_record(split).start_note() == ""
+    record = make_training_record(split, **started, from_model_seen=seen)
+    assert record.start_note()[: len(note)] == note
+    assert bool(record.start_note()) is bool(note)
+    assert make_training_record(split).start_note() == ""
+
+
+def test_copies_of_held_out_images_in_the_versions_dataset_are_counted(
+    dataset: ImageDataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = start(tmp_path)
+    assert held_out_seen(dataset, split, version) is None  # it keeps nothing
+    ImagesOfDataset.of(dataset).write(tmp_path)
+    assert held_out_seen(dataset, split, version) == len(split.held_out)
+    assert held_out_seen(dataset, split, replace(version, split_digest=split.digest())) == 0
+    one = np.arange(len(dataset)) == split.held_out[0]  # of a group of two
+    learned = np.arange(len(dataset)) == split.train[0]
+    for copies, seen in ((one, 2), (learned, 0), (one | learned, 2)):
+        monkeypatch.setattr(ImagesOfDataset, "find", lambda *_, copies=copies: (copies, ~one & one))
+        assert held_out_seen(dataset, split, version) == seen
