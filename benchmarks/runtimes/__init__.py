@@ -1,0 +1,1 @@
+"""OpenVINO, TensorFlow, LiteRT and ONNX Runtime side by side, on the networks of this project."""
