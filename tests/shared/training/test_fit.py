@@ -21,9 +21,11 @@ PLAIN = Hyperparameters("reference", 0.01, 0.2, augmentation=False)
 # What is trained is tiny all the same; its recipe has a schedule, averages and weights.
 UNSEEN = Hyperparameters("compact", 0.01, 0.2)
 ROOT = Path(__file__).parents[3]
+ARCHITECTURES = ("reference", "compact")
 
-# Dies in the middle of an epoch: of 3 reads an epoch (2 of training, 1 of validation) the 8th is
-# of training in epoch 3.
+# A process for each architecture, which dies in the middle of an epoch: of 3 reads an epoch (2 of
+# training, 1 of validation) the 8th is of training in epoch 3. TensorFlow is imported once and not
+# started before the fork.
 KILLED = """
 import os, runpy, signal, sys
 from pathlib import Path
@@ -40,12 +42,20 @@ class Dying(ImageDataset):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().read(*arguments)
 
-data, split, state, conftest, architecture = sys.argv[1:]
-network = runpy.run_path(conftest)["tiny_network"](architecture)
-dataset = Dying(data)
-values = Hyperparameters(architecture, 0.01, 0.4)
-training = Training(network=values, epochs=5, seed=1)
-fit(dataset, Split.open(split, dataset), training, state=Path(state), network=network)
+data, split, root, conftest, *architectures = sys.argv[1:]
+tiny_network = runpy.run_path(conftest)["tiny_network"]
+
+for architecture in architectures:
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(Path(root, f"{architecture}.log"), os.O_WRONLY | os.O_CREAT), 1)
+        dataset = Dying(data)
+        training = Training(network=Hyperparameters(architecture, 0.01, 0.4), epochs=5, seed=1)
+        state, network = Path(root, architecture), tiny_network(architecture)
+        fit(dataset, Split.open(split, dataset), training, state=state, network=network)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(architecture, os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
@@ -73,22 +83,35 @@ def _figures(fitted: Fit) -> list[tuple[float, ...]]:
     return [(e.loss, e.accuracy, e.val_loss, e.val_accuracy) for e in fitted.history]
 
 
-@pytest.mark.parametrize("architecture", ["reference", "compact"])
+@pytest.fixture(scope="module")
+def killed(
+    dataset: ImageDataset, split: Split, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, int]]:
+    """Folder with the state of a killed training of each architecture, and how each ended."""
+    root = tmp_path_factory.mktemp("killed")
+    folders = [dataset.folder, dataset.folder.parent / "split", root]
+    conftest = Path(__file__).with_name("conftest.py")
+    command = [sys.executable, "-c", KILLED, *folders, conftest, *ARCHITECTURES]
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    ends = (line.split() for line in done.stdout.splitlines())
+    return root, {architecture: int(status) for architecture, status in ends}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_killed_run_ends_where_the_unbroken_one_does(
     dataset: ImageDataset,
     split: Split,
-    tmp_path: Path,
+    killed: tuple[Path, dict[str, int]],
     capsys: pytest.CaptureFixture,
     architecture: str,
 ) -> None:
     values = Hyperparameters(architecture, 0.01, 0.4)
-    state = tmp_path / "state"
-    folders = [dataset.folder, dataset.folder.parent / "split", state]
-    conftest = Path(__file__).with_name("conftest.py")
-    command = [sys.executable, "-c", KILLED, *folders, conftest, architecture]
-    killed = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert killed.stdout.count("epoch ") == 2
+    root, ends = killed
+    state = root / architecture
+    assert ends[architecture] == -signal.SIGKILL
+    assert (root / f"{architecture}.log").read_text().count("epoch ") == 2
 
     unbroken = _fit(dataset, split, values, 5, seed=1)
     capsys.readouterr()
