@@ -65,6 +65,7 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
             folds_by=run.folds_by,
             folds=run.folds,
             validation_share=run.validation_share,
+            contradicted=run.contradicted,
             seed=run.seed,
         ).set_display_name("Divide into folds")
 

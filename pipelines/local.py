@@ -169,8 +169,10 @@ def show_results(run: LocalRun, console: Console) -> None:
     """Prints what each step of a training cost, the held-out figures and where everything is."""
     _show_costs(run, console)
     evaluation = Path(run.outputs["evaluation"].path)
-    held_out = Evaluation.open(evaluation).held_out
-    console.print(_figures(f"{held_out.images:,} held-out images", held_out))
+    found = Evaluation.open(evaluation)
+    console.print(_figures(f"{found.held_out.images:,} held-out images", found.held_out))
+    if without := found.without_contradicted:
+        console.print(_figures(f"{without.images:,} not contradicted", without))
     places = {
         "model": run.outputs["model_uri"] or "not registered: it did not pass the gate, see above"
     }
@@ -185,6 +187,8 @@ def show_cross_validation(run: LocalRun, console: Console) -> None:
     folder = Path(run.outputs["cross_validation"].path)
     result = CrossValidation.open(folder)
     console.print(_figures(f"mean of {len(result.folds)} folds", result.mean))
+    if without := result.without_contradicted:
+        console.print(_figures(f"{without.images:,} not contradicted", without.mean))
     places = {
         "report": run.outputs["cross_validation_report"].path,
         "suspicious labels": run.outputs["suspicious_labels"].path,

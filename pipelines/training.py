@@ -81,6 +81,7 @@ def training_pipeline(
             strategy=run.split_strategy,
             held_out_share=run.held_out_share,
             validation_share=run.validation_share,
+            contradicted=run.contradicted,
             seed=run.seed,
         ).set_display_name("Split by group")
 

@@ -15,8 +15,9 @@ from components.collect.results import (
     CrossValidation,
     Figures,
     FoldFigures,
+    WithoutContradicted,
 )
-from components.shared.data.classes import TUMOR
+from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.data.dataset import ImageDataset
 from components.shared.errors import UserError, require_at_least
 from components.shared.evaluation.calibration import calibrate
@@ -105,7 +106,8 @@ def collect(
     _check(dataset, folds)
     pooled = _pool(len(dataset), folds)
     print(f"drawing {bootstrap_samples:,} resamples of the groups", flush=True)
-    figures, mean, samples = _by_fold(dataset, folds, bootstrap_samples, seed)
+    every = np.ones(len(dataset), dtype=bool)
+    figures, mean, samples = _by_fold(dataset, folds, every, bootstrap_samples, seed)
     # A score of 0 or 1 stands for the answer, whatever threshold gave it.
     answers = Predictor(pooled.called[MODEL], 0.5)
     subgroups = by_kind(dataset, np.arange(len(dataset)), answers, bootstrap_samples, seed)
@@ -127,7 +129,8 @@ def collect(
         healthy=len(dataset) - tumor,
         confusion=confusion(dataset.labels, pooled.called[MODEL], 0.5),
         mean=mean,
-        pooled=_at_once(dataset, pooled, bootstrap_samples, seed),
+        pooled=_at_once(dataset, pooled, every, bootstrap_samples, seed),
+        without_contradicted=_without_contradicted(dataset, folds, pooled, bootstrap_samples, seed),
         **dict(subgroups),
         uncalibrated_ece=float(before[column("ece")]),
         target_error=folds[0].target_error,
@@ -206,19 +209,22 @@ def _pool(images: int, folds: list[FoldResult]) -> Pooled:
 
 
 def _by_fold(
-    dataset: ImageDataset, folds: list[FoldResult], samples: int, seed: int
+    dataset: ImageDataset, folds: list[FoldResult], counted: np.ndarray, samples: int, seed: int
 ) -> tuple[tuple[FoldFigures, ...], Figures, dict[str, np.ndarray]]:
     """Returns each fold's figures, their mean, and the mean's resamples by predictor.
 
+    Of the images only those that are `counted`, bool [n], are measured.
     Within each fold its groups are drawn anew, so a resample has as many groups in each fold as
     there are. Its figures are the mean over the folds, as those of the folds themselves.
     """
     measured, drawn, figures = [], [], []
     for fold in folds:
-        rows = list(fold.held_out)
+        held_out = np.array(fold.held_out)
+        which = counted[held_out]
+        rows = held_out[which]
         labels, groups = dataset.labels[rows], dataset.groups[rows]
         predictors = [
-            Predictor(np.array(answers.scores), answers.threshold)
+            Predictor(np.array(answers.scores)[which], answers.threshold)
             for answers in map(fold.of, PREDICTORS)
         ]
         values = np.stack([point_estimate(labels, predictor) for predictor in predictors])
@@ -242,16 +248,19 @@ def _by_fold(
     return tuple(figures), mean, dict(zip(PREDICTORS, mean_samples, strict=True))
 
 
-def _at_once(dataset: ImageDataset, pooled: Pooled, samples: int, seed: int) -> Figures:
-    """Returns the figures of all images measured at once, each at its own fold's threshold."""
+def _at_once(
+    dataset: ImageDataset, pooled: Pooled, counted: np.ndarray, samples: int, seed: int
+) -> Figures:
+    """Returns the figures of images measured at once, each at its own fold's threshold."""
+    labels, groups = dataset.labels[counted], dataset.groups[counted]
     # A score of 0 or 1 stands for the answer, whatever threshold gave it.
     predictors = [
-        Predictor(scores, 0.5)
+        Predictor(scores[counted], 0.5)
         for said in (pooled.scores, pooled.called)
         for scores in said.values()
     ]
-    values = np.stack([point_estimate(dataset.labels, predictor) for predictor in predictors])
-    resamples = bootstrap(dataset.labels, dataset.groups, predictors, samples, seed)
+    values = np.stack([point_estimate(labels, predictor) for predictor in predictors])
+    resamples = bootstrap(labels, groups, predictors, samples, seed)
     for array in (values, resamples):
         by_score, by_answer = np.split(array, 2)
         by_score[..., _AT_THRESHOLD] = by_answer[..., _AT_THRESHOLD]
@@ -270,6 +279,31 @@ def _answered(dataset: ImageDataset, pooled: Pooled, samples: int, seed: int) ->
         pooled.answered,
         samples=samples,
         seed=seed,
+    )
+
+
+def _without_contradicted(
+    dataset: ImageDataset, folds: list[FoldResult], pooled: Pooled, samples: int, seed: int
+) -> WithoutContradicted | None:
+    """Measures all images but those whose picture both classes claim; None: there are none such."""
+    counted = ~dataset.contradicted
+    left = [dataset.labels[rows][counted[rows]] for rows in (np.array(f.held_out) for f in folds)]
+    if counted.all() or any(len(np.unique(labels)) < len(CLASSES) for labels in left):
+        return None
+    return WithoutContradicted(
+        left_out=int(np.sum(~counted)),
+        images=int(np.sum(counted)),
+        groups=len(np.unique(dataset.groups[counted])),
+        mean=_by_fold(dataset, folds, counted, samples, seed)[1],
+        pooled=_at_once(dataset, pooled, counted, samples, seed),
+        error_at_90_coverage=error_at_coverage(
+            dataset.labels[counted],
+            pooled.scores[MODEL][counted],
+            dataset.groups[counted],
+            pooled.thresholds[MODEL][counted],
+            samples=samples,
+            seed=seed,
+        ),
     )
 
 

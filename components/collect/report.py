@@ -11,6 +11,10 @@ from components.collect.results import CrossValidation, Figures
 from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.comparison import Lead, sentences
+from components.shared.evaluation.contradicted import (
+    WithoutContradicted,
+    shown_without_contradicted,
+)
 from components.shared.evaluation.figures import calibration_plot, risk_coverage_plot
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES
 from components.shared.evaluation.predictors import PREDICTORS
@@ -96,10 +100,25 @@ def write_cross_validation_report(
         calibration=calibration_plot(labels, scores, uncalibrated),
         answered=[("all images", result.answered)] if result.answered else [],
         error_at_90=result.error_at_90_coverage,
+        contradicted=_without_contradicted(result),
         risk_coverage=risk_coverage_plot(
             [("all images", risk_coverage(labels, scores, thresholds), result.answered)],
             result.target_error,
         ),
+    )
+
+
+def _without_contradicted(result: CrossValidation) -> WithoutContradicted | None:
+    without = result.without_contradicted
+    if without is None:
+        return None
+    return shown_without_contradicted(
+        without.left_out,
+        without.images,
+        without.groups,
+        (result.error_at_90_coverage, without.error_at_90_coverage),
+        result.mean,
+        without.mean,
     )
 
 

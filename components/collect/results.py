@@ -9,6 +9,7 @@ from components.shared.evaluation.metrics import MEASURES, Interval, Scores
 from components.shared.evaluation.predictors import MODEL, PREDICTORS, Compared
 from components.shared.evaluation.results import Answered, BySubgroup
 from components.shared.storage.files import read_json
+from components.shared.strict import Strict
 
 CROSS_VALIDATION = "cross_validation.json"
 PREDICTIONS = "predictions.csv"
@@ -29,6 +30,17 @@ class FoldFigures(Figures):
     best_epoch: int = Field(gt=0)
     temperature: float = Field(gt=0)
     threshold: float = Field(ge=0, le=1)
+
+
+class WithoutContradicted(Strict):
+    """All folds together, without images whose picture the dataset files under both classes."""
+
+    left_out: int = Field(gt=0, description="images whose picture both classes claim")
+    images: int = Field(gt=0)
+    groups: int = Field(gt=0)
+    mean: Figures
+    pooled: Figures
+    error_at_90_coverage: Interval
 
 
 class CrossValidation(BySubgroup):
@@ -55,6 +67,9 @@ class CrossValidation(BySubgroup):
     mean: Figures = Field(description="the mean of the folds")
     pooled: Figures = Field(
         description="all images measured at once, each at its own fold's threshold"
+    )
+    without_contradicted: WithoutContradicted | None = Field(
+        default=None, description="null where no picture is contradicted, and in older ones"
     )
     uncalibrated_ece: float = Field(
         ge=0, description="the pooled calibration error at temperature 1"
@@ -92,6 +107,12 @@ class CrossValidation(BySubgroup):
             numbers["coverage"] = self.answered.coverage.value
             if self.answered.error:
                 numbers["error_of_answers"] = self.answered.error.value
+        if self.without_contradicted:
+            for what in ("mean", "pooled"):
+                without: Figures = getattr(self.without_contradicted, what)
+                for measure in MEASURES:
+                    value = without.of(MODEL).of(measure).value
+                    numbers[f"{what}_{measure}_without_contradicted"] = value
         for what in ("mean", "pooled"):
             figures: Figures = getattr(self, what)
             for measure in MEASURES:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluate.report import Findings, write_evaluation_report
-from components.shared.data.classes import TUMOR
+from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.data.dataset import PARTS, ImageDataset, Split, twins_in_training
 from components.shared.errors import UserError, require_at_least
 from components.shared.evaluation import floors
@@ -16,6 +16,7 @@ from components.shared.evaluation.calibration import calibrate, fit_temperature
 from components.shared.evaluation.comparison import leads
 from components.shared.evaluation.metrics import (
     MIN_SAMPLES,
+    Interval,
     Predictor,
     bootstrap,
     column,
@@ -40,6 +41,7 @@ from components.shared.evaluation.results import (
     Evaluation,
     PartResult,
     RocCurves,
+    Uncontradicted,
     Unsure,
 )
 from components.shared.evaluation.shortcuts import measure_shortcuts
@@ -172,13 +174,11 @@ def evaluate(
         target_error=target_error,
         unsure=unsure,
         never_unsure="" if unsure else no_range_sentence(target_error, len(np.unique(groups))),
-        error_at_90_coverage=error_at_coverage(
-            dataset.labels[held_out],
-            scores[held_out],
-            dataset.groups[held_out],
-            model_answers.threshold,
-            samples=bootstrap_samples,
-            seed=seed,
+        error_at_90_coverage=_error_at_90(
+            dataset, held_out, model_answers, bootstrap_samples, seed
+        ),
+        without_contradicted=_without_contradicted(
+            dataset, split, predictors, uncalibrated, bootstrap_samples, seed
         ),
     )
     curves = RocCurves(
@@ -280,6 +280,41 @@ def _unsure(
         high=found.high,
         validation=measured(validation),
         held_out=measured(held_out),
+    )
+
+
+def _error_at_90(
+    dataset: ImageDataset, rows: np.ndarray, model: Predictor, samples: int, seed: int
+) -> Interval:
+    """Returns the share of wrong answers among the surest 90% of some images."""
+    return error_at_coverage(
+        dataset.labels[rows],
+        model.scores[rows],
+        dataset.groups[rows],
+        model.threshold,
+        samples=samples,
+        seed=seed,
+    )
+
+
+def _without_contradicted(
+    dataset: ImageDataset,
+    split: Split,
+    predictors: Mapping[str, Predictor],
+    uncalibrated: np.ndarray,
+    samples: int,
+    seed: int,
+) -> Uncontradicted | None:
+    """Measures the held-out images but those whose picture both classes claim; None: no such."""
+    held_out = split.part("held_out")
+    rows = held_out[~dataset.contradicted[held_out]]
+    if len(rows) == len(held_out) or len(np.unique(dataset.labels[rows])) < len(CLASSES):
+        return None
+    result, _ = _judge(dataset, split, rows, predictors, uncalibrated, samples=samples, seed=seed)
+    return Uncontradicted(
+        left_out=len(held_out) - len(rows),
+        error_at_90_coverage=_error_at_90(dataset, rows, predictors[MODEL], samples, seed),
+        **dict(result),
     )
 
 

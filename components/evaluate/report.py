@@ -11,6 +11,10 @@ from components.shared.data.classes import TUMOR
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.evaluation import figures
 from components.shared.evaluation.comparison import Lead, sentences
+from components.shared.evaluation.contradicted import (
+    WithoutContradicted,
+    shown_without_contradicted,
+)
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES, Predictor
 from components.shared.evaluation.predictor import predict_tumor
 from components.shared.evaluation.predictors import FLOORS, MODEL, PREDICTORS
@@ -152,6 +156,7 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
         if evaluation.unsure
         else [],
         error_at_90=evaluation.error_at_90_coverage,
+        contradicted=_without_contradicted(evaluation),
         risk_coverage=_risk_coverage(findings),
         galleries=_galleries(findings, held_out),
         subgroup_tables=subgroup_tables(evaluation),
@@ -171,6 +176,20 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
         telling_border=TELLING_BORDER,
         border_alone=BORDER_ALONE,
         example=_example(findings),
+    )
+
+
+def _without_contradicted(evaluation: Evaluation) -> WithoutContradicted | None:
+    without = evaluation.without_contradicted
+    if without is None:
+        return None
+    return shown_without_contradicted(
+        without.left_out,
+        without.images,
+        without.groups,
+        (evaluation.error_at_90_coverage, without.error_at_90_coverage),
+        evaluation.held_out,
+        without,
     )
 
 

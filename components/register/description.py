@@ -84,6 +84,7 @@ def describe(
             bootstrap_samples=evaluation.bootstrap_samples,
             seed=evaluation.seed,
             held_out=evaluation.held_out,
+            without_contradicted=evaluation.without_contradicted,
             full_dataset=evaluation.full_dataset,
             error_at_90_coverage=evaluation.error_at_90_coverage,
             **{f"by_{kind}": found for kind, found in evaluation.subgroups().items()},

@@ -170,6 +170,7 @@ def register(
         champion=champion,
         external=external,
         part=inputs.evaluation.held_out,
+        without=inputs.evaluation.without_contradicted,
         strategy=inputs.split.strategy,
     )
     return Registration(decision.accepted, uri, version, reasons, summary)

@@ -16,6 +16,7 @@ def split(
     strategy: str,
     held_out_share: float,
     validation_share: float,
+    contradicted: str,
     seed: int,
 ) -> NamedTuple("Outputs", [("train", int), ("validation", int), ("held_out", int)]):  # type: ignore[valid-type]
     """Divides the dataset into train, validation and held-out parts.
@@ -28,6 +29,8 @@ def split(
         strategy: grouped, or by-name as the reference implementation did.
         held_out_share: Share that no choice is based on.
         validation_share: Share of the rest that values, epoch and threshold are chosen on.
+        contradicted: leave-out keeps images whose picture is filed under the other class too from
+            train and validation; keep does not.
         seed: Decides which group goes where.
 
     Returns:
@@ -44,7 +47,14 @@ def split(
         from components.split.report import write_split_report
 
         images = ImageDataset(dataset.path)
-        made = make_split(images, strategy, held_out_share, validation_share, seed)  # type: ignore[arg-type]  # checked there
+        made = make_split(
+            images,
+            strategy,  # type: ignore[arg-type]  # checked there
+            held_out_share,
+            validation_share,
+            seed,
+            keep_contradicted=contradicted == "keep",
+        )
         write_atomically(Path(split.path) / SPLIT, made.model_dump_json())
         write_split_report(split_report.path, images, made)
         for part in PARTS:
@@ -64,6 +74,7 @@ def folds(
     folds_by: str,
     folds: int,
     validation_share: float,
+    contradicted: str,
     seed: int,
 ) -> list[int]:
     """Divides the dataset into folds for cross-validation, by group or by source.
@@ -76,6 +87,8 @@ def folds(
         folds_by: group, or source to hold out one source at a time.
         folds: How many, if by group.
         validation_share: Share of the rest that epoch, temperature and threshold are chosen on.
+        contradicted: leave-out keeps images whose picture is filed under the other class too from
+            each fold's train and validation; keep does not.
         seed: Decides which group goes where.
 
     Returns:
@@ -92,10 +105,11 @@ def folds(
         from components.split.report import write_folds_report
 
         images = ImageDataset(dataset.path)
+        keep = contradicted == "keep"
         if folds_by == "source":
-            made = make_source_folds(images, validation_share, seed)
+            made = make_source_folds(images, validation_share, seed, keep_contradicted=keep)
         else:
-            made = make_folds(images, folds, validation_share, seed)
+            made = make_folds(images, folds, validation_share, seed, keep_contradicted=keep)
         for fold, split in enumerate(made, start=1):
             write_atomically(Path(splits.path) / f"fold-{fold}" / SPLIT, split.model_dump_json())
             held_out = split.part("held_out")

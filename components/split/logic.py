@@ -15,6 +15,8 @@ def make_split(
     held_out_share: float = 0.2,
     validation_share: float = 0.2,
     seed: int = 0,
+    *,
+    keep_contradicted: bool = False,
 ) -> Split:
     """Divides a dataset.
 
@@ -27,6 +29,8 @@ def make_split(
         validation_share: Share of the rest that values, epochs and thresholds are chosen on,
             0..1; `by-name` has no use for it.
         seed: Decides which groups go where; `by-name` has no use for it.
+        keep_contradicted: Whether images whose picture another class has too may be in train and
+            validation; `by-name` keeps them.
 
     Returns:
         The split.
@@ -49,11 +53,18 @@ def make_split(
     parts = {name: np.flatnonzero(part_of == i) for i, name in enumerate(PARTS)}
     if strategy == "by-name":
         parts["validation"] = parts["held_out"]
+    elif not keep_contradicted:
+        _leave_out_contradicted(dataset, parts)
     return _split(dataset, strategy, seed, parts)
 
 
 def make_folds(
-    dataset: ImageDataset, folds: int = 5, validation_share: float = 0.2, seed: int = 0
+    dataset: ImageDataset,
+    folds: int = 5,
+    validation_share: float = 0.2,
+    seed: int = 0,
+    *,
+    keep_contradicted: bool = False,
 ) -> list[Split]:
     """Divides a dataset for grouped, stratified cross-validation.
 
@@ -63,6 +74,7 @@ def make_folds(
         validation_share: Share of what a fold does not hold out that epoch, temperature and
             threshold are chosen on, 0..1.
         seed: Decides which groups go where.
+        keep_contradicted: As for `make_split`.
 
     Returns:
         A split for each fold.
@@ -76,13 +88,24 @@ def make_folds(
     _refuse_strangers(dataset)
     fold_of = assign_groups(dataset.groups, dataset.labels, (1 / folds,) * folds, seed)
     return [
-        _fold(dataset, fold_of == fold, fold_of != fold, validation_share, seed)
+        _fold(
+            dataset,
+            fold_of == fold,
+            fold_of != fold,
+            validation_share,
+            seed,
+            keep_contradicted=keep_contradicted,
+        )
         for fold in range(folds)
     ]
 
 
 def make_source_folds(
-    dataset: ImageDataset, validation_share: float = 0.2, seed: int = 0
+    dataset: ImageDataset,
+    validation_share: float = 0.2,
+    seed: int = 0,
+    *,
+    keep_contradicted: bool = False,
 ) -> list[Split]:
     """Divides a dataset so that each fold holds out one source whole.
 
@@ -94,6 +117,7 @@ def make_source_folds(
         dataset: What to divide, of two sources or more.
         validation_share: As for `make_folds`.
         seed: Decides which groups validate.
+        keep_contradicted: As for `make_split`.
 
     Returns:
         A split for each source, in the order of the manifest.
@@ -118,7 +142,17 @@ def make_source_folds(
     for number, source in enumerate(sources):
         here = dataset.sources == number
         others = ~np.isin(dataset.groups, dataset.groups[here])
-        splits.append(_fold(dataset, here, others, validation_share, seed, source.name))
+        splits.append(
+            _fold(
+                dataset,
+                here,
+                others,
+                validation_share,
+                seed,
+                keep_contradicted=keep_contradicted,
+                source=source.name,
+            )
+        )
     return splits
 
 
@@ -137,6 +171,8 @@ def _fold(
     others: np.ndarray,
     validation_share: float,
     seed: int,
+    *,
+    keep_contradicted: bool,
     source: str | None = None,
 ) -> Split:
     """Returns a fold; what it does not hold out is divided by group. Both masks are bool [n]."""
@@ -148,7 +184,18 @@ def _fold(
         "validation": rest[validates],
         "held_out": np.flatnonzero(held_out),
     }
+    if not keep_contradicted:
+        _leave_out_contradicted(dataset, parts)
     return _split(dataset, "grouped", seed, parts, source)
+
+
+def _leave_out_contradicted(dataset: ImageDataset, parts: dict[str, np.ndarray]) -> None:
+    """Takes from train and validation what two classes claim.
+
+    It is done after groups were divided, so that the held-out part is the same either way.
+    """
+    for name in ("train", "validation"):
+        parts[name] = parts[name][~dataset.contradicted[parts[name]]]
 
 
 def _split(

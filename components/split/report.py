@@ -21,7 +21,7 @@ def write_split_report(path: str | Path, dataset: ImageDataset, split: Split) ->
         split: How.
     """
     rows = [_row(TITLES[part], dataset, split, part) for part in PARTS]
-    known = _known(dataset)
+    known = _known(dataset, [split])
     write_report(path, "split/report.html.j2", split=split, rows=rows, classes=CLASSES, **known)
 
 
@@ -41,13 +41,18 @@ def write_folds_report(path: str | Path, dataset: ImageDataset, splits: list[Spl
         }
         for fold, split in enumerate(splits, start=1)
     ]
-    known = _known(dataset)
+    known = _known(dataset, splits)
     write_report(path, "split/folds.html.j2", split=splits[0], rows=rows, classes=CLASSES, **known)
 
 
-def _known(dataset: ImageDataset) -> dict[str, int | None]:
-    """Returns how many patients are known, for the words of both reports."""
-    return {"patients": dataset.count_patients(np.arange(len(dataset)))}
+def _known(dataset: ImageDataset, splits: list[Split]) -> dict[str, int | None]:
+    """Returns what both reports say: patients known, and contradicted images, learned or not."""
+    learned = np.concatenate([split.part(part) for split in splits for part in PARTS[:2]])
+    return {
+        "patients": dataset.count_patients(np.arange(len(dataset))),
+        "contradicted": int(dataset.contradicted.sum()),
+        "contradicted_learned": len(np.unique(learned[dataset.contradicted[learned]])),
+    }
 
 
 def _row(name: str, dataset: ImageDataset, split: Split, part: str) -> dict[str, Any]:
@@ -62,6 +67,7 @@ def _row(name: str, dataset: ImageDataset, split: Split, part: str) -> dict[str,
         "groups": len(np.unique(dataset.groups[indices])),
         "classes": [int((labels == label).sum()) for label in range(len(CLASSES))],
         "tumor_share": float((labels == 0).mean()),
+        "contradicted": int(dataset.contradicted[indices].sum()),
         "twins": twins,
         "twin_share": twins / len(indices),
     }

@@ -106,6 +106,38 @@ def test_the_mean_is_that_of_the_folds(
     assert mean.high - mean.low < max(widths)
 
 
+def test_figures_without_contradicted_pictures_stand_beside_those_as_labelled(
+    dataset: ImageDataset, results: list[FoldResult], write_folds: WriteFolds, tmp_path: Path
+) -> None:
+    known = ImageDataset(dataset.folder)
+    known.manifest = dataset.manifest.model_copy(update={"contradicted": (0, 7, 30)})
+    report = tmp_path / "report.html"
+    found = collect(
+        known,
+        write_folds(results),
+        tmp_path / "out",
+        report,
+        tmp_path / "gallery.html",
+        bootstrap_samples=100,
+    )
+    assert CrossValidation.open(tmp_path / "out") == found
+    without = found.without_contradicted
+    assert without is not None
+    assert (without.left_out, without.images, found.images) == (3, 57, 60)
+    accuracies, right = [], []
+    for result in results:
+        rows = np.array(result.held_out)
+        counted = ~np.isin(rows, (0, 7, 30))
+        called = np.array(result.model.scores)[counted] >= result.model.threshold
+        right += (called == (dataset.labels[rows[counted]] == TUMOR)).tolist()
+        accuracies.append(np.mean(right[-len(called) :]))
+    assert without.mean.model.accuracy.value == pytest.approx(np.mean(accuracies))
+    assert without.pooled.model.accuracy.value == pytest.approx(np.mean(right))
+    assert found.flat()["mean_accuracy_without_contradicted"] == pytest.approx(np.mean(accuracies))
+    assert "Accuracy without 3 contradicted images" in report.read_text()
+    assert "Without contradicted pictures" in report.read_text()
+
+
 def test_all_images_at_once_each_at_its_own_folds_threshold(
     dataset: ImageDataset, results: list[FoldResult], run: Collect
 ) -> None:

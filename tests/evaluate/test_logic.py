@@ -54,14 +54,17 @@ def model_folder(write_model, split):
 
 @pytest.fixture(scope="module")
 def outcome(dataset, split, model_folder, tmp_path_factory):
-    """An evaluation of images whose sites, sequences and patients are known in part."""
+    """An evaluation of images whose sites and patients are known in part, three contradicted."""
     folder = tmp_path_factory.mktemp("out")
     known = ImageDataset(dataset.folder)
     records = [
         replace(record, site="<i>Ulm</i>" if record.group % 3 else None, patient=record.group)
         for record in dataset.manifest.images
     ]
-    known.manifest = dataset.manifest.model_copy(update={"images": tuple(records)})
+    contradicted = (split.train[0], split.held_out[0], split.held_out[5])
+    known.manifest = dataset.manifest.model_copy(
+        update={"images": tuple(records), "contradicted": contradicted}
+    )
     result = evaluate(
         known,
         split,
@@ -126,6 +129,25 @@ def test_the_evaluation_adds_up(outcome, dataset, split):
     assert numbers["accuracy"] == result.held_out.model.accuracy.value
     for found in (numbers, result.held_out_details(), result.full_dataset_metrics()):
         assert all(np.isfinite(list(found.values())))
+
+
+def test_the_held_out_part_is_measured_without_contradicted_pictures_too(outcome, split):
+    result, folder = outcome
+    without = result.without_contradicted
+    assert (without.images, without.left_out) == (10, 2)
+    with (folder / "evaluation" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    held_out = {*split.held_out} - {split.held_out[0], split.held_out[5]}
+    right = [
+        (float(rows[i]["probability_tumor"]) >= result.threshold) == (rows[i]["label"] == "0")
+        for i in held_out
+    ]
+    assert without.model.accuracy.value == pytest.approx(np.mean(right))
+    details = result.held_out_details()
+    assert details["accuracy_without_contradicted"] == without.model.accuracy.value
+    report = (folder / "report.html").read_text()
+    assert "The picture of 2 of these images is filed under the other class too" in report
+    assert "Accuracy without 2 contradicted images" in report
 
 
 def test_shortcuts_and_stability_are_measured_on_the_held_out_part(outcome):

@@ -18,6 +18,7 @@ from components.shared.evaluation.results import (
     Evaluation,
     Stability,
     Subgroup,
+    Uncontradicted,
     Unsure,
 )
 from components.shared.evaluation.stability import BORDER_ALONE, FAMILIES
@@ -166,6 +167,27 @@ def test_the_card_tells_of_other_sources(tmp_path: Path, metadata: ModelMetadata
     write_description(tmp_path, metadata)
     assert "## Other sources" not in (tmp_path / "model_card.md").read_text()
     assert read_metadata(tmp_path).external == ()
+
+
+def test_the_card_has_the_figures_without_contradicted_pictures_too(
+    tmp_path: Path, metadata: ModelMetadata
+) -> None:
+    held_out = metadata.metrics.held_out
+    without = Uncontradicted(
+        **dict(held_out) | {"images": 10},
+        left_out=2,
+        error_at_90_coverage=Interval(value=0.125, low=0, high=0.25),
+    )
+    metrics = metadata.metrics.model_copy(update={"without_contradicted": without})
+    write_description(tmp_path, metadata.model_copy(update={"metrics": metrics}))
+    text = (tmp_path / "model_card.md").read_text()
+    part = text.partition("### Held-out part, without contradicted pictures")[2]
+    assert part.partition("### Full dataset")[0].count("| accuracy |") == 1
+    assert "10 images in" in part
+    assert "The picture of 2 held-out images is filed under the other class too" in part
+    assert "12.5% (0.0% to 25.0%) are wrong" in part
+    write_description(tmp_path, metadata)
+    assert "contradicted" not in (tmp_path / "model_card.md").read_text()
 
 
 def test_the_card_names_what_the_model_bears_badly(

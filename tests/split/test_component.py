@@ -32,6 +32,7 @@ def arguments(tmp_path: Path, dataset: ImageDataset) -> dict[str, Any]:
         "strategy": "grouped",
         "held_out_share": 0.2,
         "validation_share": 0.25,
+        "contradicted": "leave-out",
         "seed": 0,
     }
 

@@ -26,6 +26,7 @@ class Listed:
 
     def __init__(self, paths: list[str], labels: np.ndarray, groups: np.ndarray) -> None:
         self.labels, self.groups = labels, groups
+        self.contradicted = np.zeros(len(labels), dtype=bool)
         self.manifest: Any = self
         self.sources: Any = ()
         self.images = [SimpleNamespace(path=path) for path in paths]
@@ -266,6 +267,24 @@ def test_each_source_is_held_out_whole_and_nothing_like_it_is_learned(
         others = np.flatnonzero(~np.isin(group_of, group_of[held_out]))
         assert sorted(np.concatenate([train, validation])) == others.tolist()
         assert abs(len(validation) / len(others) - 0.25) < 0.05
+
+
+def test_contradicted_images_are_held_out_but_not_learned() -> None:
+    rng = np.random.default_rng(4)
+    group_of, labels = realistic(rng, 500, 12)
+    listed = with_sources(Listed(["a"] * len(labels), labels, group_of), group_of % 2)
+    listed.contradicted = np.isin(group_of, rng.choice(500, 25))
+    contradicted = set(np.flatnonzero(listed.contradicted).tolist())
+    for divide in (make_split, make_folds, make_source_folds):
+        left_out, kept = (divide(listed, keep_contradicted=keep) for keep in (False, True))
+        if isinstance(left_out, Split):
+            left_out, kept = [left_out], [kept]
+        for one, other in zip(left_out, kept, strict=True):
+            assert one.held_out == other.held_out
+            assert contradicted & set(one.held_out)
+            for part in ("train", "validation"):
+                assert contradicted & set(getattr(other, part))
+                assert set(getattr(one, part)) == set(getattr(other, part)) - contradicted
 
 
 def test_sources_that_cannot_be_held_out() -> None:

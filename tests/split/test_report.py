@@ -55,6 +55,25 @@ def test_patients_are_told_where_they_are_known(
     assert "patient" not in (tmp_path / "folds.html").read_text()
 
 
+def test_contradicted_images_are_counted(
+    dataset: ImageDataset, split: Split, tmp_path: Path
+) -> None:
+    assert "contradicted" not in written(tmp_path, dataset, split)
+    known = ImageDataset(dataset.folder)
+    both = (split.train[0], split.held_out[0], split.held_out[1])
+    known.manifest = dataset.manifest.model_copy(update={"contradicted": both})
+    text = written(tmp_path, known, split)
+    assert "3 images are contradicted" in text
+    assert "1 of them is in a train" in text
+    without = split.model_copy(update={"train": split.train[1:]})
+    assert "None of them is in a train" in written(tmp_path, known, without)
+
+
+def written(folder: Path, dataset: ImageDataset, split: Split) -> str:
+    write_split_report(folder / "report.html", dataset, split)
+    return (folder / "report.html").read_text()
+
+
 def test_a_fold_names_the_source_that_it_holds_out(
     dataset: ImageDataset, split: Split, tmp_path: Path
 ) -> None:

@@ -39,6 +39,15 @@ class PartResult(Compared[Scores]):
     )
 
 
+class Uncontradicted(PartResult):
+    """A part without the images whose picture the dataset files under the other class too."""
+
+    left_out: int = Field(gt=0, description="images of the part whose picture both classes claim")
+    error_at_90_coverage: Interval = Field(
+        description="share of wrong answers among the surest 90%"
+    )
+
+
 class Subgroup(Strict):
     """The model on images with something in common, such as their site."""
 
@@ -164,6 +173,11 @@ class Evaluation(BySubgroup):
     bootstrap_samples: int = Field(gt=0)
     held_out: PartResult
     full_dataset: PartResult
+    without_contradicted: Uncontradicted | None = Field(
+        default=None,
+        description="the held-out part without pictures that both classes claim; null where it has "
+        "none, and in older evaluations",
+    )
     shortcuts: Shortcuts | None = Field(default=None, description="null in older evaluations")
     stability: Stability | None = Field(default=None, description="null in older evaluations")
     target_error: float | None = Field(
@@ -198,6 +212,11 @@ class Evaluation(BySubgroup):
                 numbers[name] = max(numbers.get(name, 0.0), change.flips.value)
         if self.error_at_90_coverage:
             numbers["error_at_90_coverage"] = self.error_at_90_coverage.value
+        if self.without_contradicted:
+            numbers |= {
+                f"{name}_without_contradicted": value
+                for name, value in _measures(self.without_contradicted).items()
+            }
         if self.unsure:
             numbers["coverage"] = self.unsure.held_out.coverage.value
             if self.unsure.held_out.error:

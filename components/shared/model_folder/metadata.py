@@ -10,7 +10,12 @@ from components.shared.data.dataset import PARTS, ImageDataset, SourceRecord, Sp
 from components.shared.errors import UserError, first_fault
 from components.shared.evaluation.external import ExternalResult
 from components.shared.evaluation.metrics import Interval
-from components.shared.evaluation.results import Answered, BySubgroup, PartResult
+from components.shared.evaluation.results import (
+    Answered,
+    BySubgroup,
+    PartResult,
+    Uncontradicted,
+)
 from components.shared.images.decode import SHAPE
 from components.shared.model_folder.contract import (
     EXPLAIN,
@@ -137,6 +142,11 @@ class Metrics(BySubgroup):
     bootstrap_samples: int = Field(gt=0)
     seed: int
     held_out: PartResult
+    without_contradicted: Uncontradicted | None = Field(
+        default=None,
+        description="the held-out part without pictures that both classes claim; null where it has "
+        "none, and in older versions",
+    )
     full_dataset: PartResult
     error_at_90_coverage: Interval | None = Field(
         default=None,

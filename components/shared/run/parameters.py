@@ -227,6 +227,18 @@ class Folds(Group):
     )
 
 
+class Labels(Group):
+    """What is learned of labels that cannot both be right."""
+
+    panel = "Split"
+
+    contradicted: Literal["leave-out", "keep"] = Field(
+        "leave-out",
+        description="leave-out trains and chooses nothing on images whose picture is filed under "
+        "the other class too; keep does. Figures are given with and without them in any case.",
+    )
+
+
 class Validation(Group):
     """What is chosen on images that are not learned."""
 
@@ -554,6 +566,7 @@ class TrainingRun(
     Train,
     Tune,
     Validation,
+    Labels,
     HoldOut,
     Workers,
     Data,
@@ -562,7 +575,7 @@ class TrainingRun(
 
 
 class CrossValidationRun(
-    Gpus, State, Code, Evaluate, Train, Network, Validation, Folds, Workers, Data
+    Gpus, State, Code, Evaluate, Train, Network, Validation, Labels, Folds, Workers, Data
 ):
     """What the cross-validation pipeline can be told."""
 
