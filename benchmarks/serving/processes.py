@@ -114,6 +114,14 @@ class Server:
                 total += process.memory_info().rss
         return total
 
+    def proportional_memory(self) -> int:
+        """Returns bytes of all its processes; of a page that some share, each has its share."""
+        total = 0
+        for process in self._tree():
+            with suppress(psutil.Error):
+                total += process.memory_full_info().pss
+        return total
+
     def cpu_seconds(self) -> float:
         """Returns what all its processes have taken so far."""
         total = 0.0
