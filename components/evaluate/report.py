@@ -15,6 +15,7 @@ from components.shared.evaluation.contradicted import (
     WithoutContradicted,
     shown_without_contradicted,
 )
+from components.shared.evaluation.galleries import Gallery, show
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES, Predictor
 from components.shared.evaluation.predictor import predict_tumor
 from components.shared.evaluation.predictors import FLOORS, MODEL, PREDICTORS
@@ -31,14 +32,12 @@ from components.shared.evaluation.stability import (
 )
 from components.shared.evaluation.subgroups import subgroup_sentences, subgroup_tables
 from components.shared.evaluation.unsure import risk_coverage
-from components.shared.images.overlay import overlay
 from components.shared.networks.gradcam import gradcam
 from components.shared.reports.html import picture, plot, write_report
 from components.shared.reports.learning_curves import draw_learning_curves
 from components.shared.reports.text import setting_text
 from components.shared.training.record import TrainingRecord
 
-GALLERY = 12  # mistakes shown of each kind
 _UNSHOWN = frozenset({"libraries", "split_strategy", "dataset_digest", "split_digest"})
 
 
@@ -75,15 +74,6 @@ class Findings:
     asked_again: np.ndarray
 
 
-class Mistake(NamedTuple):
-    """A wrong answer in a gallery; the pictures are data URIs."""
-
-    path: str
-    probability: str
-    original: str
-    heat: str
-
-
 class Version(NamedTuple):
     """An image under one change; the picture is a data URI."""
 
@@ -91,16 +81,6 @@ class Version(NamedTuple):
     probability: str
     flipped: bool
     picture: str
-
-
-class Gallery(NamedTuple):
-    """The worst mistakes of one kind."""
-
-    title: str
-    kind: str
-    meaning: str
-    total: int
-    mistakes: list[Mistake]
 
 
 def write_evaluation_report(path: str | Path, findings: Findings) -> None:
@@ -227,51 +207,33 @@ def _risk_coverage(findings: Findings) -> str:
 
 def _galleries(findings: Findings, rows: np.ndarray) -> list[Gallery]:
     """Returns the worst misses and false alarms among some images."""
-    model = findings.predictors[MODEL].on(rows)
+    scores, explain = findings.predictors[MODEL].scores, gradcam(findings.model)
     tumor = findings.dataset.labels[rows] == TUMOR
-    called = model.scores >= model.threshold
-    missed, alarms = tumor & ~called, ~tumor & called
+    called = scores[rows] >= findings.predictors[MODEL].threshold
+
+    def gallery(title: str, kind: str, meaning: str, ranked: np.ndarray) -> Gallery:
+        pictures = show(
+            findings.dataset,
+            ranked,
+            lambda position: f"P(Brain Tumor) {scores[position]:.3f}",
+            lambda pixels: np.asarray(explain(pixels).heatmap),
+        )
+        return Gallery(title, kind, meaning, len(ranked), pictures)
+
+    missed, alarms = rows[tumor & ~called], rows[~tumor & called]
     return [
-        Gallery(
+        gallery(
             "Tumours called healthy",
             "tumor",
             "false negatives, the least P(Brain Tumor) first",
-            int(missed.sum()),
-            _mistakes(findings, rows[missed], findings.predictors[MODEL].scores),
+            missed[np.argsort(scores[missed], kind="stable")],
         ),
-        Gallery(
+        gallery(
             "Healthy images called tumour",
             "healthy",
             "false positives, the greatest P(Brain Tumor) first",
-            int(alarms.sum()),
-            _mistakes(findings, rows[alarms], 1 - findings.predictors[MODEL].scores),
+            alarms[np.argsort(-scores[alarms], kind="stable")],
         ),
-    ]
-
-
-def _mistakes(findings: Findings, wrong: np.ndarray, right_score: np.ndarray) -> list[Mistake]:
-    """Returns the worst of the wrong answers, one a duplicate group.
-
-    Args:
-        findings: What the report shows.
-        wrong: Positions of the wrong answers.
-        right_score: Probability that the model gave the true class, float [n], of every image.
-    """
-    ranked = wrong[np.argsort(right_score[wrong], kind="stable")]
-    _, first = np.unique(findings.dataset.duplicate_groups[ranked], return_index=True)
-    shown = ranked[np.sort(first)[:GALLERY]]
-    if not len(shown):
-        return []
-    pixels = findings.dataset.read(shown)
-    heat = gradcam(findings.model)(pixels).heatmap
-    return [
-        Mistake(
-            findings.dataset.manifest.images[position].path,
-            f"{findings.predictors[MODEL].scores[position]:.3f}",
-            picture(image, size=150),
-            picture(overlay(image, warmth), size=150),
-        )
-        for position, image, warmth in zip(shown, pixels, np.asarray(heat), strict=True)
     ]
 
 
