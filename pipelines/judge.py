@@ -1,8 +1,9 @@
 """`brain-tumor evaluate` and `compare`: registered models on images of other sources."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 
@@ -33,8 +34,8 @@ from pipelines.output import console
 from pipelines.quiet import quiet_stderr
 
 REPORT = "report.html"
-_FLAGGED = MEASURES["accuracy"]  # a share too
-_SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "flagged")
+_SHARE = MEASURES["accuracy"]  # flagged and unsure are shares too
+_SHOWN = ("accuracy", "sensitivity", "specificity", "auroc", "flagged", "unsure")
 
 
 def evaluate_version(model: str, data: Data, output: Path) -> ExternalResult:
@@ -83,6 +84,8 @@ def compare_versions(models: tuple[str, str], data: Data, output: Path) -> Compa
         folders = [stack.enter_context(_opened(model)) for model in models]
         dataset = stack.enter_context(_ingested(data, output))
         one, other = (_model(folder) for folder in folders)
+        if one.title == other.title:  # of two registries
+            one, other = replace(one, title=models[0]), replace(other, title=models[1])
         known = (ImagesOfDataset.open(folders[0]), ImagesOfDataset.open(folders[1]))
         return compare(
             dataset,
@@ -100,20 +103,22 @@ def show_evaluation(result: ExternalResult, output: Path) -> None:
     patients = f", {result.patients:,} patients" if result.patients else ""
     console.print(f"[bold]{escape(result.name)}[/]: {result.images:,} images{patients}\n")
     table.add_column("", overflow="fold")
-    for name in _SHOWN:
+    whole = result.scores | {"flagged": result.flagged, "unsure": result.unsure()}
+    shown = [name for name in _SHOWN if whole.get(name)]
+    for name in shown:
         table.add_column(MEASURES[name].name if name in MEASURES else name, justify="right")
-    whole = result.scores | {"flagged": result.flagged}
-    table.add_row("all", *_cells(whole))
-    table.add_row("95% interval", *_cells(whole, ends=True), style="dim")
+    table.add_row("all", *_cells(shown, whole))
+    table.add_row("95% interval", *_cells(shown, whole, ends=True), style="dim")
     for kind, subgroups in result.tables():
         table.add_row(f"by {kind}", style="dim")
         for found in subgroups:
-            measured = {name: getattr(found, name) for name in _SHOWN}
-            table.add_row(f"  {escape(found.name)}", *_cells(measured))
+            measured = {name: getattr(found, name) for name in shown}
+            table.add_row(f"  {escape(found.name)}", *_cells(shown, measured))
     if result.strangers:
         table.add_row("no brain MRI", style="dim")
     for strangers in result.strangers:
-        table.add_row(f"  {escape(strangers.name)}", *_cells({"flagged": strangers.flagged}))
+        flagged = _cells(shown, {"flagged": strangers.flagged})
+        table.add_row(f"  {escape(strangers.name)}", *flagged)
     console.print(table)
     for note in _notes(result):
         console.print(f"[yellow]{note}[/]")
@@ -132,11 +137,13 @@ def _notes(result: ExternalResult) -> Iterator[str]:
         yield f"no {lacking}: {', '.join(result.unmeasured())} cannot be measured"
 
 
-def _cells(found: Mapping[str, Interval | None], ends: bool = False) -> list[str]:
-    """Returns what a row of the table shows, under the headings of `_SHOWN`."""
+def _cells(
+    names: Sequence[str], found: Mapping[str, Interval | None], ends: bool = False
+) -> list[str]:
+    """Returns what a row of the table shows: values, or the ends of their intervals."""
     cells = []
-    for name in _SHOWN:
-        interval, measure = found.get(name), MEASURES.get(name, _FLAGGED)
+    for name in names:
+        interval, measure = found.get(name), MEASURES.get(name, _SHARE)
         if interval and ends:
             low, high = (measure.text(end) for end in (interval.low, interval.high))
             cells.append(f"{low.removesuffix('%')}–{high.removesuffix('%')}")
@@ -148,16 +155,20 @@ def _cells(found: Mapping[str, Interval | None], ends: bool = False) -> list[str
 def show_comparison(comparison: Comparison, output: Path) -> None:
     """Prints both models' figures, the first one's lead, and where the report is."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("", *comparison.titles, "lead (95% interval)", ""):
-        table.add_column(heading, justify="right" if heading else "left")
+    table.add_column("")
+    for title in comparison.titles:
+        table.add_column(escape(title), justify="right", overflow="fold")
+    table.add_column("lead of the first", justify="right")
+    table.add_column("95% interval", justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
     for found in comparison.differences:
         scores = [
             MEASURES[found.measure].text(result.scores[found.measure].value)
             for result in comparison.results
         ]
         lead, ends = lead_texts(found)
-        words = verdict(found, comparison.titles)
-        table.add_row(MEASURES[found.measure].name, *scores, f"{lead} ({ends})", words)
+        words = escape(verdict(found, comparison.titles))
+        table.add_row(MEASURES[found.measure].name, *scores, lead, ends, words)
     console.print(table)
     _show_places(output, {"report": REPORT, "figures": COMPARISON})
 

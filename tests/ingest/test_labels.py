@@ -127,6 +127,8 @@ def test_whatever_a_writer_of_csv_quotes_comes_back(
         (f"path,label\n{'a' * 200_000},Healthy\n", "row 2: it has more than 65,536 characters"),
         (f"path,label\n{'a' * 5000},Healthy\n", "the path has 5,000 characters, at most 4,096"),
         (f"path,site\na.png,{'s' * 65}\n", "the site has 65 characters, at most 64"),
+        (f"path,plane\na.png,{'s' * 65}\n", "the plane has 65 characters, at most 64"),
+        ("path,type,TYPE\na.png,glioma,none\n", "names a column twice"),
         (f"path,sequence\na.png,{chr(27) * 40}\n", "the sequence has 160 characters"),
         ("path,label\na.png,glioma\n", "'glioma' is not known; labels are Brain Tumor and Healthy"),
         ("path,label\na.png,glioma\n", '--class-folders says of others, such as "glioma=Brain'),

@@ -93,6 +93,13 @@ class ExternalResult(BySubgroup):
         """Returns a measure by its name in `MEASURES`; None where it means nothing here."""
         return self.scores.get(measure)
 
+    def unsure(self) -> Interval | None:
+        """Returns the share of images of which the model is unsure; None where it never is."""
+        if self.answered is None:
+            return None
+        answered = self.answered.coverage
+        return Interval(value=1 - answered.value, low=1 - answered.high, high=1 - answered.low)
+
     def numbers(self) -> dict[str, float]:
         """Returns what KFP's UI shows."""
         found = {name: interval.value for name, interval in self.scores.items()}
