@@ -27,7 +27,7 @@ from components.shared.registry.reference import version_folder
 from components.shared.run.parameters import Data
 from components.shared.storage.files import write_atomically
 from components.shared.storage.store import on_disk
-from components.validate.compare import COMPARISON, Comparison, compare, lead_texts, verdict
+from components.validate.compare import COMPARISON, Comparison, compare, lead_texts
 from components.validate.logic import validate
 from components.validate.model import JudgedModel, registered_model
 from pipelines.output import console
@@ -85,7 +85,7 @@ def compare_versions(models: tuple[str, str], data: Data, output: Path) -> Compa
         dataset = stack.enter_context(_ingested(data, output))
         one, other = (_model(folder) for folder in folders)
         if one.title == other.title:  # of two registries
-            one, other = replace(one, title=models[0]), replace(other, title=models[1])
+            one, other = replace(one, title="the first"), replace(other, title="the second")
         known = (ImagesOfDataset.open(folders[0]), ImagesOfDataset.open(folders[1]))
         return compare(
             dataset,
@@ -155,20 +155,20 @@ def _cells(
 def show_comparison(comparison: Comparison, output: Path) -> None:
     """Prints both models' figures, the first one's lead, and where the report is."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for title in comparison.titles:
         table.add_column(escape(title), justify="right", overflow="fold")
     table.add_column("lead of the first", justify="right")
     table.add_column("95% interval", justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
+    table.add_column("better")
     for found in comparison.differences:
         scores = [
             MEASURES[found.measure].text(result.scores[found.measure].value)
             for result in comparison.results
         ]
         lead, ends = lead_texts(found)
-        words = escape(verdict(found, comparison.titles))
-        table.add_row(MEASURES[found.measure].name, *scores, lead, ends, words)
+        better = comparison.titles[found.high < 0] if found.low > 0 or found.high < 0 else "-"
+        table.add_row(MEASURES[found.measure].name, *scores, lead, ends, escape(better))
     console.print(table)
     _show_places(output, {"report": REPORT, "figures": COMPARISON})
 
