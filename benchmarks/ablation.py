@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers
 
 from benchmarks.recipes.judging import Course, External, Fold, Truth, open_external, print_judged
@@ -89,24 +88,6 @@ def _frozen(values: Hyperparameters) -> keras.Model:
     return network
 
 
-class _Blurred(StrongAugmentation):
-    """Blurs half of the images too, each by its own normal distribution of up to 1.5 pixels."""
-
-    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        varied = super().call(images, training)
-        if not training:
-            return varied
-        deviation = tf.maximum(self._drawing(tf.shape(images)[0])(-1.5, 1.5), 0.05)
-        places = tf.range(-5.0, 6.0)[:, None]
-        kernel = tf.nn.softmax(-tf.square(places / deviation) / 2, axis=0)  # [width, n]
-        # Each image is a channel, which has a kernel of its own.
-        channels = tf.transpose(tf.cast(varied[..., :1], tf.float32), [3, 1, 2, 0])
-        for along in (kernel[:, None, :, None], kernel[None, :, :, None]):
-            channels = tf.nn.depthwise_conv2d(channels, along, [1, 1, 1, 1], "SAME")
-        pixels = tf.saturate_cast(tf.round(tf.transpose(channels, [3, 1, 2, 0])), tf.uint8)
-        return tf.repeat(pixels, 3, axis=-1)
-
-
 VARIANTS: dict[str, Callable[[], Variant]] = {
     "the default": _with,
     "no augmentation": lambda: _trained(FOR_UNSEEN, augmentation=False),
@@ -126,7 +107,8 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     ),
     "images count alike": lambda: _with(group_power=0.0),
     "random weights": lambda: _network("random", _random),
-    "blur too": lambda: _with(augmentation=_Blurred),
+    "blur too": lambda: _with(augmentation=functools.partial(StrongAugmentation, blurred=0.3)),
+    "last layer as trained": lambda: _with(refit_head=False),
     "reference network": lambda: Variant(
         replace(REFERENCE, learning_rate=0.001, augmentation=True),
         replace(reference.NETWORK, recipe=FOR_UNSEEN),

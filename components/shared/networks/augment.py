@@ -51,19 +51,21 @@ class StrongAugmentation(layers.Layer):
     """What changes a scan's look and never its diagnosis, each image in its own way.
 
     Flips, rotation, zoom by up to 25% and shift by up to 8% in one resampling, so that pixels are
-    interpolated once; then gamma, contrast, brightness and noise. Images become grey: colour is of
-    the file and not of the brain. Most are turned by up to 20 degrees, as heads lie; a few by any
-    angle, as files come.
+    interpolated once; then gamma, contrast, brightness, blur and noise. Images become grey: colour
+    is of the file and not of the brain. Most are turned by up to 20 degrees, as heads lie; a few by
+    any angle, as files come. Some can be blurred, as if the scan had fewer pixels.
 
     Args:
         seed: Of what it draws.
         any_angle: Share of the images turned by any angle, 0..1.
+        blurred: Share of the images blurred, 0..1.
     """
 
-    def __init__(self, seed: int, any_angle: float = 0.15) -> None:  # noqa: D107
+    def __init__(self, seed: int, any_angle: float = 0.15, blurred: float = 0.0) -> None:  # noqa: D107
         super().__init__(name="augmentation", dtype="float32")
         self.random = keras.random.SeedGenerator(seed)
         self.any_angle = any_angle
+        self.blurred = blurred
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Varies a batch.
@@ -78,7 +80,7 @@ class StrongAugmentation(layers.Layer):
         if not training:
             return images
         grey = tf.reduce_mean(tf.cast(images, tf.float32), axis=-1, keepdims=True) / 255
-        varied = self._tone(self._view(grey))
+        varied = self._with_noise(self._blur(self._tone(self._view(grey))))
         # What a file could hold: the model never sees another kind of number than it is served.
         pixels = tf.saturate_cast(tf.round(varied * 255), tf.uint8)
         return tf.repeat(pixels, 3, axis=-1)
@@ -109,12 +111,27 @@ class StrongAugmentation(layers.Layer):
         )
 
     def _tone(self, images: tf.Tensor) -> tf.Tensor:
-        """Changes gamma, contrast, brightness, and adds noise; 0..1 may be left."""
+        """Changes gamma, contrast and brightness; 0..1 may be left."""
         draw = self._drawing((tf.shape(images)[0], 1, 1, 1))
         images = tf.pow(tf.clip_by_value(images, 1e-4, 1.0), tf.exp(draw(-0.35, 0.35)))
-        images = (images - 0.3) * tf.exp(draw(-0.3, 0.3)) + 0.3 + draw(-0.06, 0.06)
-        noise = tf.random.stateless_normal(tf.shape(images), self._seed())
-        return images + noise * draw(0.0, 0.05)
+        return (images - 0.3) * tf.exp(draw(-0.3, 0.3)) + 0.3 + draw(-0.06, 0.06)
+
+    def _blur(self, images: tf.Tensor) -> tf.Tensor:
+        """Blurs some by a normal distribution of up to 1.5 pixels."""
+        if not self.blurred:
+            return images
+        draw = self._drawing((tf.shape(images)[0], 1, 1))
+        deviation = tf.where(draw(0, 1) < self.blurred, draw(0, 1.5), 0.0)
+        places = tf.range(SHAPE[0], dtype=tf.float32)
+        apart = tf.square(places[:, None] - places)
+        # Row i says what pixel i is made of: of itself alone where the deviation is 0.
+        mixing = tf.nn.softmax(-apart / (2 * tf.square(deviation) + 1e-3))
+        images = tf.matmul(tf.matmul(mixing, images[..., 0]), mixing, transpose_b=True)
+        return images[..., None]
+
+    def _with_noise(self, images: tf.Tensor) -> tf.Tensor:
+        draw = self._drawing((tf.shape(images)[0], 1, 1, 1))
+        return images + tf.random.stateless_normal(tf.shape(images), self._seed()) * draw(0.0, 0.05)
 
     def _drawing(self, shape: tuple | tf.Tensor) -> Callable[[float, float], tf.Tensor]:
         """Returns what draws uniform numbers of a shape."""

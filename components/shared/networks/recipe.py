@@ -29,6 +29,7 @@ class Recipe:
             alike.
         averaged_epochs: Share of the epochs, the last ones, whose weights are averaged; 0 keeps
             the epoch that validated best.
+        refit_head: Whether the last layer is fitted again after training, with a strong penalty.
         bfloat16_on_cpu: Whether CPUs that have bfloat16 train this kind of network faster in it.
     """
 
@@ -40,6 +41,7 @@ class Recipe:
     label_smoothing: float = 0.0
     group_power: float = 0.0
     averaged_epochs: float = 0.0
+    refit_head: bool = False
     bfloat16_on_cpu: bool = True
 
     def optimizer(
@@ -96,5 +98,6 @@ FOR_UNSEEN = Recipe(
     label_smoothing=0.05,
     group_power=0.5,
     averaged_epochs=0.5,
+    refit_head=True,
     bfloat16_on_cpu=False,
 )

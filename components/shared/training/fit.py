@@ -20,6 +20,7 @@ from components.shared.networks.hyperparameters import Training
 from components.shared.networks.network import Network
 from components.shared.training.batches import BATCH_SIZE, training_batches, validation_batches
 from components.shared.training.hardware import precision
+from components.shared.training.head import refit_head
 from components.shared.training.start import take_weights
 from components.shared.training.weights import image_weights
 
@@ -65,8 +66,8 @@ class Fit:
     Attributes:
         model: With the weights that were kept, computing in float32.
         history: All epochs.
-        best: The epoch that validated best; where weights were averaged, the last one, with the
-            average's figures on the validation part.
+        best: The epoch that validated best; where weights were averaged, the last one. Where the
+            recipe changes weights after it, with the kept ones' figures on the validation part.
         precision: The policy it was trained with.
         averaged_epochs: How many of the last epochs' weights were averaged; 0 where the best
             epoch's were kept.
@@ -159,14 +160,16 @@ def fit(
         )
     assert progress.best is not None  # epochs is at least 1
     best = progress.best
-    model.set_weights(progress.kept)
-    if best.epoch > plain_epochs:
-        checked = validation_batches(dataset, validation)
-        found = trained.evaluate(checked, verbose=0, return_dict=True)
-        best = replace(best, val_loss=found["loss"], val_accuracy=found["accuracy"])
     with _policy("float32"):
         final = network.build(values)
     final.set_weights(progress.kept)
+    if recipe.refit_head:
+        refit_head(final, dataset, train, weights)
+    if recipe.refit_head or best.epoch > plain_epochs:
+        model.set_weights(final.get_weights())
+        checked = validation_batches(dataset, validation)
+        found = trained.evaluate(checked, verbose=0, return_dict=True)
+        best = replace(best, val_loss=found["loss"], val_accuracy=found["accuracy"])
     averaged = max(0, best.epoch - plain_epochs)
     return Fit(final, tuple(progress.history), best, policy, averaged)
 

@@ -77,3 +77,22 @@ def test_black_stays_nearly_black() -> None:
     varied = StrongAugmentation(1)(black, training=True).numpy()
     assert np.isfinite(varied).all()
     assert varied.mean() < 40
+
+
+def test_some_are_blurred() -> None:
+    """Stripes of one pixel vanish where an image is blurred, and its brightness stays."""
+    stripes = np.zeros((200, *SHAPE), np.uint8)
+    stripes[:, :, ::2] = 200
+
+    def contrast(blurred: float) -> np.ndarray:
+        layer = StrongAugmentation(1, blurred=blurred)
+        grey = tf.constant(stripes[..., :1], tf.float32) / 255
+        found = layer._blur(grey).numpy()[..., 0]
+        np.testing.assert_allclose(found.mean(axis=(1, 2)), 100 / 255, atol=2e-3)
+        return found.std(axis=(1, 2)) * 255
+
+    np.testing.assert_allclose(contrast(0.0), 100, atol=0.1)
+    assert 0.2 < np.mean(contrast(0.3) < 99) < 0.4
+    every = contrast(1.0)
+    assert every.min() < 5  # a deviation near 1.5 leaves nothing of them
+    assert every.max() > 90  # one near 0 leaves them

@@ -166,7 +166,7 @@ def test_the_last_epochs_are_averaged(
         add(self, epoch)
 
     monkeypatch.setattr(fitting._Progress, "add", noting)
-    recipe = replace(FOR_UNSEEN, averaged_epochs=0.5)
+    recipe = replace(FOR_UNSEEN, averaged_epochs=0.5, refit_head=False)
     fitted = _fit(dataset, split, UNSEEN, 6, recipe=recipe)
     assert len(after) == 6
     assert fitted.averaged_epochs == 3
