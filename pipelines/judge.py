@@ -189,11 +189,10 @@ def _model(folder: Path) -> JudgedModel:
 @contextmanager
 def _ingested(data: Data, output: Path) -> Iterator[ImageDataset]:
     """Lends the source's images; what was decoded outlives a killed command, to go on with."""
-    output.mkdir(parents=True, exist_ok=True)
     work = output / ".work"
     source, labels = sources_here(data.source), pinned(data.labels)
     with (
-        on_disk(output),
+        _folder(output),
         redirect_stdout(sys.stderr),
         open_sources(
             source, data.source_version, labels, data.class_folders, judging=True
@@ -202,6 +201,14 @@ def _ingested(data: Data, output: Path) -> Iterator[ImageDataset]:
         ingest(opened, work / "dataset", work / "state", data.max_bad_share, data.slices)
         yield ImageDataset(work / "dataset")
     rmtree(work)
+
+
+@contextmanager
+def _folder(output: Path) -> Iterator[None]:
+    """Makes the folder for results; what the disk says of it is one line."""
+    with on_disk(output):
+        output.mkdir(parents=True, exist_ok=True)
+        yield
 
 
 def _describe(metadata: ModelMetadata, result: ExternalResult, output: Path) -> None:
