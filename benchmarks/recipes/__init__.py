@@ -2,6 +2,5 @@
 
 A port of the training to JAX: networks of one shape are one program with an axis of models. It is
 a benchmark and nothing that the product runs; what wins here is written into `components/` and
-measured there again. `train` needs JAX, NumPy and Pillow alone, so it runs on a machine that has
-nothing else of the project.
+measured there again. `train` needs no TensorFlow, so it runs on a machine that has JAX alone.
 """

@@ -4,8 +4,9 @@
     python -m benchmarks.recipes train --folder runs/recipes --seeds 2 --minutes 8
     python -m benchmarks.recipes judge --folder runs/recipes --seeds 2
 
-`pack` writes one file; `train` needs that file, JAX, NumPy and Pillow, and goes on where a killed
-run was; `judge` prints the table. docs/experiments.md says how to run `train` elsewhere.
+`pack` writes one file; `train` needs that file, JAX, NumPy, Pillow and scikit-learn, and goes on
+where a killed run was; `judge` prints the table. docs/experiments.md says how to run `train`
+elsewhere.
 """
 
 import argparse

@@ -38,7 +38,7 @@ def record_of(folder: Path, plan: Plan, name: str) -> Path:
     recipe: Recipe | None = RECIPES[name]
     asked: list[Any] = [(folder / FILE).stat().st_size, plan]
     while recipe:
-        asked.append([dict(sorted(recipe.knobs.items())), recipe.blocks])
+        asked.append([dict(sorted(recipe.knobs.items())), recipe.blocks, recipe.refit_head])
         recipe = RECIPES[recipe.teachers] if recipe.teachers else None
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
     return folder / "state" / f"{name.replace(' ', '-').replace(',', '')}-{digest}.npz"

@@ -42,6 +42,7 @@ class Recipe(NamedTuple):
     Attributes:
         knobs: What differs from the default.
         blocks: Of the network.
+        refit_head: Whether the last layer is fitted again after training.
         teachers: The recipe whose networks of the same fold teach, all seeds averaged; empty for
             none. It has to come before this one.
     """
@@ -49,6 +50,7 @@ class Recipe(NamedTuple):
     knobs: Mapping[str, float] = {}
     blocks: tuple[int, ...] = BLOCKS
     teachers: str = ""
+    refit_head: bool = True
 
 
 def _with(**knobs: float) -> Recipe:
@@ -60,6 +62,7 @@ _VIEW = {"smaller": 0.25, "stretch": 0.1, "shift": 0.12}
 RECIPES: dict[str, Recipe] = {
     "the default": Recipe(),
     "blur": _with(blurred=0.3),
+    "last layer as trained": Recipe(refit_head=False),
     "more blur": _with(blurred=0.5, blur=2.5),
     "smaller heads": _with(**_VIEW),
     "amplitudes mixed": _with(fourier=1.0),

@@ -15,6 +15,7 @@ from benchmarks.recipes.network import Weights, features, initial, logits
 from benchmarks.recipes.packed import FILE, Packed
 from benchmarks.recipes.plan import Plan, record_of
 from benchmarks.recipes.recipes import KNOBS, RECIPES, Recipe
+from components.shared.training.penalized import penalized_fit
 
 BATCH = 32
 _ASKED = 64  # images at once when the scores are computed
@@ -66,9 +67,11 @@ def _train_batch(folder: Path, packed: Packed, names: Sequence[str], plan: Plan)
     teachers = _teachers(folder, plan, recipe, len(names))
     started = time.perf_counter()
     weights = _fitted(packed, rows, plan, recipe.blocks, teachers)
+    found = _features(packed, weights, packed.images)
+    _refit_heads(packed, rows, weights, found)
     seconds = (time.perf_counter() - started) / len(rows)
-    scores = _scores(packed, weights, packed.images)
-    external = _scores(packed, weights, packed.external)
+    scores = _scores(weights, found)
+    external = _scores(weights, _features(packed, weights, packed.external))
     leaves = [np.asarray(leaf, np.float16) for leaf in jax.tree.leaves(weights)]
     taught = {each.teachers for each in RECIPES.values()}
     for number, name in enumerate(names):
@@ -126,11 +129,7 @@ def _fitted(
         name: jnp.array([RECIPES[row[0]].knobs.get(name, usual) for row in rows], jnp.float32)
         for name, usual in KNOBS.items()
     }
-    counts = np.zeros((len(rows), len(packed.labels)), np.float32)
-    for of_row, part in zip(counts, parts, strict=True):
-        sizes = np.bincount(packed.groups[part], minlength=packed.groups.max() + 1)
-        of_row[part] = 1 / np.sqrt(sizes[packed.groups[part]])
-        of_row[part] /= of_row[part].mean()
+    counts = np.stack([_counts(packed, part) for part in parts])
     one = initial(packed.weights, blocks)
     weights = jax.tree.map(lambda a: jnp.array(np.broadcast_to(a, (len(rows), *a.shape))), one)
     weights["answer"]["kernel"] = jnp.array(
@@ -230,20 +229,53 @@ def _along(values: jax.Array, like: jax.Array) -> jax.Array:
     return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
-def _scores(packed: Packed, weights: Weights, images: np.ndarray) -> np.ndarray:
-    """Returns P(Brain Tumor) of all images, float32 [models, n]."""
+def _counts(packed: Packed, part: np.ndarray) -> np.ndarray:
+    """Returns what each image counts for in training, float32 [n]; 0 outside of the part."""
+    sizes = np.bincount(packed.groups[part], minlength=packed.groups.max() + 1)
+    counts = np.zeros(len(packed.labels), np.float32)
+    counts[part] = 1 / np.sqrt(sizes[packed.groups[part]])
+    counts[part] /= counts[part].mean()
+    return counts
+
+
+def _features(packed: Packed, weights: Weights, images: np.ndarray) -> np.ndarray:
+    """Returns what the last layer sees of all images, float32 [models, n, features]."""
     models = len(weights["answer"]["bias"])
     strides = dict(enumerate(packed.strides.tolist()))
 
     @jax.jit
-    def ask(weights: Weights, batch: jax.Array) -> jax.Array:
+    def compute(weights: Weights, batch: jax.Array) -> jax.Array:
         spread = jnp.broadcast_to(batch, (models, *batch.shape)).astype(jnp.float32)
-        return jax.nn.sigmoid(-logits(weights, features(weights, spread, strides)))
+        return features(weights, spread, strides)
 
-    found = np.zeros((models, len(images)), np.float32)
+    found = np.zeros((models, len(images), weights["answer"]["kernel"].shape[1]), np.float32)
     for start in range(0, len(images), _ASKED):
         batch = images[start : start + _ASKED]
         padded = np.zeros((_ASKED, *images.shape[1:]), np.uint8)
         padded[: len(batch)] = batch
-        found[:, start : start + len(batch)] = ask(weights, jnp.asarray(padded))[:, : len(batch)]
+        found[:, start : start + len(batch)] = compute(weights, padded)[:, : len(batch)]
     return found
+
+
+def _refit_heads(
+    packed: Packed, rows: Sequence[tuple[str, int, int]], weights: Weights, found: np.ndarray
+) -> None:
+    """Fits the last layers again, in place, of the recipes that want it."""
+    answer = {name: np.array(values) for name, values in weights["answer"].items()}
+    for model, (name, fold, _) in enumerate(rows):
+        if RECIPES[name].refit_head:
+            part = packed.folds[fold]["train"]
+            of_part = found[model, part].astype(np.float64)
+            kernel, bias = penalized_fit(
+                of_part,
+                packed.labels[part],
+                _counts(packed, part)[part],
+                answer["kernel"][model, :, 0],
+            )
+            answer["kernel"][model, :, 0], answer["bias"][model] = kernel, bias
+    weights["answer"] = {name: jnp.asarray(values) for name, values in answer.items()}
+
+
+def _scores(weights: Weights, found: np.ndarray) -> np.ndarray:
+    """Returns P(Brain Tumor), float32 [models, n]."""
+    return np.asarray(jax.nn.sigmoid(-logits(weights, jnp.asarray(found))))

@@ -3,13 +3,12 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.linear_model import LogisticRegression
 
 from components.shared.data.dataset import ImageDataset
 from components.shared.images.decode import SHAPE
+from components.shared.training.penalized import penalized_fit
 
 ENOUGH = 20_000  # images; a few hundred weights need no more, and memory is bounded
-PENALTY = 1.0  # on the weights of standardized features, beside the mean log loss
 _BATCH = 64
 
 
@@ -20,8 +19,7 @@ def refit_head(
 
     A network that nearly knows its training images weighs features by what still tells the last of
     them apart, which does not hold on images of another origin. The penalty spreads the weight over
-    all features that tell the classes apart. The logits keep their standard deviation, so that the
-    answers are as sure as before.
+    all features that tell the classes apart.
 
     Args:
         model: From uint8 [n, 150, 150, 3] to P(Healthy); its last layer is a dense one with a
@@ -36,15 +34,10 @@ def refit_head(
     labels = dataset.labels[rows]
     if len(set(labels.tolist())) < 2:
         return
-    features = _features(model, dataset, rows)
     head = model.layers[-1]
-    deviation = (features @ head.get_weights()[0]).std()
-    scale = np.sqrt(features.var(axis=0) + 1e-3 * features.var(axis=0).mean() + 1e-12)
-    regression = LogisticRegression(C=1 / (PENALTY * len(rows)), max_iter=1000)
-    regression.fit(features / scale, labels, sample_weight=weights)
-    kernel = regression.coef_[0] / scale
-    factor = deviation / (features @ kernel).std()
-    head.set_weights([factor * kernel[:, None], factor * regression.intercept_])
+    (kernel,) = head.get_weights()[0].T
+    kernel, bias = penalized_fit(_features(model, dataset, rows), labels, weights, kernel)
+    head.set_weights([kernel[:, None], np.array([bias])])
 
 
 def _features(model: keras.Model, dataset: ImageDataset, rows: np.ndarray) -> np.ndarray:

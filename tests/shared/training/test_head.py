@@ -9,6 +9,7 @@ from scipy.special import expit
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.images.decode import SHAPE
 from components.shared.training import head
+from components.shared.training.penalized import PENALTY
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_it_is_where_the_penalized_loss_is_least(
 
     def gradient(factor: float) -> np.ndarray:
         error = weights * (expit(logits / factor) - labels)
-        penalty = head.PENALTY * kernel[:, 0] * scale / factor
+        penalty = PENALTY * kernel[:, 0] * scale / factor
         return (error @ (found / scale)) / len(rows) + penalty
 
     # The logits were stretched by one factor.
