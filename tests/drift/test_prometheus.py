@@ -1,8 +1,14 @@
-"""What Prometheus says, and what something else says in its place; recorded from a real one."""
+"""What Prometheus says, and what something else says in its place.
+
+`recorded/prometheus.json.gz` holds what a real Prometheus 3.4.2 answered. Its week of counts was
+made of a predictor's answers to 1,594 FLAIR slices of other hospitals, in two pods of which one
+restarts.
+"""
 
 import gzip
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -12,7 +18,7 @@ import pytest
 from components.drift import prometheus as client
 from components.drift.prometheus import Prometheus
 from components.shared.errors import UserError
-from components.shared.model_folder.drift_reference import Quantity
+from components.shared.model_folder.drift_reference import DriftReference, Quantity
 from tests.drift.prometheus_server import Answers, serving
 
 END = datetime(2026, 11, 26, 18, tzinfo=UTC)
@@ -24,6 +30,75 @@ FLAGGED = Quantity(
     edges=(0.5,),
     blocks=((3, 1), (4, 0)),
 )
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, Any]:
+    """The real answers, the model's reference, and how many images were sent for each bin."""
+    content = Path(__file__).with_name("recorded") / "prometheus.json.gz"
+    return dict(json.loads(gzip.decompress(content.read_bytes())))
+
+
+def _replay(recorded: dict[str, Any], *names: str) -> Answers:
+    """Returns what answers as the real one did, and checks that it is asked the same."""
+    told = iter([recorded["answers"][name] for name in names])
+
+    def answer(path: str, query: dict[str, str], handler: Any) -> None:
+        real = next(told)
+        asked = {name: value.replace("d" * 64, "DIGEST") for name, value in query.items()}
+        assert path == real["path"]
+        for name in {"query", "start", "end", "step"} & asked.keys():
+            if names[0] in ("counted", "versions"):
+                assert asked[name] == real["query"][name]
+        body = real["body"].replace("DIGEST", "d" * 64).encode()
+        handler.send_response(real["status"])
+        handler.send_header("Content-Type", real["kind"])
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+REAL_END = datetime(2026, 11, 26, 17, tzinfo=UTC)
+
+
+def test_a_real_prometheus_counts_what_was_sent(recorded: dict[str, Any]) -> None:
+    quantities = DriftReference.model_validate(recorded["reference"]).quantities
+    with serving(_replay(recorded, "counted")) as address:
+        found = Prometheus(address).served("d" * 64, quantities, REAL_END, 7 * 24)
+    sent = {(name, bin): count for name, bin, count in recorded["sent"]}
+    for quantity in quantities:
+        counts = found[quantity.name]
+        assert (counts.sum(axis=1) > 0).sum() == 69  # of ten hours a day
+        total = sum(count for (name, _), count in sent.items() if name == quantity.name)
+        assert counts.sum() == pytest.approx(total, rel=0.01)
+        for bin, count in zip(quantity.bins, counts.sum(axis=0), strict=True):
+            # It estimates what came between two scrapes, which lie five minutes apart.
+            assert count == pytest.approx(sent[quantity.name, bin], rel=0.1, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("nothing", "versions"), "it has counts of version 1"),
+        (("nothing", "no_series"), "it has no brain_tumor_drift_images_total at all"),
+        (("bad_query",), "HTTP 400: invalid parameter .*unclosed left parenthesis"),
+        (("too_many",), "HTTP 400: exceeded maximum resolution of 11,000 points"),
+        (("nowhere",), "HTTP 404; check the path before /api/v1"),
+    ],
+)
+def test_what_a_real_prometheus_says_instead(
+    recorded: dict[str, Any], names: tuple[str, ...], told: str
+) -> None:
+    replay = _replay(recorded, *names)
+
+    def answer(path: str, query: dict[str, str], handler: Any) -> None:
+        recorded["answers"]["nowhere"]["path"] = path  # of another server
+        replay(path, query, handler)
+
+    with serving(answer) as address, pytest.raises(UserError, match=told):
+        _served(address)
 
 
 def _answer(*series: Any, **more: Any) -> bytes:
