@@ -3,12 +3,15 @@
 import json
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from serving import metrics
+from serving.drift import LABELS as DRIFT_LABELS
+from serving.drift import DriftCounts
 from serving.errors import FAULTS
 from tests.manifests.kustomize import MANIFESTS, labels_of, objects
 
@@ -18,17 +21,21 @@ RULES: list[dict[str, Any]] = [
     rule for group in FOUND.one("PrometheusRule")["spec"]["groups"] for rule in group["rules"]
 ]
 ADDED = {"namespace", "service", "pod"}  # by Prometheus
+RECORDED = {rule["record"] for rule in RULES if "record" in rule}  # by rules before
+NO_REFERENCE: Any = SimpleNamespace(
+    version=1, digest="", classes=("Brain Tumor",), positive=0, drift=None
+)
 SUFFIXES = {
     "counter": ("_total",),
     "gauge": ("",),
     "histogram": ("_bucket", "_sum", "_count"),
     "info": ("_info",),
 }
-SELECTOR = re.compile(r"\b([a-z_][a-z0-9_]*)(?:\{([^}]*)\})?")
+SELECTOR = re.compile(r"\b([a-z_][a-z0-9_:]*)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)(=~|!=|!~|=)"([^"]*)"')
 WORDS = {
     *("sum", "rate", "count", "max", "by", "le", "abs", "absent", "increase", "ignoring"),
-    *("group_left", "histogram_quantile", "label_values"),
+    *("group_left", "histogram_quantile", "label_values", "and", "ln"),
 }
 
 
@@ -47,15 +54,17 @@ QUERIES = sorted(set(_queries()))
 @pytest.fixture(scope="module")
 def shown() -> set[str]:
     """Names of the samples on the predictor's /metrics."""
-    return {
-        family.name + suffix
-        for family in REGISTRY.collect()
-        for suffix in SUFFIXES.get(family.type, ())
+    families = [*REGISTRY.collect(), *DriftCounts(NO_REFERENCE).collect()]
+    found = {
+        family.name + suffix for family in families for suffix in SUFFIXES.get(family.type, ())
     }
+    return found | RECORDED
 
 
 def _labels(metric: str) -> set[str]:
-    """Returns the labels of one of the predictor's own metrics."""
+    """Returns the labels of one of the predictor's own metrics, or of what rules make of them."""
+    if metric in RECORDED or "_drift_" in metric:
+        return set(DRIFT_LABELS)
     for found in vars(metrics).values():
         name = getattr(found, "_name", None)
         if name and re.fullmatch(name + "(_total|_bucket|_sum|_count|_info)?", metric):
@@ -142,4 +151,12 @@ def test_panels_do_not_overlap_and_grafana_finds_them() -> None:
 def test_the_documentation_says_what_to_do_about_every_alert() -> None:
     text = (MANIFESTS.parent / "docs" / "deploy.md").read_text()
     for rule in RULES:
-        assert rule["alert"] in text
+        assert rule.get("alert", "") in text
+
+
+def test_a_rule_reads_what_rules_before_it_record() -> None:
+    known: set[str] = set()
+    for rule in RULES:
+        used = {name for name, _ in _selectors(rule["expr"]) if ":" in name}
+        assert used <= known
+        known |= {rule.get("record", "")}
