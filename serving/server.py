@@ -7,7 +7,8 @@ import resource
 import signal
 import socket
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ _COLLECT_AFTER = 50_000
 _BACKLOG = 2048
 _FILES = 65_536
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
+_AGAIN_SECONDS = 1.0
 _log = logging.getLogger("brain_tumor")
 
 
@@ -51,8 +53,11 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
         UserError: The model is not what its digests say, not signed as it has to be, or cannot be
             loaded; a port is taken; or the file of tokens is not usable.
     """
-    for number in _STOPPING:  # as process 1 of a container, it would else not hear them
-        signal.signal(number, lambda *_: sys.exit())
+    with _ended_by_signals():
+        _serve(folder, name, settings)
+
+
+def _serve(folder: str | Path, name: str, settings: Settings) -> None:
     logs.configure(settings)
     if settings.traces:
         tracing.start()
@@ -70,6 +75,26 @@ def serve(folder: str | Path, name: str, settings: Settings) -> None:
     _Server(predictor, intake, settings, tokens, listener).start([predictor])
     tracing.stop()
     _log.info("stopped")
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Within it, a signal ends the process by an exception, raised again until it gets through.
+
+    It is swallowed where the signal comes during a destructor or a callback of C code. Process 1 of
+    a container hears no signal that has no handler.
+    """
+
+    def end(*_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+        sys.exit()
+
+    for number in (*_STOPPING, signal.SIGALRM):
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class _DataPlane(DataPlane):

@@ -6,6 +6,8 @@ import io
 import shutil
 import signal
 import struct
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from PIL import Image
 
-from tests.serving.conftest import free_port, launch
+from tests.serving.conftest import ROOT, free_port, launch
 
 PREDICT = "/v1/models/brain-tumor:predict"
 READY = "/v2/models/brain-tumor/ready"
@@ -178,6 +180,36 @@ def test_a_signal_ends_it_while_the_model_is_loaded_and_while_the_ports_open(
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         assert "Traceback" not in (tmp_path / name).read_text()
+
+
+# A model whose loading swallows the first exception that a signal's handler raises, as destructors
+# and callbacks of C code do.
+STUBBORN = """
+import sys, time
+import serving.server
+
+class Stubborn:
+    def __init__(self, *_):
+        try:
+            print("loading", flush=True)
+            time.sleep(60)
+        except SystemExit:
+            time.sleep(60)
+
+serving.server.Classifier = Stubborn
+sys.argv = ["serving", "/nowhere", "--port", "0", "--grpc-port", "0"]
+from serving.cli import main
+main()
+"""
+
+
+def test_a_signal_ends_it_though_its_exception_is_swallowed() -> None:
+    command = [sys.executable, "-c", STUBBORN]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
 
 
 def _catches_sigterm(process: int) -> bool:
