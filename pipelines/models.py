@@ -91,6 +91,7 @@ def show(reference: Reference, registry: Address = DEFAULT, output: Output = For
         "registered (UTC)": _time(metadata.created.isoformat()),
         **{name: _interval(getattr(held_out.model, name)) for name in _BOUNDED},
         "held-out images": f"{held_out.images}, {metadata.data.split_strategy} split",
+        "other sources": "; ".join(found.sentence() for found in metadata.external) or "none",
         "threshold": f"{metadata.threshold:.3f}, {metadata.threshold_rule}",
         "compared with": f"version {champion}" if champion else "none: there was no champion",
         "notes": "; ".join(metadata.gate.notes) or "none",

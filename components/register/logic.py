@@ -30,7 +30,7 @@ from components.shared.evaluation.external import ExternalResult
 from components.shared.evaluation.predictor import apply_temperature, open_model
 from components.shared.evaluation.results import Evaluation
 from components.shared.model_folder.contract import CARD, PROBABILITY
-from components.shared.model_folder.known_images import ImagesOfDataset
+from components.shared.model_folder.known_images import learned_images
 from components.shared.model_folder.metadata import (
     Data,
     GateRecord,
@@ -83,6 +83,7 @@ class _Inputs(NamedTuple):
     external: tuple[ExternalResult, ...]
     training: TrainingRecord
     model: keras.Model
+    model_folder: Path
 
 
 class _Champion(NamedTuple):
@@ -217,7 +218,7 @@ def _read_inputs(
     training = read_record(model_folder, split)
     model = open_model(model_folder)
     apply_temperature(model, evaluation.temperature)
-    return _Inputs(dataset, split, evaluation, external, training, model)
+    return _Inputs(dataset, split, evaluation, external, training, model, Path(model_folder))
 
 
 def _measure(answer: _Answer, threshold: float, inputs: _Inputs) -> Measured:
@@ -313,7 +314,7 @@ def _publish(
     export(inputs.model, check, projection, folder)
     check_export(inputs.model, check, projection, folder, samples)
     write_weights(folder, first_weights(inputs.model))
-    ImagesOfDataset.of(inputs.dataset).write(folder)
+    learned_images(inputs.dataset, inputs.model_folder).write(folder)
     write_smoke(folder, samples, _registered_answer(folder)(samples), inputs.evaluation.threshold)
     write_drift_reference(folder, inputs.dataset, inputs.split, inputs.evaluation, check.limit)
 

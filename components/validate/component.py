@@ -44,12 +44,12 @@ def validate(
         if source:
             from components.shared.data.dataset import ImageDataset
             from components.shared.data.sources import source_title
-            from components.shared.model_folder.known_images import ImagesOfDataset
+            from components.shared.model_folder.known_images import learned_images
 
             result = validate(
                 ImageDataset(other.path),
                 trained_model(model.path, evaluation.path),
-                ImagesOfDataset.of(ImageDataset(dataset.path)),
+                learned_images(ImageDataset(dataset.path), model.path),
                 validation.path,
                 validation_report.path,
                 name=source_title(source),

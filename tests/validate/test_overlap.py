@@ -13,7 +13,7 @@ from components.ingest.sources import open_source
 from components.shared.data.dataset import ImageDataset
 from components.shared.errors import UserError
 from components.shared.model_folder.contract import KNOWN_FILES, KNOWN_IMAGES
-from components.shared.model_folder.known_images import ImagesOfDataset
+from components.shared.model_folder.known_images import ImagesOfDataset, learned_images
 from components.validate.judged import find_overlap
 from tests.validate.conftest import Case, png
 
@@ -55,6 +55,19 @@ def test_files_and_pictures_of_the_own_dataset_are_found(tmp_path: Path) -> None
     assert left == {f"Brain Tumor/{n}.png" for n in range(10, 16)}
     assert (overlap.identical, overlap.near_duplicates, overlap.same_group) == (1, 1, 0)
     assert overlap.checked
+
+
+def test_images_that_the_first_weights_know_are_kept_too(tmp_path: Path) -> None:
+    earlier = dataset_of(tmp_path / "a", {f"Healthy/{n}.png": png(n, PLAIN) for n in range(3)})
+    own = dataset_of(tmp_path / "b", {f"Healthy/{n}.png": png(n, PLAIN) for n in range(2, 5)})
+    other = dataset_of(tmp_path / "c", {f"Healthy/{n}.png": png(n, PLAIN) for n in range(8)})
+    found, _ = learned_images(own, tmp_path).find(other)
+    assert found.sum() == 3
+    ImagesOfDataset.of(earlier).write(tmp_path)  # as train does that starts from a version
+    kept = learned_images(own, tmp_path)
+    assert (len(kept.files), len(kept.fingerprints)) == (5, 5)
+    identical, near = kept.find(other)
+    assert (identical.sum(), near.sum()) == (5, 5)
 
 
 def test_what_is_kept_is_small_and_no_picture(tmp_path: Path) -> None:

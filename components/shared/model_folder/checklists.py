@@ -167,7 +167,9 @@ def checklist(model: ModelMetadata) -> list[Item]:
             "",
             "24",
             "initialization",
-            "ImageNet's weights for compact, efficientnet and xception; random ones for "
+            f"The weights of {training['from_model']}."
+            if training.get("from_model")
+            else "ImageNet's weights for compact, efficientnet and xception; random ones for "
             f"reference. This is {architecture}.",
         ),
         Item("", "25", "training", "The rows 'training' below, and 'docs/model.md'."),

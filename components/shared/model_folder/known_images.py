@@ -85,11 +85,31 @@ class ImagesOfDataset:
         )
         self.fingerprints.write(Path(folder, KNOWN_IMAGES))
 
+    def joined(self, other: Self) -> Self:
+        """Returns what is kept of the images of both, each fingerprint once."""
+        numbers = np.concatenate([self.fingerprints.numbers, other.fingerprints.numbers])
+        return type(self)(self.files | other.files, Fingerprints(np.unique(numbers, axis=0)))
+
     def find(self, dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray]:
         """Finds copies; see `KnownImages`."""
         identical = np.array([r.sha256 in self.files for r in dataset.manifest.images], dtype=bool)
         twins = self.fingerprints.twins_of(_batches(dataset, "compared with the model's own"))
         return identical, twins >= 0
+
+
+def learned_images(dataset: ImageDataset, model_folder: str | Path) -> ImagesOfDataset:
+    """Returns what is kept of all images that a model was made of.
+
+    Args:
+        dataset: Its own dataset.
+        model_folder: What the train step wrote. It has what is kept of the images of the version
+            that the training started from, if it did.
+
+    Raises:
+        UserError: That is malformed.
+    """
+    own, earlier = ImagesOfDataset.of(dataset), ImagesOfDataset.open(model_folder)
+    return own.joined(earlier) if earlier else own
 
 
 def _batches(dataset: ImageDataset, what: str) -> Iterator[np.ndarray]:

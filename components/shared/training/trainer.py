@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.errors import UserError
+from components.shared.model_folder.known_images import ImagesOfDataset
 from components.shared.networks import table
 from components.shared.networks.average import averaged
 from components.shared.networks.hyperparameters import Training
@@ -86,6 +87,8 @@ def train(
         beside = output / f"unfinished.{MODEL}"
         fitted.model.save(beside)
         beside.replace(output / MODEL)
+        if training.start and (earlier := ImagesOfDataset.open(training.start.folder)):
+            earlier.write(output)  # the weights know these images too
         write_atomically(output / HISTORY, history_csv(fitted.history))
         _write_tensorboard(output / TENSORBOARD, fitted.history)
         record = training_record(dataset, split, training, fitted)

@@ -62,11 +62,15 @@ def test_the_record_says_where_it_started(
     dataset: ImageDataset, split: Split, tiny: Network, tmp_path: Path, before: keras.Model
 ) -> None:
     training = Training(network=STANDING, epochs=1, start=start(tmp_path))
+    ImagesOfDataset.of(dataset).write(tmp_path)
     folders = {"output": tmp_path / "out", "report": tmp_path / "r.html", "state": tmp_path / "s"}
     fitted = train(dataset, split, training, network=tiny, **folders)
     record = training_record(dataset, split, training, fitted)
     assert (record.from_model, record.from_model_digest) == ("brain-tumor 7", "a" * 64)
-    assert record.from_model_seen is None
+    assert record.from_model_seen == len(split.held_out)
+    kept = ImagesOfDataset.open(tmp_path / "out")  # for who registers and judges the model
+    assert kept is not None
+    assert kept.files == {image.sha256 for image in dataset.manifest.images}
     assert training.settings["from_model"] == "brain-tumor 7"
     assert "from_model" not in replace(training, start=None).settings
     assert "brain-tumor 7" in (tmp_path / "r.html").read_text()
