@@ -37,7 +37,7 @@ def write_folds_report(path: str | Path, dataset: ImageDataset, splits: list[Spl
         _row(f"fold {fold}", dataset, split, "held_out")
         | {
             "source": split.source,
-            "left_out": len(dataset) - sum(len(split.part(part)) for part in PARTS),
+            "shared": _shared_groups(dataset, split.part("held_out")),
         }
         for fold, split in enumerate(splits, start=1)
     ]
@@ -53,6 +53,11 @@ def _known(dataset: ImageDataset, splits: list[Split]) -> dict[str, int | None]:
         "contradicted": int(dataset.contradicted.sum()),
         "contradicted_learned": len(np.unique(learned[dataset.contradicted[learned]])),
     }
+
+
+def _shared_groups(dataset: ImageDataset, held_out: np.ndarray) -> int:
+    """Counts the other images in the groups of held-out ones."""
+    return int(np.isin(dataset.groups, dataset.groups[held_out]).sum()) - len(held_out)
 
 
 def _row(name: str, dataset: ImageDataset, split: Split, part: str) -> dict[str, Any]:
