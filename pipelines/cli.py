@@ -21,7 +21,7 @@ from rich.table import Table
 from components.check.logic import checked
 from components.shared.errors import UserError
 from components.shared.reports.text import printable
-from components.shared.run.parameters import Data, DriftRule, Group, Parameter
+from components.shared.run.parameters import Data, DriftRule, Evaluate, Group, Parameter
 from components.shared.storage.files import write_atomically
 from pipelines import models, settings
 from pipelines.catalogue import Pipeline
@@ -373,9 +373,35 @@ def compare(
     show_comparison(compare_versions((model, other), data, output), output)
 
 
+@app.command()
+@takes(Data, "data")
+@takes(Evaluate, "how")
+def recalibrate(
+    model: Model,
+    data: Data,
+    how: Evaluate,
+    registry: Annotated[
+        str, typer.Option(help="Takes the new version. Empty for the one that MODEL names.")
+    ] = "",
+    output: Annotated[Path, typer.Option(help="Folder for what is decoded meanwhile.")] = Path(
+        "runs/recalibration"
+    ),
+) -> None:
+    """Fit a registered model's temperature and thresholds again, on a site's labelled images.
+
+    The result is a new version, whose card says what it came from. The network stays as it is.
+
+    [dim]brain-tumor recalibrate runs/registry#champion --source site.zip --labels labels.csv[/]
+    """
+    from pipelines.recalibrate import recalibrate_version, show_recalibration
+
+    _require_source(data)
+    show_recalibration(recalibrate_version(model, data, how, registry, output))
+
+
 def _require_source(data: Data) -> None:
     if "source" not in data.model_fields_set:
-        raise UserError("--source: say which images to judge by; they should be of another source")
+        raise UserError("--source: say which images to take; they should be of another source")
 
 
 @app.command()

@@ -53,10 +53,10 @@ def evaluate_version(model: str, data: Data, output: Path) -> ExternalResult:
     Raises:
         UserError: The model or the source cannot be used.
     """
-    with _opened(model) as folder, _ingested(data, output) as dataset:
+    with opened(model) as folder, ingested(data, output) as dataset:
         result = validate(
             dataset,
-            _model(folder),
+            judged_model(folder),
             ImagesOfDataset.open(folder),
             output,
             output / REPORT,
@@ -81,9 +81,9 @@ def compare_versions(models: tuple[str, str], data: Data, output: Path) -> Compa
         UserError: A model or the source cannot be used.
     """
     with ExitStack() as stack:
-        folders = [stack.enter_context(_opened(model)) for model in models]
-        dataset = stack.enter_context(_ingested(data, output))
-        one, other = (_model(folder) for folder in folders)
+        folders = [stack.enter_context(opened(model)) for model in models]
+        dataset = stack.enter_context(ingested(data, output))
+        one, other = (judged_model(folder) for folder in folders)
         if one.title == other.title:  # of two registries
             one, other = replace(one, title="the first"), replace(other, title="the second")
         known = (ImagesOfDataset.open(folders[0]), ImagesOfDataset.open(folders[1]))
@@ -174,21 +174,37 @@ def show_comparison(comparison: Comparison, output: Path) -> None:
 
 
 @contextmanager
-def _opened(model: str) -> Iterator[Path]:
-    """Lends a version's folder, verified."""
+def opened(model: str) -> Iterator[Path]:
+    """Lends a version's folder, verified.
+
+    Args:
+        model: As `version_folder` takes it.
+
+    Raises:
+        UserError: It cannot be used.
+    """
     with version_folder(model) as found, settled(found, Trust.from_environment()) as folder:
         open_model_folder(folder)
         yield folder
 
 
-def _model(folder: Path) -> JudgedModel:
+def judged_model(folder: Path) -> JudgedModel:
+    """Opens the model of a verified folder, without what libraries print."""
     with quiet_stderr():
         return registered_model(folder)
 
 
 @contextmanager
-def _ingested(data: Data, output: Path) -> Iterator[ImageDataset]:
-    """Lends the source's images; what was decoded outlives a killed command, to go on with."""
+def ingested(data: Data, output: Path) -> Iterator[ImageDataset]:
+    """Lends the source's images; what was decoded outlives a killed command, to go on with.
+
+    Args:
+        data: The source.
+        output: Folder that what was decoded is kept below, until the context ends well.
+
+    Raises:
+        UserError: The source cannot be used.
+    """
     work = output / ".work"
     source, labels = sources_here(data.source), pinned(data.labels)
     with (

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from components.shared.data.classes import CLASSES, HEALTHY, TUMOR
-from components.shared.data.dataset import ImageDataset, Split
+from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.binning import drift_reference
-from components.shared.evaluation.results import Evaluation
+from components.shared.evaluation.results import Unsure
+from components.shared.evaluation.unsure import Range
 from components.shared.model_folder.contract import DRIFT, FEATURES, PROBABILITY, SCORE, UNSURE
 from components.shared.model_folder.drift_reference import (
     FEATURE,
@@ -24,29 +25,31 @@ _BATCH = 64
 def write_drift_reference(
     folder: str | Path,
     dataset: ImageDataset,
-    split: Split,
-    evaluation: Evaluation,
+    setting: np.ndarray,
+    counted: np.ndarray,
+    *,
+    threshold: float,
+    unsure: Range | Unsure | None,
     score_limit: float,
 ) -> None:
-    """Writes `drift.json`: the answers for the held-out images, counted in bins.
-
-    The edges of the bins are deciles of the validation part.
+    """Writes `drift.json`: the answers for images that the model has not seen, counted in bins.
 
     Args:
         folder: The model's folder, with its SavedModel.
         dataset: The images.
-        split: Its parts.
-        evaluation: From which probabilities on the answer is Brain Tumor, or unsure.
+        setting: Positions of those whose deciles are the edges of the bins, int64 [m].
+        counted: Positions of those that are counted, int64 [n]; of other groups.
+        threshold: Brain Tumor is answered where its probability reaches this.
+        unsure: Between which probabilities the answer is unsure; None where never.
         score_limit: An image is flagged where its in-distribution score is greater.
     """
     runtime = load(folder)
-    held_out = split.part("held_out")
     reference = drift_reference(
-        _values(runtime, dataset, split.part("validation")),
-        _values(runtime, dataset, held_out),
-        dataset.groups[held_out],
+        _values(runtime, dataset, setting),
+        _values(runtime, dataset, counted),
+        dataset.groups[counted],
         {
-            "outcome": (TUMOR_PROBABILITY, *_outcomes(evaluation)),
+            "outcome": (TUMOR_PROBABILITY, *_outcomes(threshold, unsure)),
             "flagged": (
                 IN_DISTRIBUTION_SCORE,
                 (math.nextafter(score_limit, math.inf),),  # the limit itself is not flagged
@@ -57,11 +60,12 @@ def write_drift_reference(
     write_atomically(Path(folder, DRIFT), reference.model_dump_json() + "\n")
 
 
-def _outcomes(evaluation: Evaluation) -> tuple[tuple[float, ...], tuple[str, ...]]:
+def _outcomes(
+    threshold: float, unsure: Range | Unsure | None
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Returns the edges between the outcomes, and their names."""
-    unsure = evaluation.unsure
     if unsure is None or unsure.low == unsure.high:
-        return (evaluation.threshold,), (CLASSES[HEALTHY], CLASSES[TUMOR])
+        return (threshold,), (CLASSES[HEALTHY], CLASSES[TUMOR])
     return (unsure.low, unsure.high), (CLASSES[HEALTHY], UNSURE, CLASSES[TUMOR])
 
 

@@ -316,7 +316,15 @@ def _publish(
     write_weights(folder, first_weights(inputs.model))
     learned_images(inputs.dataset, inputs.model_folder).write(folder)
     write_smoke(folder, samples, _registered_answer(folder)(samples), inputs.evaluation.threshold)
-    write_drift_reference(folder, inputs.dataset, inputs.split, inputs.evaluation, check.limit)
+    write_drift_reference(
+        folder,
+        inputs.dataset,
+        inputs.split.part("validation"),
+        held_out,
+        threshold=inputs.evaluation.threshold,
+        unsure=inputs.evaluation.unsure,
+        score_limit=check.limit,
+    )
 
     def write(version: int) -> None:
         metadata = describe(

@@ -146,6 +146,32 @@ def test_the_registered_model_is_judged_by_another_source(
     assert "the model's own dataset holds all of its 60 images" in done.stderr
 
 
+def test_the_registered_model_is_fitted_again_on_a_sites_images(
+    runs: Path, first: Run, tmp_path: Path
+) -> None:
+    site = ("--source", "sample://?images=80&seed=4", "--output", tmp_path / "decoded")
+    there = ("--registry", tmp_path / "registry", "--target-error", "0.3")
+    command = (SCRIPT, "recalibrate", f"{runs / 'registry'}#latest", *site, *there)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "version 1, cross-fitted" in done.stdout
+    folder = tmp_path / "registry" / "brain-tumor" / "1"
+    verify(folder)
+    found = read_metadata(folder)
+    assert found.recalibration is not None
+    assert found.recalibration.images == 80
+    assert (found.external, found.threshold_rule != "") == ((), True)
+    image = tmp_path / "image.png"
+    image.write_bytes(next((folder / "smoke").glob("*.png")).read_bytes())
+    predicted = (SCRIPT, "predict", folder, image, "--format", "json")
+    (answer,) = json.loads(subprocess.run(predicted, capture_output=True, check=True).stdout)
+    assert answer["threshold"] == found.threshold
+    alone = (SCRIPT, "recalibrate", first.place("model"), *site)
+    done = subprocess.run(alone, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--registry: say where the new version goes" in done.stderr
+
+
 def test_again_with_a_gate_that_nothing_passes(runs: Path, first: Run) -> None:
     again = _run(runs, "--min-accuracy", "1", "--min-sensitivity", "1", "--min-specificity", "1")
     assert again.status == 0, again.out + again.err

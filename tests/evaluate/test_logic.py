@@ -266,7 +266,7 @@ def test_a_target_sensitivity_is_reached_on_validation(dataset, split, model_fol
         ]
     assert min(tumors) >= result.threshold
     assert result.unsure is None, "the validation part is far too small for an error of 2%"
-    assert "49 are needed at least" in result.never_unsure
+    assert "needs at least 49 groups" in result.never_unsure
     assert result.never_unsure in (tmp_path / "r.html").read_text()
     with pytest.raises(UserError, match=r"target_sensitivity is 1\.5: give a share"):
         evaluate(

@@ -24,7 +24,7 @@ HEAVY = {
     *("pytest", "hypothesis", "mypy", "playwright", "schemathesis"),
 }
 COMMANDS = ("run", "cross-validate", "compile", "submit", "predict")
-COMMANDS += ("evaluate", "compare", "models", "sample", "demo")
+COMMANDS += ("evaluate", "compare", "recalibrate", "models", "sample", "demo")
 
 
 def _plain(text: str) -> str:
@@ -256,8 +256,13 @@ def test_judging_without_a_model_or_a_source_is_one_line(
     told: Callable[..., str], tmp_path: Path
 ) -> None:
     source = ("--source", "sample://", "--output", tmp_path / "results")
-    for command in (("evaluate", "nowhere"), ("compare", "nowhere", "runs#1")):
-        assert told(*command).startswith("--source: say which images to judge by")
+    judging = (
+        ("evaluate", "nowhere"),
+        ("compare", "nowhere", "runs#1"),
+        ("recalibrate", "nowhere"),
+    )
+    for command in judging:
+        assert told(*command).startswith("--source: say which images to take")
         assert "nowhere: there is no such folder" in told(*command, *source)
     assert not (tmp_path / "results").exists()
 

@@ -63,8 +63,8 @@ def test_importing_the_doors_of_the_project_is_light() -> None:
     doors = [f"components.{path.parent.name}.component" for path in ROOT.glob(COMPONENTS)]
     assert len(doors) == 12
     modules = [path.stem for path in (ROOT / "pipelines").glob("[a-z]*.py")]
-    # What runs the steps here looks at the data as well.
-    doors += [f"pipelines.{name}" for name in modules if name not in ("demo", "judge", "local")]
+    here = ("demo", "judge", "local", "recalibrate")  # what runs here looks at the data as well
+    doors += [f"pipelines.{name}" for name in modules if name not in here]
     assert _imported("\n".join(f"import {door}" for door in doors)) == set()
 
 

@@ -12,6 +12,7 @@ from components.shared.data.dataset import ImageDataset, ImageRecord, Manifest, 
 from components.shared.evaluation.metrics import Interval, Scores
 from components.shared.evaluation.results import Evaluation, PartResult
 from components.shared.images.decode import SHAPE
+from components.shared.model_folder.contract import PROBABILITY
 from components.shared.storage.files import file_digest
 
 IMAGES = 40
@@ -134,7 +135,7 @@ def model_folder(
             keras.layers.Conv2D(2, 3, padding="same", kernel_initializer="ones"),
             keras.layers.MaxPooling2D(50),
             keras.layers.Flatten(),
-            keras.layers.Dense(1, activation="sigmoid", kernel_initializer="ones"),
+            keras.layers.Dense(1, activation="sigmoid", name=PROBABILITY),
         ]
     )
     # 18 features of about 7 (dark) or 20 (bright): logits of about -2.3 and 2.3.

@@ -575,7 +575,13 @@ def test_unsure_is_an_outcome_that_is_counted(
     unsure = SimpleNamespace(low=scores[3], high=scores[8])
     folder = shutil.copytree(registered.uri, tmp_path / "model")
     write_drift_reference(
-        folder, dataset, split, evaluation.model_copy(update={"unsure": unsure}), score_limit=0.5
+        folder,
+        dataset,
+        split.part("validation"),
+        split.part("held_out"),
+        threshold=evaluation.threshold,
+        unsure=unsure,
+        score_limit=0.5,
     )
     reference = DriftReference.model_validate_json((folder / "drift.json").read_text())
     outcome = next(q for q in reference.quantities if q.name == "outcome")

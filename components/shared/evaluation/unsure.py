@@ -14,6 +14,7 @@ from components.shared.data.groups import group_weights
 from components.shared.evaluation.metrics import Interval, share
 from components.shared.evaluation.results import Answered
 
+NEVER_UNSURE = "It never says unsure"  # how a card says so
 USUAL_COVERAGE = 0.9  # at which errors of models are compared
 _ROUNDING = 1e-9  # of sums of weights
 
@@ -97,15 +98,17 @@ def no_range_sentence(target_error: float, groups: int) -> str:
 
     Args:
         target_error: Share of the answers that may be wrong, 0..1.
-        groups: How many groups the validation part has.
+        groups: How many there are to fit a range on.
     """
     needed = fewest_groups(target_error)
     why = (
-        f"the validation part has {groups:,} groups, and {needed:,} are needed at least"
+        f"an error of {target_error:.1%} needs at least {needed:,} groups to fit the range on, and "
+        f"there are {groups:,}"
         if groups < needed
-        else f"no range of scores kept to it on the {groups:,} groups of the validation part"
+        else f"no range of scores keeps to an error of {target_error:.1%} on the {groups:,} groups "
+        "to fit it on"
     )
-    return f"It never says unsure: of an error of at most {target_error:.1%} {why}."
+    return f"{NEVER_UNSURE}: {why}."
 
 
 def measure_answers(

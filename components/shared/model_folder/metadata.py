@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, ValidationErro
 from components.shared.data.dataset import PARTS, ImageDataset, SourceRecord, Split, Strategy
 from components.shared.errors import UserError, first_fault
 from components.shared.evaluation.external import ExternalResult
-from components.shared.evaluation.metrics import Interval
+from components.shared.evaluation.metrics import Interval, Scores
 from components.shared.evaluation.results import (
     Answered,
     BySubgroup,
@@ -191,6 +191,30 @@ class UnsureRecord(UnsureRange):
     held_out: Answered
 
 
+class RecalibrationRecord(Strict):
+    """What a version was fitted again on, and what that is worth there."""
+
+    from_version: int = Field(ge=1, description="whose network it is")
+    from_digest: str = Field(pattern="^[0-9a-f]{64}$", description="of the list of its files")
+    source: str
+    source_version: str
+    dataset_digest: str = Field(pattern="^[0-9a-f]{64}$")
+    images: int = Field(gt=0)
+    groups: int = Field(gt=0, description="of near-duplicates and images of one patient")
+    patients: int | None = Field(description="null where none is known")
+    tumor: int = Field(gt=0)
+    healthy: int = Field(gt=0)
+    left_out: int = Field(ge=0, description="images that the model's own dataset holds too")
+    overlap_checked: bool = Field(description="whether such images could be looked for")
+    temperature: float = Field(gt=0, description="divides the logits of `from_version`")
+    bootstrap_samples: int = Field(gt=0)
+    seed: int
+    before: Scores = Field(description="`from_version` on these images")
+    after: Scores = Field(
+        description="by cross-fitting: each image answered with what other groups' images gave"
+    )
+
+
 class ModelMetadata(Served):
     """What a registered model says of itself: `metadata.json`."""
 
@@ -216,6 +240,12 @@ class ModelMetadata(Served):
         default=None,
         description="null where the version is older than that, or where validation allows no "
         "range, which the weaknesses say",
+    )
+    recalibration: RecalibrationRecord | None = Field(
+        default=None,
+        description="null where temperature, threshold and range are of the model's own "
+        "validation part; else data and metrics are those of the version that it came from, and "
+        "`unsure` has the site's images, `held_out` by cross-fitting",
     )
     data: Data
     metrics: Metrics

@@ -93,7 +93,7 @@ def test_so_many_right_groups_are_needed_and_no_fewer(target: float, needed: int
         labels, scores = np.zeros(2 * groups, int), np.full(2 * groups, 0.9)
         found = choose_range(labels, scores, np.arange(2 * groups) // 2, 0.5, target)
         assert (found is not None) == (groups >= needed), groups
-    assert f"{needed} are needed" in no_range_sentence(target, needed - 1)
+    assert f"needs at least {needed} groups" in no_range_sentence(target, needed - 1)
     assert "no range of scores" in no_range_sentence(target, needed)
 
 
