@@ -1,6 +1,6 @@
 """What a replica of the predictor takes: CPU until it is ready, memory before and after requests.
 
-    python -m benchmarks.replica --model runs/demo/registry/brain-tumor/1
+    python -m benchmarks.replica --requests 10000
 
 Each round starts the predictor, as its image does, sends requests of one image over one connection,
 asks for one heat map, and stops it. Memory is that of all its processes; of what they share, each
@@ -94,7 +94,7 @@ def main() -> None:
     """Prints a row for each round."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--model", type=Path, default=Path("runs/demo/registry/brain-tumor/1"))
-    parser.add_argument("--requests", type=int, default=10_000, help="of all replicas (10,000)")
+    parser.add_argument("--requests", type=int, default=1000, help="of all replicas (1,000)")
     parser.add_argument("--replicas", type=int, default=1, help="at the same time (1)")
     parser.add_argument("--rounds", type=int, default=3, help="times each is measured (3)")
     options = parser.parse_args()
