@@ -32,6 +32,7 @@ KNOBS: dict[str, float] = {
     "blur": 1.5,  # greatest deviation, pixels
     "noise": 0.05,
     "mixed_statistics": 0.0,  # share of batches
+    "imagenet": 0.0,  # share of ImageNet's weights in the mean that is kept
     "taught": 0.0,  # weight of the teachers' answers beside the labels
 }
 
@@ -72,6 +73,8 @@ RECIPES: dict[str, Recipe] = {
     "bent": _with(bend=2.5),
     "other tones": _with(waves=0.2, bias_field=0.15, contrast=0.4),
     "some upside down": _with(upside_down=0.3, any_angle=0.3),
+    "a seventh of ImageNet's weights": _with(imagenet=0.15),
+    "three tenths of ImageNet's weights": _with(imagenet=0.3),
     "dropout of 0.5": _with(dropout=0.5),
     "five times the weight decay": _with(weight_decay=0.05),
     "all eleven blocks": Recipe(blocks=EVERY_BLOCK),
