@@ -54,9 +54,10 @@ cluster-test: $(VENV)/.installed ## Try it on a real cluster with KServe, and KF
 	IMAGE=$(IMAGE) SERVE_IMAGE=$(SERVE_IMAGE) $(BIN)/pytest -m cluster tests/cluster
 
 DEMO_MODEL = runs/demo/registry/brain-tumor/1
-benchmark: $(VENV)/.installed demo ## Run every short benchmark, on sample images; docs/results.md names the long runs
+benchmark: $(VENV)/.installed demo ## Run every short benchmark, on sample images; docs/experiments.md names the long runs
 	@for script in benchmarks/[a-z]*.py; do module=benchmarks.$$(basename $$script .py); \
 		echo "== $$module"; $(BIN)/python -m $$module || exit 1; done
+	$(BIN)/python -m benchmarks.recipes pack --folder runs/recipes-sample
 	$(BIN)/python -m benchmarks.runtimes --rounds 1 --seconds 0.2
 	$(BIN)/python -m benchmarks.hostile --model $(DEMO_MODEL) --seconds 2
 	$(BIN)/python -m benchmarks.serving --model $(DEMO_MODEL) --rounds 1 --seconds 1 --sizes 12 --rates ''
