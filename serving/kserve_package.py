@@ -1,7 +1,11 @@
 """KServe's package, without what it imports for other uses than serving."""
 
 import sys
-from importlib.util import find_spec, module_from_spec
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 
@@ -11,17 +15,41 @@ def import_lazily() -> None:
     That imports clients for clusters and with them Kubernetes' client: 46 MB of memory and half a
     second of CPU in each replica. It still runs as soon as one of its own names is asked for.
     """
-    spec = find_spec("kserve")
-    if "kserve" in sys.modules or spec is None or spec.loader is None:
-        return
-    package, loader = module_from_spec(spec), spec.loader
+    if "kserve" not in sys.modules:
+        sys.meta_path.insert(0, _Finder())
 
-    def run_init(name: str) -> Any:
-        if name.startswith("__") or find_spec(f"kserve.{name}"):
-            raise AttributeError(name)  # a module of its is imported instead
-        del package.__dict__["__getattr__"]
-        loader.exec_module(package)
-        return getattr(package, name)
 
-    package.__dict__["__getattr__"] = run_init
-    sys.modules["kserve"] = package
+class _Finder(MetaPathFinder):
+    """Finds the package when it is first imported, and nothing else."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != "kserve":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(Loader):
+    """Runs the package's `__init__` when one of its own names is asked for."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def exec_module(self, package: ModuleType) -> None:
+        package.__loader__ = self._loader
+        if package.__spec__ is not None:
+            package.__spec__.loader = self._loader
+
+        def run_init(name: str) -> Any:
+            if name.startswith("__") or find_spec(f"kserve.{name}"):
+                raise AttributeError(name)  # a module of its is imported instead
+            del package.__dict__["__getattr__"]
+            self._loader.exec_module(package)
+            return getattr(package, name)
+
+        package.__dict__["__getattr__"] = run_init

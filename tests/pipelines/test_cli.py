@@ -45,8 +45,16 @@ def test_the_console_script() -> None:
 def test_a_command_whose_packages_are_missing_names_the_first(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "kserve", None)
+    class Absent:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "kserve":
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "kserve"]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "serving.server", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Absent, *sys.meta_path])
     monkeypatch.setattr(sys, "argv", ["brain-tumor", "serve", str(tmp_path)])
     with pytest.raises(SystemExit, match="2"):
         cli.main()
