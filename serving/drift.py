@@ -28,6 +28,9 @@ class DriftCounts(Collector):
 
     The counts are plain numbers that only the event loop changes. A hundred of Prometheus' own
     counters cost ten times as much for each answer: each has a lock.
+
+    Attributes:
+        counts: Of each quantity of the reference, of each of its bins.
     """
 
     def __init__(self, model: ModelFolder) -> None:
@@ -41,10 +44,10 @@ class DriftCounts(Collector):
         self._quantities = (
             [q for q in model.drift.quantities if q.of in _VALUES] if model.drift else []
         )
-        self._counts = [[0] * len(quantity.bins) for quantity in self._quantities]
+        self.counts = [[0] * len(quantity.bins) for quantity in self._quantities]
         self._places = [
             (_VALUES.index(quantity.of), quantity.edges, counts)
-            for quantity, counts in zip(self._quantities, self._counts, strict=True)
+            for quantity, counts in zip(self._quantities, self.counts, strict=True)
         ]
 
     def add(self, answer: Prediction) -> None:
@@ -76,7 +79,7 @@ class DriftCounts(Collector):
             "brain_tumor_drift_reference_images", "Images of the reference, by bin.", labels=LABELS
         )
         version, digest = str(self._model.version), self._model.digest
-        for quantity, counts in zip(self._quantities, self._counts, strict=True):
+        for quantity, counts in zip(self._quantities, self.counts, strict=True):
             of_bins = zip(quantity.bins, counts, quantity.counts, strict=True)
             for name, here, there in of_bins:
                 labels = (version, digest, quantity.name, name)

@@ -84,7 +84,7 @@ def drift_of(folder: str | Path, rule: DriftRule, now: datetime | None = None) -
         if enough
         else f"images were served in {max(blocks.values())} of {hours} hours, and {MIN_HOURS} are "
         "needed; look back further",
-        quantities=_compared(enough, served, rule),
+        quantities=compare_quantities(enough, served, rule),
     )
 
 
@@ -104,12 +104,19 @@ def alert(folder: str | Path) -> None:
     )
 
 
-def _compared(
+def compare_quantities(
     quantities: Sequence[Quantity],
     served: Mapping[str, np.ndarray],
     rule: DriftRule,
 ) -> tuple[Compared, ...]:
-    """Compares each quantity; the tests' p-values hold for all of them together."""
+    """Compares each quantity; the tests' p-values hold for all of them together.
+
+    Args:
+        quantities: Of the reference.
+        served: Images by quantity, in each hour and bin, [hours, bins]; at least two hours have
+            some.
+        rule: What is drift.
+    """
     rng = np.random.default_rng(_SEED)
     shifts = [
         compare(Sample.of(np.array(q.blocks)), Sample.of(served[q.name]), rng) for q in quantities

@@ -105,10 +105,9 @@ def test_drift_is_an_exit_status_a_line_and_a_report(folder: Path) -> None:
     assert ">drift<" in report.replace("\n", "").replace(" ", "")
 
 
-@pytest.mark.parametrize("options", [("--psi-limit", "5"), ("--false-alarms", "0.00001")])
-def test_the_rule_decides(folder: Path, options: tuple[str, str]) -> None:
+def test_the_rule_decides(folder: Path) -> None:
     with prometheus(folder, shift=0.8) as address:
-        done = _invoke(folder, address, *options)
+        done = _invoke(folder, address, "--psi-limit", "5")
     assert done.exit_code == 0
     assert "no drift in 3 quantities" in done.stdout
 

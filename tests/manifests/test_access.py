@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from pipelines.cluster import TOKEN_KEY, TOKEN_SECRET
+from pipelines.cluster import PROMETHEUS_SECRET, TOKEN_KEY, TOKEN_SECRET
 from serving.settings import PREFIX, Settings
 from tests.manifests.kustomize import MANIFESTS, Objects, objects
 from tests.manifests.network import lets_in
@@ -221,5 +221,7 @@ def test_secrets_have_the_keys_that_their_readers_know() -> None:
     assert found["pipeline-s3"]["metadata"]["name"] == Cluster().store_secret
     assert found["pipeline-token"]["metadata"]["name"] == TOKEN_SECRET
     assert set(found["pipeline-token"]["stringData"]) == {TOKEN_KEY}
+    assert found["pipeline-prometheus"]["metadata"]["name"] == PROMETHEUS_SECRET
+    assert set(found["pipeline-prometheus"]["stringData"]) == {TOKEN_KEY}
     assert set(found["pipeline-kaggle"]["stringData"]) == {"username", "key"}
     assert found["pipeline-kaggle"]["metadata"]["name"] == Cluster().kaggle_secret

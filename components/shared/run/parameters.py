@@ -529,8 +529,10 @@ class DriftRule(Group):
         description="A smaller population stability index is no drift. Of usual limits, 0.1 is a "
         "little and 0.25 much.",
     )
-    false_alarms: Share = Field(
+    false_alarms: float = Field(
         0.01,
+        ge=0.002,  # what 20,000 shuffles tell of 40 quantities
+        le=0.5,
         description="Share of the comparisons, 0 to 1, that may find drift where nothing has "
         "changed.",
     )
