@@ -152,6 +152,7 @@ def test_ingest_and_split_through_the_local_runner(
         made = split(
             dataset=assembled.outputs["dataset"],
             strategy="grouped",
+            contradicted="leave-out",
             held_out_share=0.2,
             validation_share=0.25,
             seed=0,

@@ -115,7 +115,7 @@ def test_what_agrees_with_its_class_or_lies_above_it_changes_nothing(path: str) 
         ("yes=", "'yes=' cannot be read"),
         ("=Healthy", "'=Healthy' cannot be read"),
         ("/=Healthy", "'/=Healthy' cannot be read"),
-        ("yes=Tumour", "a class is Brain Tumor, Healthy or none"),
+        ("yes=Tumour", "a class is Brain Tumor, Healthy, no brain MRI or none"),
         ("yes=Brain Tumor,,no=Healthy", "'' cannot be read"),
         ("a=Healthy,A =Brain Tumor", "has two classes"),
         ("\x1b[31m=x", r"\x1b[31m"),
