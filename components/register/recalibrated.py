@@ -145,7 +145,7 @@ def _described(
             "created": datetime.now(UTC).replace(microsecond=0),
             "temperature": (before.temperature or 1.0) * fit.temperature,
             "threshold": fit.threshold,
-            "threshold_rule": threshold_rule(wanted.sensitivity),
+            "threshold_rule": threshold_rule(wanted.sensitivity, usual="that of the origin"),
             "unsure": UnsureRecord(target_error=wanted.error, **dict(found.unsure))
             if found.unsure
             else None,

@@ -99,14 +99,14 @@ def recalibrate(
             "patient and near-duplicates are one group; give images of more patients"
         )
     require_both_classes(labels, "recalibration")
-    fit = _fit(labels, model.scores, groups, wanted)
+    fit = _fit(labels, model, groups, wanted)
     fold_of = _folds(labels, groups, seed)
     scores, thresholds = np.empty(len(labels)), np.empty(len(labels))
     answered = np.zeros(len(labels), dtype=bool)
     for fold in range(FOLDS):
         here = fold_of == fold
         require_both_classes(labels[~here], "recalibration")
-        found = _fit(labels[~here], model.scores[~here], groups[~here], wanted)
+        found = _fit(labels[~here], model.on(~here), groups[~here], wanted)
         scores[here] = calibrate(model.scores[here], found.temperature)
         thresholds[here] = found.threshold
         if found.unsure:  # else nothing is promised, and nothing answered
@@ -123,10 +123,12 @@ def recalibrate(
     )
 
 
-def _fit(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, wanted: Wanted) -> Fit:
-    temperature = fit_temperature(labels, scores, groups)
-    calibrated = calibrate(scores, temperature)
-    threshold = choose_threshold(labels, calibrated, groups, wanted.sensitivity)
+def _fit(labels: np.ndarray, model: Predictor, groups: np.ndarray, wanted: Wanted) -> Fit:
+    """Fits on some images; the threshold stays where it was unless they speak against it."""
+    temperature = fit_temperature(labels, model.scores, groups)
+    calibrated = calibrate(model.scores, temperature)
+    former = float(calibrate(np.array(model.threshold), temperature))
+    threshold = choose_threshold(labels, calibrated, groups, wanted.sensitivity, usual=former)
     unsure = choose_range(labels, calibrated, groups, threshold, wanted.error)
     return Fit(temperature, threshold, unsure)
 

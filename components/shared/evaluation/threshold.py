@@ -10,8 +10,8 @@ STANDARD_ERRORS = 2.0
 _ROUNDING = 1e-9  # of sums of weights; 1 - 0.9 is a little less than 0.1 in binary
 
 
-def threshold_rule(target_sensitivity: float = 0.0) -> str:
-    """Says by which rule `choose_threshold` chooses."""
+def threshold_rule(target_sensitivity: float = 0.0, usual: str = "0.5") -> str:
+    """Says by which rule `choose_threshold` chooses, and what the usual threshold is."""
     if target_sensitivity:
         return (
             f"the greatest that finds at least {100 * target_sensitivity:g}% of the tumours on "
@@ -19,7 +19,7 @@ def threshold_rule(target_sensitivity: float = 0.0) -> str:
             "1 / sqrt(near-duplicates)"
         )
     return (
-        f"the nearest to 0.5 within {STANDARD_ERRORS:g} standard errors of the greatest "
+        f"the nearest to {usual} within {STANDARD_ERRORS:g} standard errors of the greatest "
         "sensitivity + specificity - 1 (Youden's J) on validation, halfway between neighbouring "
         "scores; an image counts 1 / sqrt(near-duplicates)"
     )
@@ -30,6 +30,7 @@ def choose_threshold(
     scores: np.ndarray,
     groups: np.ndarray,
     target_sensitivity: float = 0.0,
+    usual: float = 0.5,
 ) -> float:
     """Chooses where to say Brain Tumor.
 
@@ -38,15 +39,16 @@ def choose_threshold(
     weighs as much as the square root of its size, as where the temperature is fitted: else the
     few largest groups would choose.
 
-    Without a target it is 0.5, where a calibrated probability changes sides, unless validation says
-    otherwise by more than chance: the nearest to 0.5 within two standard errors of the greatest
-    Youden's J.
+    Without a target it is the usual one, unless validation says otherwise by more than chance: the
+    nearest to it within two standard errors of the greatest Youden's J.
 
     Args:
         labels: int [n], 0 Brain Tumor, 1 Healthy; both present. Of the validation part.
         scores: P(Brain Tumor), float [n] within 0..1.
         groups: Duplicate group of each image, int [n].
         target_sensitivity: Share of the tumours that has to be found, 0..1; 0 for none.
+        usual: The threshold that one would take without images, 0..1: 0.5 is where a calibrated
+            probability changes sides.
 
     Returns:
         A number within 0..1; a score that reaches it means Brain Tumor.
@@ -69,7 +71,7 @@ def choose_threshold(
         _standard_error(rejected[best], weights[~tumor]),
     )
     as_good = thresholds[youden >= youden[best] - STANDARD_ERRORS * error - _ROUNDING]
-    return float(as_good[np.argmin(np.abs(as_good - 0.5))])
+    return float(as_good[np.argmin(np.abs(as_good - usual))])
 
 
 def _share_below(thresholds: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:

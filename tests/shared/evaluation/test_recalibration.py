@@ -57,6 +57,23 @@ def test_a_group_is_never_on_both_sides() -> None:
     assert FOLDS > 2
 
 
+def test_the_threshold_stays_unless_the_images_speak_against_it() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.arange(60) % 2
+    # It leans to tumours: those score 0.9 and more, healthy images 0.6 to 0.8.
+    scores = np.where(labels == 0, rng.uniform(0.9, 0.99, 60), rng.uniform(0.6, 0.8, 60))
+
+    def threshold_of(former: float) -> tuple[float, float]:
+        model = Predictor(scores, former)
+        fit = recalibrate(labels, model, np.arange(60), Wanted(0, 0.1), samples=100, seed=0).fit
+        return fit.threshold, float(expit(logit(former) / fit.temperature))
+
+    kept, former = threshold_of(0.85)
+    assert kept == pytest.approx(former, abs=0.03)
+    moved, former = threshold_of(0.5)
+    assert moved > former + 0.05
+
+
 def test_too_little_is_said_to_be_so() -> None:
     with pytest.raises(UserError, match="of 19 groups, and 20 are needed"):
         run(np.arange(38) % 2, np.full(38, 0.5), np.arange(38) // 2, 0.02)
