@@ -212,7 +212,7 @@ def checklist(model: ModelMetadata) -> list[Item]:
             "explanations",
             "Heat maps (HiResCAM). Whether they point at tumours was not validated.",
         ),
-        Item("12f, 24", "", "updating", "Not updated: a version never changes."),
+        Item("12f, 24", "", "updating", _updating(model)),
         Item("12g", "", "how predictions are made", "By the SavedModel's signature."),
         Item("13", "", "class imbalance", "No method against it."),
         Item(
@@ -280,6 +280,15 @@ def checklist(model: ModelMetadata) -> list[Item]:
             "To evaluate it on data of other hospitals, where patients are known.",
         ),
     ]
+
+
+def _updating(model: ModelMetadata) -> str:
+    if model.recalibration is None:
+        return "Not updated."
+    return (
+        f"'Recalibrated': version {model.recalibration.from_version}, fitted again on "
+        f"{model.recalibration.images:,} images of a site."
+    )
 
 
 def _external(results: tuple[ExternalResult, ...]) -> str:
