@@ -457,7 +457,7 @@ def predict(
 @takes(DriftRule, "rule")
 def drift(
     rule: DriftRule,
-    model: Annotated[Path, typer.Argument(help="Folder of the registered version that serves.")],
+    model: Model,
     report: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("drift.html"),
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
 ) -> None:
@@ -465,7 +465,7 @@ def drift(
 
     Exit status 1 if something drifted.
 
-    [dim]brain-tumor drift runs/registry/brain-tumor/1 --prometheus http://localhost:9090[/]
+    [dim]brain-tumor drift runs/registry#champion --prometheus http://localhost:9090[/]
     """
     from components.drift.logic import drift_of
     from components.drift.report import write_drift_report

@@ -36,8 +36,9 @@ def drift(
     from components.shared.run.step import step
 
     with step("drift", drift_result, drift_metrics):
-        from components.drift.logic import drift_of_registered
+        from components.drift.logic import drift_of
         from components.drift.report import write_drift_report
+        from components.shared.errors import UserError
         from components.shared.run.parameters import DriftRule
 
         rule = DriftRule(
@@ -46,7 +47,9 @@ def drift(
             psi_limit=psi_limit,
             false_alarms=false_alarms,
         )
-        found = drift_of_registered(registry, served_model, rule)
+        if not registry:
+            raise UserError("registry: give the one of the version that serves")
+        found = drift_of(f"{registry}#{served_model}", rule)
         found.write(drift_result.path)
         write_drift_report(drift_report.path, found)
         for name, value in found.metrics().items():

@@ -1,6 +1,5 @@
 """Is the model asked about images like those it was measured on? Prometheus' counts say."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,39 +12,18 @@ from components.drift.stability import Sample, adjusted, compare
 from components.shared.errors import UserError
 from components.shared.model_folder.drift_reference import Quantity
 from components.shared.model_folder.reader import open_model_folder
-from components.shared.registry import Registry
+from components.shared.registry.reference import version_folder
 from components.shared.run.parameters import DriftRule
 
 MIN_HOURS = 24  # fewer say too little of how alike the images of an hour are
 _SEED = 0
 
 
-def drift_of_registered(registry: str, model: str, rule: DriftRule) -> Drift:
-    """Compares what a registered version is asked with what it was measured on.
-
-    Args:
-        registry: Its address.
-        model: The version: a number, `champion`, `candidate` or `latest`.
-        rule: As for `drift_of`.
-
-    Raises:
-        UserError: There is no such version; or as `drift_of`.
-    """
-    if not registry:
-        raise UserError("registry: drift is measured of a registered model; give its registry")
-    opened = Registry.open(registry)
-    with tempfile.TemporaryDirectory(prefix="drift-") as temporary:
-        version = opened.resolve(model)
-        folder = Path(temporary, str(version))
-        opened.fetch(version, folder)
-        return drift_of(folder, rule)
-
-
-def drift_of(folder: str | Path, rule: DriftRule, now: datetime | None = None) -> Drift:
+def drift_of(model: str, rule: DriftRule, now: datetime | None = None) -> Drift:
     """Compares what a model is asked with what it was measured on.
 
     Args:
-        folder: Of the registered version.
+        model: The version: its folder, or REGISTRY#VERSION.
         rule: Whom to ask, how far to look back, and what is drift.
         now: When the window ends; None for now.
 
@@ -53,31 +31,32 @@ def drift_of(folder: str | Path, rule: DriftRule, now: datetime | None = None) -
         What was found.
 
     Raises:
-        UserError: The version is older than the counts, or Prometheus cannot be reached or has no
-            counts of it.
+        UserError: There is no such version, it is older than the counts, or Prometheus cannot be
+            reached or has no counts of it.
     """
-    model = open_model_folder(folder)
-    if model.drift is None:
+    with version_folder(model) as folder:
+        opened = open_model_folder(folder)
+    if opened.drift is None:
         raise UserError(
-            f"{folder}: version {model.version} has no drift.json, so it was registered before its "
+            f"{model}: version {opened.version} has no drift.json, so it was registered before its "
             "answers were counted; register a model again, and serve that"
         )
     hours = 24 * rule.window_days
     end = (now or datetime.now(UTC)).replace(microsecond=0)
-    quantities = model.drift.quantities
-    served = Prometheus(rule.prometheus).served(model.digest, quantities, end, hours)
+    quantities = opened.drift.quantities
+    served = Prometheus(rule.prometheus).served(opened.digest, quantities, end, hours)
     images = {name: float(counts.sum()) for name, counts in served.items()}
     blocks = {name: int(counts.any(axis=1).sum()) for name, counts in served.items()}
     enough = [q for q in quantities if blocks[q.name] >= MIN_HOURS]
     return Drift(
-        version=model.version,
-        digest=model.digest,
+        version=opened.version,
+        digest=opened.digest,
         begin=end - timedelta(hours=hours),
         end=end,
         served_images=max(images.values()),
         served_hours=max(blocks.values()),
-        reference_images=model.drift.images,
-        reference_groups=model.drift.groups,
+        reference_images=opened.drift.images,
+        reference_groups=opened.drift.groups,
         psi_limit=rule.psi_limit,
         false_alarms=rule.false_alarms,
         undecided=""

@@ -124,7 +124,7 @@ def test_a_version_that_is_older_than_the_counts(make_folder: Callable[..., Path
     from components.drift.logic import drift_of
 
     with pytest.raises(UserError, match=r"version 7 has no drift\.json.*register a model again"):
-        drift_of(make_folder(), DriftRule())
+        drift_of(str(make_folder()), DriftRule())
 
 
 def test_a_version_that_is_not_served(folder: Path) -> None:
