@@ -145,7 +145,9 @@ def _described(
             "created": datetime.now(UTC).replace(microsecond=0),
             "temperature": (before.temperature or 1.0) * fit.temperature,
             "threshold": fit.threshold,
-            "threshold_rule": threshold_rule(wanted.sensitivity, usual="that of the origin"),
+            "threshold_rule": threshold_rule(
+                wanted.sensitivity, "the former one", "the site's images"
+            ),
             "unsure": UnsureRecord(target_error=wanted.error, **dict(found.unsure))
             if found.unsure
             else None,

@@ -171,6 +171,8 @@ def test_its_card_says_what_it_came_from(first: Path, second: Path, fitted: Reca
         "| fitted on | ",
     ):
         assert part in card, part
+    assert "the nearest to the former one within 2 standard errors" in card
+    assert "on the site's images, halfway" in card
     assert "fitted on the validation part" not in card
     assert "None" not in card
     assert "Recalibrated" not in open_model_folder(first).card

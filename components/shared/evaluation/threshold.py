@@ -10,17 +10,19 @@ STANDARD_ERRORS = 2.0
 _ROUNDING = 1e-9  # of sums of weights; 1 - 0.9 is a little less than 0.1 in binary
 
 
-def threshold_rule(target_sensitivity: float = 0.0, usual: str = "0.5") -> str:
-    """Says by which rule `choose_threshold` chooses, and what the usual threshold is."""
+def threshold_rule(
+    target_sensitivity: float = 0.0, usual: str = "0.5", images: str = "validation"
+) -> str:
+    """Says by which rule `choose_threshold` chooses, near what, and on which images."""
     if target_sensitivity:
         return (
             f"the greatest that finds at least {100 * target_sensitivity:g}% of the tumours on "
-            "validation, halfway between neighbouring scores; an image counts "
+            f"{images}, halfway between neighbouring scores; an image counts "
             "1 / sqrt(near-duplicates)"
         )
     return (
         f"the nearest to {usual} within {STANDARD_ERRORS:g} standard errors of the greatest "
-        "sensitivity + specificity - 1 (Youden's J) on validation, halfway between neighbouring "
+        f"sensitivity + specificity - 1 (Youden's J) on {images}, halfway between neighbouring "
         "scores; an image counts 1 / sqrt(near-duplicates)"
     )
 
