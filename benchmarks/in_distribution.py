@@ -1,33 +1,48 @@
-"""Which images the in-distribution check flags: held-out slices, photographs, documents, noise.
+"""Which images the in-distribution check flags, and what it adds to the time of an answer.
 
-    python -m benchmarks.in_distribution --source path/to/archive.zip --photographs folder
+    python -m benchmarks.in_distribution --source path/to/archive.zip --model path/to/model
+    python -m benchmarks.in_distribution --source path/to/archive.zip --external path/to/folder
 
-Ingests, splits and fits the check as the register step does. Photographs are taken whole and in
+Ingests, splits and fits the check as the register step does, on a model that the train step wrote;
+without --model on the default network as ImageNet left it. Photographs are taken whole and in
 three random crops, in colour and in grey, and pass through JPEG; documents are drawn with a font.
-Nothing of this was seen by the check. Without --photographs, those that scikit-image ships.
+Without --photographs, those that scikit-image ships. --external is a folder of images with a
+`labels.csv` of the columns path, site and sequence; each site and sequence is a row, with an
+interval by the column patient. Nothing of this was seen by the check.
 """
 
 import argparse
+import csv
 import io
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import keras
 import numpy as np
-import tensorflow as tf
+import openvino
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.table import Table
 
 from components.ingest.logic import ingest
 from components.ingest.sources import open_source
+from components.register.export import export
 from components.register.in_distribution import InDistributionCheck, fit_check
+from components.register.projection import fit_projection
 from components.shared.data.dataset import ImageDataset
-from components.shared.images.decode import decode
+from components.shared.evaluation.predictor import open_model
+from components.shared.images.decode import SHAPE, decode
+from components.shared.model_folder.contract import SCORE
+from components.shared.networks.compact import compact_cnn
+from components.shared.networks.features import with_features
 from components.split.logic import make_split
 
+BATCH = 64
+ROUNDS = 5
 CROPS = 3
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 SMALLEST = 600  # pixels a side; what is smaller is an icon or a preview of another file
@@ -109,10 +124,64 @@ def noise(count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         yield _decoded(Image.fromarray(pixels), "PNG")
 
 
-def count_flagged(check: InDistributionCheck, images: Iterator[np.ndarray]) -> tuple[int, int]:
-    """Returns how many images are flagged, and of how many."""
-    scores = [float(check.score(tf.constant(image[None]))[0]) for image in images]
-    return sum(score > check.limit for score in scores), len(scores)
+def external(folder: Path) -> dict[str, tuple[Iterator[np.ndarray], list[str]]]:
+    """Returns images and patients of each site and sequence that a folder's labels.csv names."""
+    with open(folder / "labels.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    kinds = sorted({(row["site"], row["sequence"]) for row in rows})
+    of_kind = {kind: [r for r in rows if (r["site"], r["sequence"]) == kind] for kind in kinds}
+    return {
+        ", ".join(kind): (
+            iter(decode((folder / row["path"]).read_bytes()).pixels for row in chosen),
+            [row["patient"] for row in chosen],
+        )
+        for kind, chosen in of_kind.items()
+    }
+
+
+def flags(
+    check: InDistributionCheck, model: keras.Model, images: Iterator[np.ndarray]
+) -> np.ndarray:
+    """Returns which images are flagged, bool [n]."""
+    seen = with_features(model)
+    found = []
+    while batch := list(islice(images, BATCH)):
+        *_, early = seen(np.stack(batch), training=False)
+        found.append(check.score(np.stack(batch), early).numpy() > check.limit)
+    return np.concatenate(found)
+
+
+def interval(flagged: np.ndarray, patients: list[str]) -> tuple[float, float]:
+    """Returns a 95% interval of the share, by resampling patients."""
+    _, of = np.unique(patients, return_inverse=True)
+    flags_of, images_of = np.bincount(of, flagged), np.bincount(of)
+    drawn = np.random.default_rng(0).integers(0, len(images_of), (2000, len(images_of)))
+    low, high = np.quantile(flags_of[drawn].sum(1) / images_of[drawn].sum(1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def milliseconds(folder: Path, size: int, checked: bool, seconds: float = 2.0) -> float:
+    """Returns the least time of an answer of OpenVINO on one thread.
+
+    Args:
+        folder: Holds a SavedModel whose default signature answers.
+        size: Images a batch.
+        checked: Whether the check's score is asked for.
+        seconds: How long to measure.
+    """
+    model = openvino.Core().read_model(folder)
+    outputs = [o for o in model.outputs if checked or SCORE not in o.names]
+    part = openvino.Model(outputs, model.get_parameters())
+    config = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(part, "CPU", config).create_infer_request()
+    images = np.random.default_rng(0).integers(0, 256, (size, *SHAPE), dtype=np.uint8)
+    request.infer([images])
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        started = time.perf_counter()
+        request.infer([images], share_inputs=True)
+        times.append(time.perf_counter() - started)
+    return 1000 * min(times)  # what other work on the machine delays is longer
 
 
 def _word(rng: np.random.Generator) -> str:
@@ -126,10 +195,12 @@ def _decoded(image: Image.Image, kind: str) -> np.ndarray:
 
 
 def main() -> None:
-    """Prints a table with a row for each kind of image."""
+    """Prints a table with a row for each kind of image, and the time that the check takes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--source", default="sample://?images=400", help="as for brain-tumor run")
+    parser.add_argument("--model", type=Path, help="the folder that the train step wrote")
     parser.add_argument("--photographs", type=Path, help="a folder of JPEG and PNG files")
+    parser.add_argument("--external", type=Path, help="a folder of images with a labels.csv")
     parser.add_argument("--seed", type=int, default=0, help="of the split and of the check (0)")
     options = parser.parse_args()
     if options.photographs and not options.photographs.is_dir():
@@ -144,26 +215,49 @@ def main() -> None:
             ingest(opened, Path(scratch, "dataset"), Path(scratch, "state"))
         dataset = ImageDataset(Path(scratch, "dataset"))
         split = make_split(dataset, "grouped", seed=options.seed)
-        started = time.perf_counter()
-        check = fit_check(dataset, split, options.seed)
+        started = time.process_time()
+        model = open_model(options.model) if options.model else compact_cnn()
+        check = fit_check(model, dataset, split, options.seed)
         print(
-            f"fitted on {len(split.train):,} slices in {time.perf_counter() - started:.1f} s; "
-            f"limit {check.limit:.4f}; {check.validation_flagged:.2%} of validation flagged"
+            f"fitted on {len(split.train):,} slices, "
+            f"{time.process_time() - started:.0f} s of CPU; limit {check.limit:.4f}; "
+            f"{check.validation_flagged:.2%} of validation flagged"
         )
         kinds = {
-            "held-out slices": iter(dataset.read([i])[0] for i in split.held_out),
-            "photographs, colour": photographs(paths, False, np.random.default_rng(1)),
-            "photographs, grey": photographs(paths, True, np.random.default_rng(1)),
-            "documents": documents(200, np.random.default_rng(2)),
-            "noise": noise(200, np.random.default_rng(3)),
+            "held-out slices": (
+                iter(dataset.read([i])[0] for i in split.held_out),
+                [str(group) for group in dataset.groups[split.part("held_out")]],
+            ),
+            "photographs, colour": (photographs(paths, False, np.random.default_rng(1)), []),
+            "photographs, grey": (photographs(paths, True, np.random.default_rng(1)), []),
+            "documents": (documents(200, np.random.default_rng(2)), []),
+            "noise": (noise(200, np.random.default_rng(3)), []),
+            **(external(options.external) if options.external else {}),
         }
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("images", "n", "flagged"):
+        for heading in ("images", "n", "flagged", "95% by group or patient"):
             table.add_column(heading, justify="left" if heading == "images" else "right")
-        for name, images in kinds.items():
-            flagged, of = count_flagged(check, images)
-            table.add_row(name, f"{of:,}", f"{flagged / of:.1%}")
-    Console().print(table)
+        for name, (images, patients) in kinds.items():
+            flagged = flags(check, model, images)
+            between = interval(flagged, patients) if patients else ()
+            table.add_row(
+                name,
+                f"{len(flagged):,}",
+                f"{flagged.mean():.1%}",
+                "-".join(f"{end:.1%}" for end in between),
+            )
+        Console().print(table)
+        export(model, check, fit_projection(model, dataset, split), Path(scratch, "model"))
+        for size in (1, 8):
+            rounds = [
+                [milliseconds(Path(scratch, "model"), size, checked) for checked in (False, True)]
+                for _ in range(ROUNDS)
+            ]
+            without, with_check = np.min(rounds, axis=0)
+            print(
+                f"batch {size}, one thread: {without:.2f} ms without the check, "
+                f"{with_check:.2f} with it, {with_check / without - 1:+.1%}"
+            )
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from components.shared.model_folder.contract import (
     SERVING,
 )
 from components.shared.model_folder.runtimes import Outputs, every_runtime
+from components.shared.networks.features import with_features
 from components.shared.networks.gradcam import gradcam
-from components.shared.networks.late_features import with_late_features
 
 TOLERANCE = {PROBABILITY: 1e-5, SCORE: 1e-5, FEATURES: 1e-3}
 
@@ -41,13 +41,13 @@ def export(
         projection: Gives the features.
         folder: Where to write.
     """
-    answered, explained = with_late_features(model), gradcam(model)
+    answered, explained = with_features(model), gradcam(model)
 
     def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        probability, late = answered(images, training=False)
+        probability, late, early = answered(images, training=False)
         return {
             PROBABILITY: probability[:, 0],
-            SCORE: check.score(images),
+            SCORE: check.score(images, early),
             FEATURES: projection.project(late),
         }
 
@@ -55,7 +55,7 @@ def export(
         found = explained(images)
         return {
             PROBABILITY: found.probability,
-            SCORE: check.score(images),
+            SCORE: check.score(images, found.early),
             FEATURES: projection.project(found.late),
             HEATMAP: found.heatmap,
         }
@@ -88,10 +88,10 @@ def check_export(
             than 1e-3.
     """
     with tf.device("CPU"):  # a GPU rounds to fewer digits than this compares
-        probability, late = with_late_features(model)(images, training=False)
+        probability, late, early = with_features(model)(images, training=False)
         expected = {
             PROBABILITY: np.asarray(probability)[:, 0],
-            SCORE: check.score(images).numpy(),
+            SCORE: check.score(images, early).numpy(),
             FEATURES: projection.project(late).numpy(),
         }
         for runtime in every_runtime(folder):

@@ -308,7 +308,7 @@ def _publish(
     labels = inputs.dataset.labels[held_out]
     of_each = [held_out[labels == label][: _CHECKED_IMAGES // 2] for label in np.unique(labels)]
     samples = inputs.dataset.read(np.concatenate(of_each))
-    check = fit_check(inputs.dataset, inputs.split)
+    check = fit_check(inputs.model, inputs.dataset, inputs.split)
     in_distribution = _in_distribution_record(check, inputs)
     projection = fit_projection(inputs.model, inputs.dataset, inputs.split)
     export(inputs.model, check, projection, folder)
@@ -365,5 +365,5 @@ def _in_distribution_record(check: InDistributionCheck, inputs: _Inputs) -> InDi
         method=METHOD,
         score_limit=check.limit,
         validation_flagged=check.validation_flagged,
-        held_out_flagged=check.flagged(inputs.dataset, inputs.split.part("held_out")),
+        held_out_flagged=check.flagged(inputs.model, inputs.dataset, inputs.split.part("held_out")),
     )

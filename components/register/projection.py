@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.model_folder.contract import FEATURES_COUNT
-from components.shared.networks.late_features import with_late_features
+from components.shared.networks.features import with_features
 
 _MAX_IMAGES = 4000
 _BATCH = 64
@@ -56,10 +56,11 @@ def fit_projection(
     """
     rng = np.random.default_rng(seed)
     train = rng.permutation(split.part("train"))[:_MAX_IMAGES]
-    answered = with_late_features(model)
+    seen = with_features(model)
+    late_of = keras.Model(seen.inputs[0], seen.outputs[1])
     batches = dataset.batches(train, _BATCH)
     return principal_components(
-        np.concatenate([answered.predict_on_batch(images)[1] for _, images in batches])
+        np.concatenate([late_of.predict_on_batch(images) for _, images in batches])
     )
 
 

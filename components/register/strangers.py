@@ -1,27 +1,29 @@
 """Made-up images that are no brain MRI: what the in-distribution check learns to tell slices from.
 
-No photographs are shipped or fetched. What these drawings share with photographs and documents is
+No images are shipped or fetched. What these drawings share with photographs and documents is
 their statistics: shapes that hide one another (the dead-leaves model), spectra that fall off as
-1/f, lines of words, shading; and slices bent until they are none.
+1/f, lines of words, shading; and slices bent until they are none. Scans of other kinds are drawn
+in `components.register.heads` and `components.register.scans`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
+from components.register.drawing import ACROSS, DOWN, blurred, texture
+from components.register.heads import head_ct
+from components.register.scans import body, coloured_field, radiograph, ultrasound
 from components.shared.images.decode import SHAPE, SIZE
 
-_DOWN, _ACROSS = np.mgrid[:SIZE, :SIZE].astype(np.float32)
-_FREQUENCY = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)).astype(np.float32)
-_FREQUENCY[0, 0] = 1.0  # whatever lies there is the mean, which is taken away
+_Draw = Callable[[np.random.Generator], np.ndarray]
 
 
 def draw_strangers(slices: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
     """Draws strangers of every kind in turn; every third has no colour.
 
     Args:
-        slices: Some brain MRI slices, uint8 [m, 150, 150, 3], to bend.
+        slices: Some brain MRI slices, uint8 [m, 150, 150, 3], to bend and to draw heads from.
         count: How many strangers to draw.
         seed: The same seed and slices give the same strangers.
 
@@ -29,14 +31,16 @@ def draw_strangers(slices: np.ndarray, count: int, seed: int) -> Iterator[np.nda
         uint8 [150, 150, 3].
     """
     rng = np.random.default_rng(seed)
-    kinds = (
-        _dead_leaves,
-        _dead_leaves,
-        _coloured_noise,
-        _white_noise,
-        _document,
-        _gradient,
-        lambda rng: _bent(slices[rng.integers(len(slices))], rng),
+
+    def of_slice(draw: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> _Draw:
+        return lambda rng: draw(slices[rng.integers(len(slices))], rng)
+
+    head, bent = of_slice(head_ct), of_slice(_bent)
+    # The drawings of scans are nearer to a slice than photographs are, so fewer are enough.
+    kinds: tuple[_Draw, ...] = (
+        *(_dead_leaves, head, _coloured_noise, radiograph, _document, body, _gradient),
+        *(_dead_leaves, ultrasound, bent, _white_noise, coloured_field),
+        *(_dead_leaves, head, _coloured_noise, radiograph, bent, body, _document),
     )
     for number in range(count):
         image = kinds[number % len(kinds)](rng)
@@ -57,9 +61,9 @@ def _dead_leaves(rng: np.random.Generator) -> np.ndarray:
     colours[0] = rng.uniform(0, 255, 3) if rng.random() < 0.5 else rng.uniform(0, 255)
     slopes = rng.uniform(-0.5, 0.5, (leaves + 1, 2))
     slopes[0] = 0  # the background
-    shade = slopes[top, 0] * _ACROSS + slopes[top, 1] * _DOWN - (slopes * centres).sum(1)[top]
-    shade += rng.uniform(0, 0.6) * rng.uniform(20, 70) * _texture(rng.uniform(0.8, 1.6), rng)
-    return _blurred(np.clip(colours, 0, 255)[top] + shade[..., None], rng.uniform(0.3, 1.2))
+    shade = slopes[top, 0] * ACROSS + slopes[top, 1] * DOWN - (slopes * centres).sum(1)[top]
+    shade += rng.uniform(0, 0.6) * rng.uniform(20, 70) * texture(rng.uniform(0.8, 1.6), rng)
+    return blurred(np.clip(colours, 0, 255)[top] + shade[..., None], rng.uniform(0.3, 1.2))
 
 
 def _topmost_leaf(centres: np.ndarray, radii: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -83,9 +87,9 @@ def _topmost_leaf(centres: np.ndarray, radii: np.ndarray, rng: np.random.Generat
 def _coloured_noise(rng: np.random.Generator) -> np.ndarray:
     """Noise whose spectrum falls off, as that of clouds and of photographs does."""
     if rng.random() < 0.6:
-        noise = _texture(rng.uniform(0.5, 2.5), rng)
+        noise = texture(rng.uniform(0.5, 2.5), rng)
         return noise * rng.uniform(20, 70) + rng.uniform(60, 200)
-    channels = np.stack([_texture(1.5, rng) for _ in range(3)], axis=-1)
+    channels = np.stack([texture(1.5, rng) for _ in range(3)], axis=-1)
     return channels * rng.uniform(20, 70, 3) + rng.uniform(60, 200, 3)
 
 
@@ -115,15 +119,15 @@ def _document(rng: np.random.Generator) -> np.ndarray:
         words = np.repeat(np.arange(80) % 2 == 0, lengths)[: right - left]
         line = page[top : top + height, left : left + len(words)]
         line[:, words] = ink + rng.uniform(0, 120, (len(line), int(words.sum())))
-    page = _blurred(page, 0.5)
+    page = blurred(page, 0.5)
     return page if rng.random() < 0.8 else 255 - page
 
 
 def _gradient(rng: np.random.Generator) -> np.ndarray:
     """Shading across the whole image, with some texture: skies, walls, screens."""
     slopes = rng.uniform(-1.5, 1.5, 2)
-    image = rng.uniform(0, 255) + (_ACROSS - SIZE / 2) * slopes[0] + (_DOWN - SIZE / 2) * slopes[1]
-    image += rng.uniform(0.1, 1) * rng.uniform(20, 70) * _texture(rng.uniform(1, 2.5), rng)
+    image = rng.uniform(0, 255) + (ACROSS - SIZE / 2) * slopes[0] + (DOWN - SIZE / 2) * slopes[1]
+    image += rng.uniform(0.1, 1) * rng.uniform(20, 70) * texture(rng.uniform(1, 2.5), rng)
     return image[..., None] * rng.uniform(0.6, 1.3, 3) if rng.random() < 0.5 else image
 
 
@@ -145,16 +149,3 @@ def _bent(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         shuffled = rng.permutation(grid.reshape(-1, side, side, 3)).reshape(grid.shape)
         return shuffled.swapaxes(1, 2).reshape(SHAPE)
     return image * rng.uniform(0.2, 1.2, 3) + rng.uniform(0, 120, 3)
-
-
-def _texture(slope: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns noise of mean 0 and deviation 1 with amplitudes of f**-slope, [150, 150]."""
-    amplitudes = rng.normal(size=(*_FREQUENCY.shape, 2)) @ np.array([1, 1j])
-    noise = np.fft.irfft2(amplitudes / _FREQUENCY**slope, s=(SIZE, SIZE))
-    noise -= noise.mean()
-    return noise / noise.std()
-
-
-def _blurred(image: np.ndarray, radius: float) -> np.ndarray:
-    pixels = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
-    return np.asarray(pixels.filter(ImageFilter.GaussianBlur(radius)))

@@ -422,7 +422,7 @@ def test_heat_lies_where_the_evidence_is(model):
     )
     looking.layers[-1].set_weights([watched.reshape(-1, 1), np.zeros(1)])
     images = np.random.default_rng(0).integers(0, 256, (3, 150, 150, 3), dtype=np.uint8)
-    probability, heat, _ = gradcam(looking)(images)
+    probability, heat, *_ = gradcam(looking)(images)
     np.testing.assert_allclose(probability, looking.predict(images, verbose=0)[:, 0], atol=1e-5)
     assert heat.shape == (3, 37, 37)
     heat = heat.numpy()

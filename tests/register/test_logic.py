@@ -486,9 +486,9 @@ def test_an_export_that_answers_otherwise_is_caught(
     from components.shared.evaluation.predictor import apply_temperature, open_model
 
     images = dataset.read([0])
-    same = fit_check(dataset, split)
-    other = replace(same, biases=(*same.biases[:-1], same.biases[-1] + 1))
     model = open_model(model_folder)
+    same = fit_check(model, dataset, split)
+    other = replace(same, bias=same.bias + 1)
     seen = fit_projection(model, dataset, split)
     moved = replace(seen, mean=seen.mean + 1)
     with pytest.raises(RuntimeError, match=r"off by .* in probability_healthy"):

@@ -47,12 +47,12 @@ def test_it_is_of_the_train_part_and_the_same_each_time(
 ) -> None:
     from components.register.projection import fit_projection
     from components.shared.evaluation.predictor import open_model
-    from components.shared.networks.late_features import with_late_features
+    from components.shared.networks.features import with_features
 
     model = open_model(model_folder)
     first, again = (fit_projection(model, dataset, split) for _ in range(2))
     np.testing.assert_array_equal(first.weights, again.weights)
-    _, late = with_late_features(model)(dataset.read(split.part("train")), training=False)
+    _, late, _ = with_features(model)(dataset.read(split.part("train")), training=False)
     features = first.project(late).numpy()
     assert features.shape == (20, 8)
     np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-2)

@@ -53,7 +53,7 @@ def served(
     calibrated.set_weights(network.get_weights())
     apply_temperature(calibrated, TEMPERATURE)
     projection = fit_projection(calibrated, dataset, split)
-    export(calibrated, fit_check(dataset, split), projection, folder)
+    export(calibrated, fit_check(calibrated, dataset, split), projection, folder)
     for name in ("labels.json", "metadata.json", "model_card.md"):
         (folder / name).write_bytes((checked_model_folder / name).read_bytes())
     write_sums(folder)

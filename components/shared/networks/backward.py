@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from components.shared.networks.late_features import made_by
+from components.shared.networks.features import made_by
 
 # What a layer read, what it gave, and the gradient of the latter -> the gradients of the former.
 _Rule = Callable[[Any, Sequence[Any], Any, Any], Sequence[Any]]

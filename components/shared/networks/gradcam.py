@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.shared.networks.average import first_member
 from components.shared.networks.backward import gradient
-from components.shared.networks.late_features import made_from, with_late_features
+from components.shared.networks.features import early_maps, made_from, opened, with_features
 
 
 class Explained(NamedTuple):
@@ -17,12 +17,14 @@ class Explained(NamedTuple):
     Attributes:
         probability: P(Healthy), float32 [n].
         heatmap: For the more probable class, float32 [n, h, w] within 0..1.
-        late: The model's late features, [n, k], see `components.shared.networks.late_features`.
+        late: The model's late features, [n, k], see `components.shared.networks.features`.
+        early: Its early maps, [n, h, w, c].
     """
 
     probability: tf.Tensor
     heatmap: tf.Tensor
     late: tf.Tensor
+    early: tf.Tensor
 
 
 def gradcam(model: keras.Model) -> Callable[[tf.Tensor], Explained]:
@@ -45,27 +47,28 @@ def gradcam(model: keras.Model) -> Callable[[tf.Tensor], Explained]:
     """
     plain = first_member(model)
     head = plain.layers[-1]
-    decisive = made_from(plain.outputs[0])
+    inner = opened(plain)
+    decisive = made_from(inner.outputs[0])
     maps = decisive
     while len(maps.shape) != 4:
         maps = made_from(maps)
-    features_of = keras.Model(plain.inputs[0], maps)
+    features_of = keras.Model(inner.inputs[0], [maps, early_maps(decisive)])
     decide = gradient(maps, decisive)
-    answered = with_late_features(model)
+    answered = with_features(model)
     window = max(1, maps.shape[1] // 8) | 1  # odd, so that nothing moves
 
     def explain(images: tf.Tensor) -> Explained:
-        features = features_of(images, training=False)
+        features, early = features_of(images, training=False)
         late, back = decide(features)
         logits = late @ head.kernel + head.bias
         probability = tf.sigmoid(logits)
         if plain is not model:
-            probability, late = answered(images, training=False)
+            probability, late, _ = answered(images, training=False)
         sign = tf.where(probability > 0.5, 1.0, -1.0)  # of the more probable class
         gradients = back(sign * tf.transpose(head.kernel))
         places = tf.reduce_sum(gradients * tf.cast(features, tf.float32), axis=-1, keepdims=True)
         heat = tf.nn.relu(tf.nn.avg_pool2d(places, window, strides=1, padding="SAME")[..., 0])
         peak = tf.reduce_max(heat, axis=(1, 2), keepdims=True)
-        return Explained(probability[:, 0], tf.math.divide_no_nan(heat, peak), late)
+        return Explained(probability[:, 0], tf.math.divide_no_nan(heat, peak), late, early)
 
     return explain

@@ -154,7 +154,7 @@ def test_xception_takes_its_weights_from_a_file(tmp_path: Path, no_downloads: No
         np.testing.assert_array_equal(found, expected)
     assert not kept.trainable_weights
     assert len(model.trainable_weights) == 3 * 2 + 2 * 2  # three dense layers, two normalizations
-    probability, heat, _ = gradcam(model)(IMAGES)
+    probability, heat, *_ = gradcam(model)(IMAGES)
     np.testing.assert_allclose(probability, model.predict(IMAGES, verbose=0)[:, 0], atol=1e-5)
     assert heat.shape[0] == 3
 
