@@ -118,7 +118,9 @@ def test_an_upgrade_is_ignored_and_the_body_read(
         connection.sendall(LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         answers += _answers(connection, 2)
     assert [status for status, _ in answers] == [200, 200, 200]
-    assert answers[0][1]["predictions"][0]["probabilities"]["Healthy"] == pytest.approx(0.8)
+    assert answers[0][1]["predictions"][0]["probabilities"]["Healthy"] == pytest.approx(
+        0.8, abs=1e-5
+    )
     assert answers[1][1] == answers[2][1] == {"live": True}
 
 

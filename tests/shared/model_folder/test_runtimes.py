@@ -87,11 +87,11 @@ def test_every_network_answers_and_explains_as_keras_does(network: str, tmp_path
         return {"probability_healthy": model(images, training=False)[:, 0]}
 
     def explain(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        probability, heatmap, _ = explained(images)
+        probability, heatmap, *_ = explained(images)
         return {"probability_healthy": probability, "heatmap": heatmap}
 
     folder = save(tmp_path / "model", answer, explain)
-    probability, heatmap, _ = (value.numpy() for value in explained(IMAGES))
+    probability, heatmap, *_ = (value.numpy() for value in explained(IMAGES))
     assert heatmap.max() == pytest.approx(1)
     for runtime in every_runtime(folder):
         found = runtime.explain(IMAGES)
