@@ -23,10 +23,10 @@ demo: $(VENV)/.demo ## Run the whole pipeline on sample data, here, in minutes
 
 install: $(VENV)/.installed ## Install all the rest: serving, object stores, clinic formats, development
 
-# A file's tests share its fixtures; tests/order.py says which files are first. Threads of one worker
-# would only wait for those of the other.
+# A file's tests share its fixtures; tests/order.py says which files are first. Three workers on two
+# cores, because many tests wait. Threads of one worker would only wait for those of the other.
 TEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed ## Lint, check types, run the quick tests: those without TensorFlow and servers
 	@$(MAKE) --no-print-directory --jobs 2 lint types

@@ -604,6 +604,7 @@ def test_a_lease_that_is_deleted_is_written_again(cluster: Cluster) -> None:
 
     def lose(live: dict[str, Any]) -> None:
         cluster.api.remove("leases", f"{NAME}-rollout")
+        until(lambda: f"{NAME}-rollout" in cluster.api.others("leases"))
         cluster.kserve.succeed(live)
 
     cluster.kserve.script[6] = lose
