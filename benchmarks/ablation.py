@@ -4,7 +4,7 @@
 
 The first row is the default's network and recipe. Each further row changes what its name says, and
 is compared with the first; `benchmarks/recipes/judging.py` says how. What is finished stays in the
-state folder, so a killed run goes on; after a change in components/ it is trained anew.
+state folder, so a killed run goes on; after a change in components/ it is trained again.
 """
 
 import argparse

@@ -7,7 +7,7 @@ Networks of the default's kind are trained on one grouped fold from different se
 several predict what is held out; temperature and threshold are chosen on validation. The gain in
 accuracy is beside the first row, with a 95% interval by duplicate group; milliseconds are of a call
 on all cores, the rows measured in turn. Trained networks stay in the state folder, so a killed run
-goes on; after a change in components/ they are trained anew.
+goes on; after a change in components/ they are trained again.
 """
 
 import argparse

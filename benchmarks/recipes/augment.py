@@ -1,4 +1,4 @@
-"""Augmentation of many models' batches at once: each model by its own knobs, each image anew."""
+"""Augmentation of many models' batches at once: each model by its own knobs."""
 
 from collections.abc import Callable, Mapping
 

@@ -285,7 +285,7 @@ def _answered(dataset: ImageDataset, pooled: Pooled, samples: int, seed: int) ->
 def _without_contradicted(
     dataset: ImageDataset, folds: list[FoldResult], pooled: Pooled, samples: int, seed: int
 ) -> WithoutContradicted | None:
-    """Measures all images but those whose picture both classes claim; None: there are none such."""
+    """Measures the images whose picture one class claims; None if all are so, or a class lacks."""
     counted = ~dataset.contradicted
     left = [dataset.labels[rows][counted[rows]] for rows in (np.array(f.held_out) for f in folds)]
     if counted.all() or any(len(np.unique(labels)) < len(CLASSES) for labels in left):

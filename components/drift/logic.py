@@ -24,7 +24,7 @@ def drift_of(model: str, rule: DriftRule, now: datetime | None = None) -> Drift:
 
     Args:
         model: The version: its folder, or REGISTRY#VERSION.
-        rule: Whom to ask, how far to look back, and what is drift.
+        rule: Which Prometheus to ask, how far to look back, and what is drift.
         now: When the window ends; None for now.
 
     Returns:
