@@ -55,11 +55,11 @@ def recalibrate_version(model: str, data: Data, how: Evaluate, registry: str, ou
         UserError: The model, the source or the registry cannot be used, or there is too little.
     """
     wanted = Wanted(how.target_sensitivity, how.target_error)
-    with quiet_stderr():
-        from components.register.recalibrated import register_recalibrated
     with ExitStack() as stack:
         folder = stack.enter_context(opened(model))
         models = _registry(model, registry)
+        with quiet_stderr():  # TensorFlow: before images are decoded, where it is missing
+            from components.register.recalibrated import register_recalibrated
         dataset = stack.enter_context(ingested(data, output))
         known = ImagesOfDataset.open(folder)
         positions, overlap = find_overlap(dataset, known)
