@@ -40,7 +40,7 @@ class Judged(NamedTuple):
 def find_overlap(dataset: ImageDataset, *known: KnownImages | None) -> tuple[np.ndarray, Overlap]:
     """Finds the images of a source that a model's own dataset holds too.
 
-    A patient of whom one image is there is no other patient, so a group goes whole.
+    Where one image of a patient is known, all images of that patient are left out.
 
     Args:
         dataset: The source.

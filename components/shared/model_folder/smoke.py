@@ -80,7 +80,7 @@ def read_smoke(folder: str | Path) -> list[SmokeImage]:
         At least one.
 
     Raises:
-        UserError: There are none, as in versions older than they, or they are malformed.
+        UserError: The version keeps none, because it is older than they; or they are malformed.
     """
     path = Path(folder, SMOKE, EXPECTED)
     try:

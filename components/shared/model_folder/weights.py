@@ -43,8 +43,8 @@ def read_weights(folder: str | Path, shapes: Sequence[tuple[int, ...]]) -> list[
         An array of each shape, float32.
 
     Raises:
-        UserError: There are none, as in versions of before they were kept; they are malformed, no
-            numbers, or of a network of another size.
+        UserError: The version is older than these weights; or they are malformed, not finite, or
+            of a network of another size.
     """
     path = Path(folder, WEIGHTS)
     sizes = [math.prod(shape) for shape in shapes]

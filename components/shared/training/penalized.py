@@ -9,7 +9,7 @@ PENALTY = 1.0  # on the weights of standardized features, beside the mean log lo
 def penalized_fit(
     features: np.ndarray, labels: np.ndarray, weights: np.ndarray, kernel: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Fits the weights of a last layer anew.
+    """Fits the weights of a last layer again.
 
     The logits keep their standard deviation, so that the answers are as sure as before.
 
