@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # slow to import, and most tests need no store
 
 BUCKET = "models"
 ACCESS_KEY, READER_KEY, SECRET_KEY = "admin", "reader", "secret-of-the-tests"
-_PARTS = ("master", "volume", "filer", "s3", "admin")  # each with a port for HTTP and one for gRPC
+_PARTS = ("master", "volume", "filer", "s3")  # each with a port for HTTP and one for gRPC
 
 
 def free_ports(count: int) -> list[int]:
@@ -65,7 +65,10 @@ class _Server:
 
 
 class S3Server(_Server):
-    """`weed mini` with one bucket, an administrator and a reader."""
+    """SeaweedFS with one bucket, an administrator and a reader.
+
+    `weed mini` would stay without a volume on a disk that is 99% full, and never say so.
+    """
 
     def __init__(self, folder: Path, *flags: str) -> None:
         super().__init__(folder)
@@ -108,14 +111,17 @@ class S3Server(_Server):
         config.write_text(json.dumps({"identities": identities}))
         return [
             str(Path(sys.executable).with_name("weed")),
-            "mini",
+            "server",
+            "-s3",
             f"-dir={self.folder}",
             f"-s3.config={config}",
             "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1",
-            "-webdav=false",
-            "-admin.ui=false",
             "-master.telemetry=false",
+            "-master.peers=none",
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=32",
+            "-volume.minFreeSpace=8MiB",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-s3.autoCreateBucket=false",
