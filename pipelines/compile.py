@@ -5,7 +5,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
 from kfp.compiler import Compiler, KubernetesManifestOptions
+from kfp.compiler.pipeline_spec_builder import extract_comments_from_pipeline_spec
 
 from components.shared.errors import UserError
 from pipelines.catalogue import Pipeline
@@ -14,10 +16,14 @@ from pipelines.version import git_revision, version_name
 
 
 def compiled(pipeline: Pipeline, cluster: Cluster) -> str:
-    """Returns a pipeline as KFP YAML: the specification and the Kubernetes settings."""
+    """Returns a pipeline as KFP YAML: a comment, the specification and the Kubernetes settings."""
     lines = _compile(pipeline, cluster).splitlines(keepends=True)
-    # KFP's comment above shows a default's keys in an order that differs from run to run.
-    return "".join(dropwhile(lambda line: line.startswith("#"), lines))
+    text = "".join(dropwhile(lambda line: line.startswith("#"), lines))
+    # KFP's own comment shows the keys of a default in an order that differs from run to run. The
+    # specification below it has its keys in order, so KFP's comment on that one is always the same.
+    specification = next(yaml.safe_load_all(text))
+    description = specification["pipelineInfo"].get("description", "")
+    return extract_comments_from_pipeline_spec(specification, description) + text
 
 
 def manifest(pipeline: Pipeline, cluster: Cluster, namespace: str) -> str:

@@ -59,6 +59,20 @@ def test_compiling_is_repeatable_and_light(pipeline: Pipeline, text: str, tmp_pa
     assert path.read_bytes() == text.encode()  # though strings hash otherwise in each process
 
 
+def test_a_comment_names_the_pipeline_its_inputs_and_their_defaults(
+    pipeline: Pipeline, text: str
+) -> None:
+    comment = text.partition("\ncomponents:")[0].splitlines()
+    assert comment[:2] == ["# PIPELINE DEFINITION", f"# Name: {pipeline.info.name}"]
+    assert comment[2] == f"# Description: {pipeline.info.description}"
+    inputs = comment[comment.index("# Inputs:") + 1 : comment.index("# Outputs:")]
+    names = {line.split()[1].rstrip(":") for line in inputs}
+    assert names == {parameter.name for parameter in pipeline.run.parameters()}
+    assert "#    gpu_count: str [Default: '0']" in inputs
+    keys = "'effect': 'NoSchedule', 'key': 'nvidia.com/gpu', 'operator': 'Exists'"
+    assert f"#    gpu_tolerations: list [Default: [{{{keys}}}]]" in inputs
+
+
 def test_importing_the_doors_of_the_project_is_light() -> None:
     doors = [f"components.{path.parent.name}.component" for path in ROOT.glob(COMPONENTS)]
     assert len(doors) == 12

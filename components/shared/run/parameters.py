@@ -148,34 +148,36 @@ class Data(Group):
 
     source: Annotated[str, BeforeValidator(_sources), Repeated] = Field(
         "kaggle://preetviradiya/brian-tumor-dataset",
-        description="kaggle://owner/dataset, s3://bucket/folder, gs://bucket/folder, a folder, a "
-        "zip, or sample:// for made-up images. Several are a JSON list; what is said of one alone "
-        "is written behind it, as in hospital#weight=2#labels=labels.csv.",
+        description="Where the images are: kaggle://owner/dataset, s3://bucket/folder, "
+        "gs://bucket/folder, a folder, a zip, or sample:// for made-up images. Write several as a "
+        "JSON list. Options of one source follow it, for example "
+        "hospital#weight=2#labels=labels.csv.",
     )
     source_version: str = Field(
         "",
-        description="Version of the Kaggle dataset, if it is the only source; empty for the "
-        "newest. A change renews the cache.",
+        description="Version of the Kaggle dataset, for example 1. Empty takes the newest. For "
+        "any other single source, a new value makes KFP read the source again.",
     )
     labels: str = Field(
         "",
-        description="CSV with the columns path, label and, where known, patient, site, sequence, "
-        "type and plane: a path in the source, an absolute path, s3:// or gs://. Of several "
-        "sources, for each that names no other.",
+        description="CSV file of labels, for example labels.csv: a path in the source, an absolute "
+        "path, s3:// or gs://. It needs the columns path and label; it may have patient, site, "
+        "sequence, type and plane. It applies to every source that names no other.",
     )
     class_folders: Annotated[str, AfterValidator(_class_names)] = Field(
         "",
-        description="What folders and labels of other names mean, as in yes=Brain "
-        "Tumor,no=Healthy,pred=none. Of several sources, for each that names no other.",
+        description="What other names of folders and labels mean, for example yes=Brain "
+        "Tumor,no=Healthy,pred=none; none leaves a folder out. It applies to every source that "
+        "names no other.",
     )
     slices: Count = Field(
         16,
-        description="Slices, at most, that are taken of a file that holds several: a DICOM of many "
-        "frames or a NIfTI. They are spread over its middle half.",
+        description="Maximum number of slices to take from a volume: a NIfTI file, or a DICOM file "
+        "with several frames. The slices are spread evenly over its middle half.",
     )
     max_bad_share: Bound = Field(
         0.05,
-        description="Greatest share of unusable files, 0 to 1. Above it the run fails.",
+        description="Maximum share of unusable files, 0 to 1. The run fails if more are unusable.",
     )
 
 
@@ -188,8 +190,8 @@ class Workers(Group):
         1,
         ge=1,
         le=100,
-        description="Pods that share the decoding of the images, on a cluster; a local run needs "
-        "no more than 1. The dataset is the same, byte for byte.",
+        description="Number of pods that decode the images in parallel on a cluster. A local run "
+        "needs only 1. The dataset is identical, byte for byte, whatever the number.",
     )
 
 
@@ -200,11 +202,14 @@ class HoldOut(Group):
 
     split_strategy: Literal["grouped", "by-name"] = Field(
         "grouped",
-        description="grouped keeps near-duplicates, and images of one patient, in one part. "
-        "by-name is the reference's leaky split, for comparison.",
+        description="How to hold images out. grouped keeps near-duplicates and all images of a "
+        "patient in one part. by-name reproduces the reference's split, which leaks, for "
+        "comparison.",
     )
     held_out_share: Share = Field(
-        0.2, description="Share of the images, 0 to 1, on which nothing is ever chosen."
+        0.2,
+        description="Share of the images, 0 to 1, to hold out for the evaluation. Nothing is "
+        "chosen on them.",
     )
 
 
@@ -215,15 +220,16 @@ class Folds(Group):
 
     folds_by: Literal["group", "source"] = Field(
         "group",
-        description="What a fold holds out: group for a share of the groups, or source for one of "
-        "several sources, whole.",
+        description="What each fold holds out. group: a share of the duplicate groups. source: one "
+        "whole source, which needs several sources.",
     )
     folds: int = Field(
         5,
         ge=2,
         le=100,
-        description="Parts that are held out in turn, near-duplicates and patients kept together. "
-        "Each trains a network of its own. By source there are as many as sources.",
+        description="Number of folds. Each fold trains a network and holds a different part out; "
+        "near-duplicates and patients stay together. With folds_by=source there is one fold per "
+        "source.",
     )
 
 
@@ -234,8 +240,9 @@ class Labels(Group):
 
     contradicted: Literal["leave-out", "keep"] = Field(
         "leave-out",
-        description="leave-out trains and chooses nothing on images whose picture is filed under "
-        "the other class too; keep does. Figures are given with and without them in any case.",
+        description="What to do with a picture that has both labels. leave-out: neither train on "
+        "it nor choose on it. keep: use it. The reports give the figures with and without such "
+        "pictures.",
     )
 
 
@@ -246,8 +253,8 @@ class Validation(Group):
 
     validation_share: Share = Field(
         0.2,
-        description="Share of the rest, 0 to 1, on which values, epoch, temperature and threshold "
-        "are chosen.",
+        description="Share of the images that are not held out, 0 to 1, to choose hyperparameters, "
+        "epoch, temperature and threshold on.",
     )
 
 
@@ -259,18 +266,18 @@ class Tune(Group):
     architectures: str = Field(
         "compact",
         pattern=rf"^({_ARCHITECTURES})( *, *({_ARCHITECTURES}))*$",
-        description="Networks, with commas between, that the search chooses among: "
-        "compact, efficientnet, reference, xception.",
+        description="Networks to search, separated by commas: compact, efficientnet, reference, "
+        "xception.",
     )
     tuner: Literal["random", "bayesian", "hyperband", "grid"] = Field(
-        "random", description="KerasTuner's algorithm: random, bayesian, hyperband or grid."
+        "random", description="KerasTuner's search: random, bayesian, hyperband or grid."
     )
-    max_trials: Count = Field(8, description="Trials of the search. hyperband decides that itself.")
+    max_trials: Count = Field(8, description="Number of trials. hyperband sets its own number.")
     tune_epochs: Count = Field(
-        8, description="Epochs of each trial. For hyperband, of the longest."
+        8, description="Epochs of each trial. With hyperband, epochs of the longest trial."
     )
     executions_per_trial: Count = Field(
-        1, description="Trainings of each trial, with different seeds. Their mean counts."
+        1, description="Trainings per trial, each with its own seed. The search compares means."
     )
 
 
@@ -281,26 +288,26 @@ class Network(Group):
 
     architecture: Architecture = Field(
         _DEFAULT.architecture,
-        description="Network: compact, efficientnet, reference or xception. The values below suit "
-        "compact.",
+        description="Network to train: compact, efficientnet, reference or xception. The defaults "
+        "below suit compact.",
     )
     learning_rate: float = Field(
-        _DEFAULT.learning_rate, gt=0, allow_inf_nan=False, description="Of the optimizer."
+        _DEFAULT.learning_rate, gt=0, allow_inf_nan=False, description="Learning rate."
     )
     dropout: float = Field(
         _DEFAULT.dropout,
         ge=0,
         lt=1,
         allow_inf_nan=False,
-        description="Share of units dropped, 0 to 1.",
+        description="Dropout rate, 0 to 1.",
     )
     dense: int = Field(
         _DEFAULT.dense,
         ge=2,
         le=100_000,
-        description="Units of the first dense layer, where a network has some.",
+        description="Units of the first dense layer. Networks without one ignore it.",
     )
-    augmentation: bool = Field(_DEFAULT.augmentation, description="Vary the training images.")
+    augmentation: bool = Field(_DEFAULT.augmentation, description="Augment the training images.")
 
 
 class Train(Group):
@@ -310,31 +317,31 @@ class Train(Group):
 
     pretrained_weights: str = Field(
         "",
-        description="File of Xception's ImageNet weights without top. Empty to get them from "
-        "keras.applications.",
+        description="File of Xception's ImageNet weights without the top layer. Empty downloads "
+        "them through keras.applications.",
     )
-    epochs: Count = Field(16, description="Most epochs of the final training, or of each fold's.")
+    epochs: Count = Field(16, description="Maximum number of epochs to train.")
     patience: int = Field(
-        0, ge=0, description="Stop after so many epochs without a better one. 0 trains them all."
+        0, ge=0, description="Stop after this many epochs without improvement. 0 never stops early."
     )
     ensemble: int = Field(
         1,
         ge=1,
         le=20,
-        description="Networks to train, from different seeds, and average. Each costs its time "
-        "again, in training and in serving.",
+        description="Number of networks to train with different seeds. The model averages their "
+        "answers. Each one multiplies the time of training and of serving.",
     )
     average_mirror_image: bool = Field(
         False,
-        description="Average each answer with that to the mirror image, at twice the time in "
-        "serving.",
+        description="Average the answers for an image and its mirror image. Serving takes twice as "
+        "long.",
     )
     from_model: str = Field(
         "",
-        description="Registered version whose weights the training starts from: its folder, or "
-        "REGISTRY#VERSION, as in s3://bucket/models#champion. Empty for none.",
+        description="Registered version to start training from: its folder, or REGISTRY#VERSION, "
+        "for example s3://bucket/models#champion. Empty starts from the network's own weights.",
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="Of everything random.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random choice.")
 
 
 class Evaluate(Group):
@@ -346,17 +353,18 @@ class Evaluate(Group):
         1000,
         ge=100,
         le=100_000,
-        description="Resamples of the duplicate groups behind each interval.",
+        description="Bootstrap resamples behind each confidence interval. Whole duplicate groups "
+        "are resampled.",
     )
     target_sensitivity: Bound = Field(
         0.0,
-        description="Share of the validation part's tumours that the threshold has to find, 0 to "
-        "1. 0 for the nearest to 0.5 that validation does not speak against.",
+        description="Sensitivity that the threshold has to reach on the validation part, 0 to 1. "
+        "0 keeps the threshold near 0.5 unless the validation part clearly favours another.",
     )
     target_error: Share = Field(
         0.02,
-        description='Share of the answers that may be wrong, 0 to 1. Images in doubt get "unsure" '
-        "beside their class, as few as validation allows.",
+        description="Share of the answers that may be wrong, 0 to 1. The model answers unsure "
+        "where it doubts, for as few images as this limit allows.",
     )
 
 
@@ -367,24 +375,24 @@ class Validate(Group):
 
     validate_sources: Annotated[str, BeforeValidator(_sources_or_none), Repeated] = Field(
         "",
-        description="Other sources that the model is measured on before the gate, and never "
-        "trained on, each with what is said of it, as in other.zip#labels=labels.csv; #version=2 "
-        "renews the cache. Several are a JSON list. Empty for none.",
+        description="Other sources to measure the model on before the gate. It never trains on "
+        "them. Options follow a source, for example other.zip#labels=labels.csv; a new #version=2 "
+        "makes KFP read it again. Write several as a JSON list. Empty measures on none.",
     )
     min_external_sensitivity: Bound = Field(
         0.0,
-        description="Least sensitivity of a registered model on each of these sources that has "
-        "tumours, 0 to 1.",
+        description="Minimum sensitivity on each of these sources that has tumours, 0 to 1. The "
+        "gate refuses a model below it.",
     )
     min_external_specificity: Bound = Field(
         0.0,
-        description="Least specificity of a registered model on each of these sources that has "
-        "healthy images, 0 to 1.",
+        description="Minimum specificity on each of these sources that has healthy images, 0 to 1. "
+        "The gate refuses a model below it.",
     )
     min_external_auroc: Bound = Field(
         0.0,
-        description="Least AUROC of a registered model on each of these sources that has both, 0 "
-        "to 1.",
+        description="Minimum AUROC on each of these sources that has both classes, 0 to 1. The "
+        "gate refuses a model below it.",
     )
 
 
@@ -394,27 +402,29 @@ class Register(Group):
     panel = "Register"
 
     min_accuracy: Bound = Field(
-        0.75, description="Least held-out accuracy of a registered model, 0 to 1."
+        0.75, description="Minimum held-out accuracy to register a model, 0 to 1."
     )
     min_sensitivity: Bound = Field(
-        0.8, description="Least held-out sensitivity of a registered model, 0 to 1."
+        0.8, description="Minimum held-out sensitivity to register a model, 0 to 1."
     )
     min_specificity: Bound = Field(
-        0.7, description="Least held-out specificity of a registered model, 0 to 1."
+        0.7, description="Minimum held-out specificity to register a model, 0 to 1."
     )
     champion_margin: Bound = Field(
-        0.02, description="By how much a new model may be worse than the champion, 0 to 1."
+        0.02,
+        description="How much worse than the champion a new model may be, 0 to 1, in accuracy and "
+        "in sensitivity.",
     )
     registry: Annotated[str, AfterValidator(_store_address)] = Field(
         "",
-        description="Folder of registered models, s3:// or gs://. Empty keeps the model as an "
-        "artifact of the run only.",
+        description="Registry for the model: a folder, s3://bucket/folder or gs://bucket/folder. "
+        "Empty keeps the model only as an artifact of the run.",
     )
     kubeflow_model_registry: str = Field(
         "",
         pattern=r"^(https?://.+)?$",
-        description="Address of a Kubeflow Model Registry, http:// or https://, that records each "
-        "version too.",
+        description="Address of a Kubeflow Model Registry that also records each version, for "
+        "example http://model-registry-service:8080. Empty records it in none.",
     )
 
 
@@ -423,9 +433,7 @@ class Code(Group):
 
     panel = "Register"
 
-    git_revision: str = Field(
-        "", description="Revision of the code, for the model card or the record."
-    )
+    git_revision: str = Field("", description="Git revision of the code. The model card shows it.")
 
 
 class Deploy(Group):
@@ -435,44 +443,47 @@ class Deploy(Group):
 
     inference_service: ServiceName = Field(
         "",
-        description="InferenceService to roll the registered model out to; made where missing. "
-        "Empty deploys nothing.",
+        description="InferenceService that serves the registered model. The step creates it if it "
+        "is missing. Empty deploys nothing.",
     )
     serving_namespace: str = Field(
         "",
         pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
-        description="Namespace of the InferenceService. Empty for that of the run, or "
+        description="Namespace of the InferenceService. Empty takes the namespace of the run, or "
         "of the kubeconfig.",
     )
     served_from: str = Field(
         "",
         pattern=r"^((pvc|s3|gs)://.+)?$",
-        description="The registry's address as KServe reads it, where the registry is a mounted "
-        "folder, such as pvc://claim/registry.",
+        description="Address of the registry for KServe, if the pipeline sees it as a mounted "
+        "folder, for example pvc://claim/registry.",
     )
     canary_percent: int = Field(
         0,
         ge=0,
         le=99,
-        description="Share of the traffic that a new model gets first, 0 to 99. 0 replaces the "
-        "former one at once.",
+        description="Percentage of the traffic that a new model gets first, 0 to 99. 0 sends it "
+        "all traffic at once.",
     )
     canary_soak_seconds: int = Field(
         300,
         ge=1,
         le=86_400,
-        description="How long a canary has to do well before it gets all traffic.",
+        description="Seconds that a canary has to do well before it gets all traffic.",
     )
     canary_max_error_rate: Bound = Field(
-        0.01, description="Greatest share of a canary's answers that may fail, 0 to 1."
+        0.01, description="Maximum share of a canary's answers that may fail, 0 to 1."
     )
     canary_max_latency_seconds: Seconds = Field(
-        1.0, description="What 95 of 100 answers of a canary have to stay below."
+        1.0, description="Maximum latency of a canary in seconds, at the 95th percentile."
     )
     deploy_force_conflicts: bool = Field(
-        False, description="Take storageUri over from what else manages it, such as kubectl."
+        False,
+        description="Take over the field storageUri from another manager, such as kubectl.",
     )
-    deploy_dry_run: bool = Field(False, description="Only show what deploying would change.")
+    deploy_dry_run: bool = Field(
+        False, description="Dry run: show what would change, and change nothing."
+    )
 
 
 class State(Group):
@@ -482,8 +493,8 @@ class State(Group):
 
     state_root: str = Field(
         "",
-        description="Folder that outlives a killed step, which then goes on where it was. Empty "
-        "starts it again.",
+        description="Folder for the state of unfinished steps. A step that was killed resumes from "
+        "it. Empty starts such a step from the beginning.",
     )
 
 
@@ -495,13 +506,15 @@ class Gpus(Group):
     gpu_count: str = Field(
         "0",
         pattern=r"^\d{1,2}$",
-        description="GPUs of each step that trains. 0 runs them on CPUs.",
+        description="Number of GPUs for each step that trains. 0 trains on CPUs.",
     )
     gpu_type: str = Field(
         "nvidia.com/gpu", pattern=r"^[\w.-]+/[\w.-]+$", description="Resource name of the GPUs."
     )
     gpu_node_selector: dict[str, str] = Field(
-        {}, description="Labels of the nodes for the steps that train, as JSON."
+        {},
+        description="Labels of the nodes for the steps that train, as JSON, for example "
+        '{"gpu": "a100"}.',
     )
     gpu_tolerations: list[dict[str, Any]] = Field(
         [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
@@ -517,8 +530,8 @@ class DriftRule(Group):
     prometheus: str = Field(
         "http://prometheus-operated.monitoring.svc:9090",
         pattern=r"^https?://.+$",
-        description="Address of the Prometheus that scrapes the predictors. A token for it is in "
-        "PROMETHEUS_TOKEN.",
+        description="Address of the Prometheus that scrapes the predictors. If it needs a token, "
+        "put it into the environment variable PROMETHEUS_TOKEN.",
     )
     window_days: int = Field(7, ge=1, le=90, description="Days to look back.")
     psi_limit: float = Field(
@@ -526,15 +539,15 @@ class DriftRule(Group):
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="A smaller population stability index is no drift. Of usual limits, 0.1 is a "
-        "little and 0.25 much.",
+        description="Minimum population stability index (PSI) to call drift. By convention 0.1 is "
+        "a small shift and 0.25 a large one.",
     )
     false_alarms: float = Field(
         0.01,
         ge=0.002,  # what 20,000 shuffles tell of 40 quantities
         le=0.5,
-        description="Share of the comparisons, 0 to 1, that may find drift where nothing has "
-        "changed.",
+        description="False alarm rate, 0 to 1: the share of comparisons that may find drift though "
+        "nothing has changed.",
     )
 
 
@@ -546,11 +559,12 @@ class DriftResponse(Group):
     served_model: str = Field(
         "champion",
         pattern=r"^(champion|candidate|latest|[1-9]\d{0,8})$",
-        description="Version that serves: its number, champion, candidate or latest.",
+        description="Registered version that serves: a number, champion, candidate or latest.",
     )
     retrain: bool = Field(
         False,
-        description="Train again where there is drift. Otherwise the run fails, to tell of it.",
+        description="Retrain if there is drift. Without it, drift makes the run fail, so that "
+        "whoever watches the runs sees it.",
     )
 
 
