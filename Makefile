@@ -13,7 +13,7 @@ TENSORFLOW ?= cuda
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install check test lint types compiled cluster-test benchmark results compile chart image serve-image lock sbom audit
+.PHONY: help demo install check test lint types compiled cluster-test benchmark results compile readmes chart image serve-image lock sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ compile: $(VENV)/.installed ## Write the compiled pipelines anew
 	$(BIN)/brain-tumor compile
 	$(BIN)/brain-tumor compile --pipeline cross-validation
 	$(BIN)/brain-tumor compile --pipeline drift
+
+readmes: $(VENV)/.installed ## Write the README of each component from its code
+	$(BIN)/python -m docs.component_readmes
 
 chart: $(VENV)/.installed ## Write the templates of the Helm chart from the overlays and components
 	$(BIN)/python manifests/helm.py

@@ -1,4 +1,4 @@
-"""The documentation's links, paths and module names lead somewhere."""
+"""Links, paths and modules in the documentation exist, and its generated pages are current."""
 
 import re
 import unicodedata
@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+
+from docs.component_readmes import readmes
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "manifests").rglob("*.md")]
+STEPS = sorted(door.parent for door in (ROOT / "components").glob("*/component.py"))
 FOLDERS = "benchmarks|components|docs|locks|manifests|pipelines|serving|tests"
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -78,3 +82,22 @@ def test_each_layout_that_data_md_shows_is_tested() -> None:
     assert re.findall(r"^\| ([a-z ]+) \|", table, re.MULTILINE) == re.findall(
         r'^    "([a-z ]+)": Layout\(', tests, re.MULTILINE
     )
+
+
+def test_each_components_readme_is_what_the_code_says() -> None:
+    written = readmes()
+    assert set(written) == {step / "README.md" for step in STEPS}
+    stale = [path for path, text in written.items() if path.read_text() != text]
+    assert stale == [], "run 'make readmes' and commit them"
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_metadata_is_as_kubeflow_pipelines_components_asks(step: Path) -> None:
+    metadata = yaml.safe_load((step / "metadata.yaml").read_text())
+    assert list(metadata) == ["name", "stability", "dependencies", "tags", "lastVerified"]
+    assert metadata["name"] == step.name
+    assert metadata["stability"] in ("experimental", "alpha", "beta", "stable")
+    (pipelines,) = (d for d in metadata["dependencies"]["kubeflow"] if d["name"] == "Pipelines")
+    installed = re.search(r'"kfp==(\S+)"', (ROOT / "pyproject.toml").read_text())
+    assert installed is not None
+    assert pipelines["version"] == f">={installed[1]}"
