@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 LOCKS = sorted(
     path for path in (ROOT / "locks").glob("*.txt") if not path.name.startswith("not-in-")
 )
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 DOCKERFILES = [ROOT / "Dockerfile.train", ROOT / "Dockerfile.serve"]
 of_each_dockerfile = pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -199,14 +200,25 @@ def test_every_lock_has_a_bill_of_materials_and_is_audited() -> None:
     assert "schedule" in workflow[True], "an advisory may come without a commit"
 
 
-def test_workflow_may_only_read_and_pins_its_actions() -> None:
-    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
-
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflow_may_only_read_and_pins_its_actions(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
-        assert "permissions" not in job
+        assert "permissions" not in job or path.stem == "release"
         for step in job["steps"]:
-            assert re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", step.get("uses", "x@v0.0.0"))
+            assert re.search(r"@[0-9a-f]{40}$", step.get("uses", f"@{'0' * 40}"))
+
+
+def test_a_release_has_every_image_and_every_bill_of_materials() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+    images = workflow["jobs"]["image"]["strategy"]["matrix"]["include"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert {image["sbom"] for image in images} == set(
+        re.findall(r"sbom/([a-z-]+)\.cdx\.json", makefile)
+    )
+    assert {image["dockerfile"] for image in images} == {path.name for path in DOCKERFILES}
+    assert workflow["jobs"]["image"]["needs"] == "test", "nothing untested is pushed"
 
 
 def test_ci_can_be_executed() -> None:
