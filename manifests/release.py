@@ -1,6 +1,6 @@
 """Writes a copy of the manifests that names the predictor's images by their digests.
 
-python -m manifests.release FOLDER registry.example/serve@sha256:... registry.example/cuda@sha256:...
+The release workflow calls it: `python -m manifests.release FOLDER IMAGE@DIGEST CUDA_IMAGE@DIGEST`.
 """
 
 import re

@@ -25,6 +25,6 @@ def test_every_image_of_a_release_has_its_digest(tmp_path: Path) -> None:
 
 
 def test_a_tag_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'registry.example/serve:1' has no digest"):
+    with pytest.raises(ValueError, match=r"'registry\.example/serve:1' has no digest"):
         release(tmp_path / "manifests", "registry.example/serve:1", CUDA)
     assert not (tmp_path / "manifests").exists()
