@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from components.register.description import describe, write_description
@@ -101,10 +102,29 @@ def test_the_text_says_what_the_numbers_mean(tmp_path: Path, metadata: ModelMeta
         "0.0% of the validation images, which the limit was set on, and 1.2% of the held-out ones",
         "is no guarantee",
         "logits are divided by 1.2500",
-        "calibration error is 0.125 without that and 1.000 with it",
+        "calibration error on the held-out part is 0.125 without calibration and 1.000 with it",
     ):
         assert part in text
     assert "None" not in text
+
+
+def test_the_front_matter_is_what_hugging_face_reads(
+    tmp_path: Path, metadata: ModelMetadata
+) -> None:
+    def front_matter(**changed: Any) -> Any:
+        write_description(tmp_path, metadata.model_copy(update=changed))
+        text = (tmp_path / "model_card.md").read_text()
+        assert text.startswith("---\n")
+        return yaml.safe_load(text.split("\n---\n")[0])
+
+    read = front_matter()
+    assert read["pipeline_tag"] == "image-classification"
+    ((result,),) = [model["results"] for model in read["model-index"]]
+    assert metadata.data.digest.startswith(result["dataset"]["name"].split()[-1])
+    accuracy = next(metric for metric in result["metrics"] if metric["type"] == "accuracy")
+    assert accuracy["value"] == metadata.metrics.held_out.model.accuracy.value
+    leaky = metadata.data.model_copy(update={"split_strategy": "by-name"})
+    assert "model-index" not in front_matter(data=leaky)
 
 
 def test_the_card_has_a_table_of_sites_where_they_are_known(
@@ -184,7 +204,7 @@ def test_the_card_has_the_figures_without_contradicted_pictures_too(
     part = text.partition("### Held-out part, without contradicted pictures")[2]
     assert part.partition("### Full dataset")[0].count("| accuracy |") == 1
     assert "10 images in" in part
-    assert "The picture of 2 held-out images is filed under the other class too" in part
+    assert "2 held-out images show a picture that also has the other label" in part
     assert "12.5% (0.0% to 25.0%) are wrong" in part
     write_description(tmp_path, metadata)
     assert "contradicted" not in (tmp_path / "model_card.md").read_text()
@@ -232,7 +252,7 @@ def test_the_card_names_what_the_model_bears_badly(
     assert not any("some light" in said for said in described.weaknesses)
     write_description(tmp_path, described)
     text = (tmp_path / "model_card.md").read_text()
-    assert "## Where it is weak" in text
+    assert "## Weaknesses" in text
     assert "- Its answers hang on the finest detail" in text
 
 
@@ -266,11 +286,11 @@ def test_the_card_says_when_the_outcome_is_unsure(
     error = Interval(value=0.015625, low=0, high=0.03125)
     found, text = described(target_error=0.05, unsure=unsure, error_at_90_coverage=error)
     for part in (
-        "lies from 0.0625 to 0.7500, the outcome is unsure",
-        "at most 5.0% of the other answers are wrong",
+        "the probability of Brain Tumor is between 0.0625 and 0.7500",
+        "at most 5.0% of the other answers there are wrong",
         "| held-out | 87.5% (75.0% to 100.0%) | 6.2% (0.0% to 12.5%) | 3.8% |",
         "| Brain Tumor | 4 | 1 | 1 |\n| Healthy | 1 | 2 | 3 |",
-        "Nothing is promised for another hospital",
+        "It promises nothing for another hospital",
         "1.6% (0.0% to 3.1%) of the answers would be wrong",
     ):
         assert part in text, part
@@ -304,7 +324,7 @@ def test_hostile_values_stay_text(tmp_path: Path, metadata: ModelMetadata) -> No
     assert "&lt;script&gt;" in text
     cells = {
         len(re.findall(r"(?<!\\)\|", line))
-        for line in text.split("Where it comes from")[1].splitlines()
+        for line in text.split("## Provenance")[1].splitlines()
         if line.startswith("|")
     }
     assert cells == {3}

@@ -59,7 +59,7 @@ def checklist(model: ModelMetadata) -> list[Item]:
             "Development and evaluation of a deep-learning classifier: tumour or none in a brain "
             "MRI slice.",
         ),
-        Item("2", "2", "summary", "This card, from its first lines to 'How good it is'."),
+        Item("2", "2", "summary", "This card, from its first lines to 'Performance'."),
         Item(
             "3a",
             "3",
@@ -71,7 +71,7 @@ def checklist(model: ModelMetadata) -> list[Item]:
             "3b, 25",
             "41",
             "intended use and role",
-            "'For whom and what it is', and 'is not'. No place in a care pathway.",
+            "'Intended use', and 'Not intended for'. No place in a care pathway.",
         ),
         Item(
             "3c, 14",
@@ -204,7 +204,7 @@ def checklist(model: ModelMetadata) -> list[Item]:
             "30",
             "robustness",
             "Changed images, and what files give away: the evaluation's report and "
-            + ("'Where it is weak'." if model.weaknesses else "no weakness was found there."),
+            + ("'Weaknesses'." if model.weaknesses else "no weakness was found there."),
         ),
         Item(
             "",
@@ -253,13 +253,13 @@ def checklist(model: ModelMetadata) -> list[Item]:
             f"{counts}. Of tumours, held out: {part.tumor:,}; in all: "
             f"{model.metrics.full_dataset.tumor:,} of {model.metrics.full_dataset.images:,}.",
         ),
-        Item("23a", "37, 38", "performance", "'How good it is', each figure with its interval."),
+        Item("23a", "37, 38", "performance", "'Performance', each figure with its interval."),
         Item("", "39", "failures", "Galleries of mistakes in the evaluation's report."),
         Item(
             "26",
             "40",
             "limitations",
-            "'For whom and what it is not'. Labels are the provider's; slices are judged alone.",
+            "'Not intended for'. Labels are the provider's; slices are judged alone.",
         ),
         Item(
             "27a",
