@@ -39,7 +39,7 @@ def accuracy(dataset: ImageDataset, scores: np.ndarray, rows: np.ndarray, seed: 
     labels, groups = dataset.labels[rows], dataset.groups[rows]
     guess = Predictor(scores[rows], 0.5)
     samples = bootstrap(labels, groups, [guess], 1000, seed)[0]
-    found = with_intervals(point_estimate(labels, guess), samples).accuracy
+    found = with_intervals(point_estimate(labels, guess), samples, labels, groups).accuracy
     return f"{100 * found.value:.1f}% ({100 * found.low:.1f}–{100 * found.high:.1f})"
 
 

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from components.check.logic import checked
 from components.shared.errors import UserError
+from components.shared.reports.numbers import decimal, percent
 from components.shared.reports.text import printable
 from components.shared.run.parameters import Data, DriftRule, Evaluate, Group, Parameter
 from components.shared.storage.files import write_atomically
@@ -519,10 +520,10 @@ def _drift_table(found: "Drift") -> Table:
     for one in found.quantities:
         table.add_row(
             one.name,
-            f"{one.psi:.3f}",
-            f"{one.low:.3f} to {one.high:.3f}",
-            f"{one.by_chance:.3f}",
-            f"{one.adjusted_p_value:.4f}",
+            decimal(one.psi),
+            f"{decimal(one.low)} to {decimal(one.high)}",
+            decimal(one.by_chance),
+            decimal(one.adjusted_p_value),
             "[red]drift[/]" if one.drifted else "",
         )
     return table
@@ -549,7 +550,7 @@ def _prediction_table(rows: list[dict[str, Any]]) -> Table:
 def _cells(answer: dict[str, Any]) -> list[str]:
     strange = answer.get("in_distribution") is False
     note = " [yellow](no brain MRI?)[/]" if strange else ""
-    cells = [answer["label"] + note, f"{answer['probability']:.1%}"]
+    cells = [answer["label"] + note, percent(answer["probability"])]
     if outcome := answer.get("outcome"):
         cells.append(f"[blue]{outcome}[/]" if outcome == "unsure" else outcome)
     return cells

@@ -10,6 +10,7 @@ from components.ingest.sample import write_sample
 from components.shared.data.classes import CLASSES
 from components.shared.errors import UserError
 from components.shared.model_folder.signing import Trust
+from components.shared.reports.numbers import percent
 from pipelines.catalogue import Pipeline
 from pipelines.local import run_local, show_results
 from pipelines.quiet import quiet_stderr
@@ -63,7 +64,7 @@ def _classify_three(model_uri: str, console: Console) -> None:
             truth = next(name for name in CLASSES if name in path.parts)
             style = "green" if answer.label == truth else "red"
             table.add_row(
-                path.name, truth, f"[{style}]{answer.label}[/]", f"{answer.probability:.1%}"
+                path.name, truth, f"[{style}]{answer.label}[/]", percent(answer.probability)
             )
     console.print()
     console.print(table)

@@ -239,7 +239,7 @@ def _figures(title: str, compared: Compared[Scores]) -> Table:
             found = compared.of(predictor).of(name)
             # Without leading zeros and percent signs, so that the table fits 80 columns.
             ends = "–".join(
-                f"{100 * end:.1f}" if measure.is_share else f"{end:.3f}".removeprefix("0")
+                measure.text(end).removesuffix("%").removeprefix("0" * (not measure.is_share))
                 for end in (found.low, found.high)
             )
             cells.append(f"{measure.text(found.value)} [dim]({ends})[/]")

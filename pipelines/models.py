@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.shared.errors import UserError
+from components.shared.reports.numbers import decimal, percent
 from pipelines.output import Format, console, print_json
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def show(reference: Reference, registry: Address = DEFAULT, output: Output = For
         **{name: _interval(getattr(held_out.model, name)) for name in _BOUNDED},
         "held-out images": f"{held_out.images}, {metadata.data.split_strategy} split",
         "other sources": "; ".join(found.sentence() for found in metadata.external) or "none",
-        "threshold": f"{metadata.threshold:.3f}, {metadata.threshold_rule}",
+        "threshold": f"{decimal(metadata.threshold)}, {metadata.threshold_rule}",
         "compared with": f"version {champion}" if champion else "none: there was no champion",
         "notes": "; ".join(metadata.gate.notes) or "none",
         "data": f"{metadata.data.source} {metadata.data.source_version}".strip(),
@@ -273,7 +274,7 @@ def _versions_table(rows: list[dict[str, Any]]) -> Table:
             str(row["version"]),
             aliases,
             _time(row["created"]),
-            *(f"{row[name]:.1%}" for name in _BOUNDED),
+            *(percent(row[name]) for name in _BOUNDED),
         )
     return table
 
@@ -304,4 +305,4 @@ def _plain(text: str) -> str:
 
 
 def _interval(score: "Interval") -> str:
-    return f"{score.value:.1%} (95% interval {score.low:.1%} to {score.high:.1%})"
+    return f"{percent(score.value)} (95% interval {percent(score.low)} to {percent(score.high)})"

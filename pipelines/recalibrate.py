@@ -19,6 +19,7 @@ from components.shared.model_folder.known_images import ImagesOfDataset
 from components.shared.model_folder.metadata import RecalibrationRecord
 from components.shared.model_folder.reader import open_model_folder
 from components.shared.registry import Registry
+from components.shared.reports.numbers import percent
 from components.shared.run.parameters import Data, Evaluate
 from components.validate.judged import Judged, find_overlap, judge
 from pipelines.judge import ingested, judged_model, opened
@@ -140,11 +141,11 @@ def show_recalibration(done: Done) -> None:
     console.print()
     if found.unsure:
         sure = found.unsure.held_out
-        console.print(f"answered, and not unsure: {sure.coverage.value:.1%}")
-        if sure.error:
+        console.print(f"answered, and not unsure: {percent(sure.coverage.value)}")
+        if sure.error and sure.group_error is not None:
             console.print(
-                f"wrong among these: {sure.error.value:.1%}, with each group counted once "
-                f"{sure.group_error:.1%}"
+                f"wrong among these: {percent(sure.error.value)}, with each group counted once "
+                f"{percent(sure.group_error)}"
             )
     else:
         console.print(f"[yellow]{escape(found.never_unsure)}[/]")

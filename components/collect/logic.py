@@ -240,11 +240,12 @@ def _by_fold(
                 best_epoch=fold.best_epoch,
                 temperature=fold.temperature,
                 threshold=fold.model.threshold,
-                **dict(_figures(values, resamples)),
+                **dict(_figures(values, resamples, labels, groups)),
             )
         )
     mean_samples = np.mean(drawn, axis=0)
-    mean = _figures(np.mean(measured, axis=0), mean_samples)
+    labels, groups = dataset.labels[counted], dataset.groups[counted]
+    mean = _figures(np.mean(measured, axis=0), mean_samples, labels, groups)
     return tuple(figures), mean, dict(zip(PREDICTORS, mean_samples, strict=True))
 
 
@@ -264,7 +265,7 @@ def _at_once(
     for array in (values, resamples):
         by_score, by_answer = np.split(array, 2)
         by_score[..., _AT_THRESHOLD] = by_answer[..., _AT_THRESHOLD]
-    return _figures(values[: len(PREDICTORS)], resamples[: len(PREDICTORS)])
+    return _figures(values[: len(PREDICTORS)], resamples[: len(PREDICTORS)], labels, groups)
 
 
 def _answered(dataset: ImageDataset, pooled: Pooled, samples: int, seed: int) -> Answered | None:
@@ -307,11 +308,13 @@ def _without_contradicted(
     )
 
 
-def _figures(values: np.ndarray, samples: np.ndarray) -> Figures:
+def _figures(
+    values: np.ndarray, samples: np.ndarray, labels: np.ndarray, groups: np.ndarray
+) -> Figures:
     """Returns the predictors' measures with intervals; in the table's order."""
     return Figures(
         **{
-            name: with_intervals(value, drawn)
+            name: with_intervals(value, drawn, labels, groups)
             for name, value, drawn in zip(PREDICTORS, values, samples, strict=True)
         }
     )
@@ -334,7 +337,8 @@ def _predictions(dataset: ImageDataset, pooled: Pooled) -> str:
 def _print_summary(result: CrossValidation) -> None:
     for name in ("accuracy", "sensitivity", "specificity", "auroc"):
         found = result.mean.model.of(name)
-        print(f"{name} {found.value:.3f} ({found.low:.3f} to {found.high:.3f})", flush=True)
+        value, ends = MEASURES[name].texts(found)
+        print(f"{name} {value} ({ends})", flush=True)
     print(
         f"{result.suspicious_labels:,} labels are in doubt, see the gallery; none was changed",
         flush=True,

@@ -22,7 +22,7 @@ from components.shared.evaluation.subgroups import subgroup_tables
 from components.shared.evaluation.unsure import risk_coverage
 from components.shared.reports import palette
 from components.shared.reports.html import picture, plot, write_report
-from components.shared.reports.text import setting_text
+from components.shared.reports.numbers import decimal, setting
 
 GALLERY = 80  # pictures shown, at some 6 kB each and 22 kB at most; the CSV has all
 _SHOWN = ("accuracy", "sensitivity", "specificity", "auroc")
@@ -93,8 +93,7 @@ def write_cross_validation_report(
             for fold in result.folds
         ],
         settings={
-            name.replace("_", " "): setting_text(setting)
-            for name, setting in result.settings.items()
+            name.replace("_", " "): setting(value) for name, value in result.settings.items()
         },
         dots=plot(draw_folds(result)),
         calibration=calibration_plot(labels, scores, uncalibrated),
@@ -180,7 +179,7 @@ def _doubt(rank: int, dataset: ImageDataset, suspicion: Suspicion) -> Doubt:
         image=picture(dataset.read([shown])[0], size=150),
         kind="tumor" if suspicion.label == TUMOR else "healthy",
         given=CLASSES[suspicion.label],
-        probability=f"{suspicion.confidence:.3f}",
+        probability=decimal(suspicion.confidence),
         path=dataset.manifest.images[shown].path,
         images=len(suspicion.positions),
     )

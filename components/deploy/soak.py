@@ -4,6 +4,7 @@ import statistics
 from dataclasses import dataclass, field
 
 from components.deploy.served import Probe
+from components.shared.reports.numbers import percent
 from components.shared.run.rollout_plan import Plan
 
 
@@ -54,7 +55,7 @@ class Tally:
     def __str__(self) -> str:
         """Returns the figures in one line."""
         return (
-            f"{self.probes} probes of version {self.version}, {self.error_rate:.1%} failed, "
+            f"{self.probes} probes of version {self.version}, {percent(self.error_rate)} failed, "
             f"95 of 100 answers within {self.latency * 1000:.0f} ms; "
             f"{self.others} answers of another version"
         )
@@ -69,8 +70,8 @@ def verdict(tally: Tally, plan: Plan) -> str:
     """Returns why a canary is not good enough; empty where it is."""
     if tally.error_rate > plan.max_error_rate:
         return (
-            f"{tally.error_rate:.1%} of the canary's {tally.probes} probes failed, at most "
-            f"{plan.max_error_rate:.1%} may; the last: {tally.faults[-1]}"
+            f"{percent(tally.error_rate)} of the canary's {tally.probes} probes failed, at most "
+            f"{percent(plan.max_error_rate)} may; the last: {tally.faults[-1]}"
         )
     if tally.probes < plan.min_canary_answers:
         return (

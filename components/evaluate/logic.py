@@ -225,7 +225,7 @@ def _judge(
     drawn = bootstrap(labels, groups, list(here.values()), samples, seed)
     resamples = dict(zip(here, drawn, strict=True))
     scores = {
-        name: with_intervals(point_estimate(labels, predictor), resamples[name])
+        name: with_intervals(point_estimate(labels, predictor), resamples[name], labels, groups)
         for name, predictor in here.items()
     }
     before = point_estimate(labels, Predictor(uncalibrated, here[MODEL].threshold).on(rows))

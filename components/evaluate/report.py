@@ -35,7 +35,7 @@ from components.shared.evaluation.unsure import risk_coverage
 from components.shared.networks.gradcam import gradcam
 from components.shared.reports.html import picture, plot, write_report
 from components.shared.reports.learning_curves import draw_learning_curves
-from components.shared.reports.text import setting_text
+from components.shared.reports.numbers import decimal, setting
 from components.shared.training.record import TrainingRecord
 
 _UNSHOWN = frozenset({"libraries", "split_strategy", "dataset_digest", "split_digest"})
@@ -120,7 +120,7 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
             )
         ),
         settings={
-            name.replace("_", " "): setting_text(value)
+            name.replace("_", " "): setting(value)
             for name, value in findings.record
             if name not in _UNSHOWN and value is not None
         },
@@ -215,7 +215,7 @@ def _galleries(findings: Findings, rows: np.ndarray) -> list[Gallery]:
         pictures = show(
             findings.dataset,
             ranked,
-            lambda position: f"P(Brain Tumor) {scores[position]:.3f}",
+            lambda position: f"P(Brain Tumor) {decimal(scores[position])}",
             lambda pixels: np.asarray(explain(pixels).heatmap),
         )
         return Gallery(title, kind, meaning, len(ranked), pictures)
@@ -248,6 +248,6 @@ def _example(findings: Findings) -> tuple[str, list[Version]]:
     called = scores >= model.threshold
     names = ["unchanged", *(perturbation.name for perturbation in PERTURBATIONS)]
     return findings.dataset.manifest.images[position].path, [
-        Version(name, f"{score:.3f}", bool(answer != called[0]), picture(image))
+        Version(name, decimal(score), bool(answer != called[0]), picture(image))
         for name, score, answer, image in zip(names, scores, called, pictures, strict=True)
     ]

@@ -35,6 +35,7 @@ from components.shared.errors import UserError
 from components.shared.images.decode import THUMBNAIL
 from components.shared.near_duplicates.grouping import NearDuplicates
 from components.shared.near_duplicates.heads import HEAD
+from components.shared.reports.numbers import percent
 
 
 def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: float) -> None:
@@ -206,8 +207,8 @@ def _check_share(part: Part, seen: _Scan, allowed: float) -> None:
         if unused := seen.unused[name]:
             share, first = unused / files, seen.first_of_source[name]
             found = (
-                f"{unused} of {files} files ({share:.1%}) are unusable, "
-                f"{allowed:.1%} are allowed; the first is {first.path} ({first.reason})"
+                f"{unused} of {files} files ({percent(share)}) are unusable, "
+                f"{percent(allowed)} are allowed; the first is {first.path} ({first.reason})"
             )
             if share > allowed:
                 raise UserError(f"source {address}: {found}; mend the data or raise max_bad_share")

@@ -141,7 +141,7 @@ def metadata_accuracy(dataset: ImageDataset, seed: int = 0) -> MetadataAccuracy 
             scores[test] = metadata_scores(dataset, chosen[train], chosen[test], seed)
         guess = Predictor(scores, 0.5)
         resamples = bootstrap(labels, groups, [guess], 1000, seed)[0]
-        measured = with_intervals(point_estimate(labels, guess), resamples)
+        measured = with_intervals(point_estimate(labels, guess), resamples, labels, groups)
         accuracies.append(measured.accuracy)
     return MetadataAccuracy(*accuracies)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from components.shared.errors import UserError
 from components.shared.evaluation.external import ExternalResult
 from components.shared.evaluation.metrics import MEASURES, Interval, Scores
+from components.shared.reports.numbers import percent
 
 # 0.8 - 0.1 is a little more than 0.7 in binary; a tie must not be lost to that.
 _ROUNDING = 1e-9
@@ -145,8 +146,8 @@ def compare(challenger: Measured, champion: Measured, version: int, margin: floa
         ("sensitivity", challenger.sensitivity, champion.sensitivity),
     )
     failed = tuple(
-        f"{name} on the held-out images is {ours:.1%}, worse by more than {margin:.1%} than "
-        f"the {theirs:.1%} of version {version} on the same images"
+        f"{name} on the held-out images is {percent(ours)}, worse by more than {percent(margin)} "
+        f"than the {percent(theirs)} of version {version} on the same images"
         for name, ours, theirs in pairs
         if _below(ours, theirs - margin)
     )

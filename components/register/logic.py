@@ -45,6 +45,7 @@ from components.shared.networks.average import first_weights
 from components.shared.registry import Registry, kubeflow
 from components.shared.registry.history import Alias
 from components.shared.reports.markdown import render
+from components.shared.reports.numbers import percent
 from components.shared.training.record import TrainingRecord, read_record
 from components.shared.training.trainer import MODEL
 
@@ -251,8 +252,8 @@ def _check_same_model(challenger: Measured, inputs: _Inputs, folder: str | Path)
     allowed = max(0.01, 1 / part.images) + 1e-9
     if abs(challenger.accuracy - part.model.accuracy.value) > allowed:
         raise UserError(
-            f"evaluation {folder} says {part.model.accuracy.value:.1%} held-out accuracy where "
-            f"this model reaches {challenger.accuracy:.1%}: evaluate this model"
+            f"evaluation {folder} says {percent(part.model.accuracy.value)} held-out accuracy "
+            f"where this model reaches {percent(challenger.accuracy)}: evaluate this model"
         )
 
 

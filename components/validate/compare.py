@@ -13,6 +13,7 @@ from components.shared.evaluation.external import ExternalResult
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES, bootstrap
 from components.shared.model_folder.known_images import KnownImages
 from components.shared.reports.html import write_report
+from components.shared.reports.numbers import decimal, percent
 from components.shared.storage.files import write_atomically
 from components.shared.strict import Strict
 from components.validate.judged import Judged, find_overlap, judge
@@ -103,10 +104,8 @@ def verdict(found: Difference, titles: tuple[str, str]) -> str:
 
 def lead_texts(found: Difference) -> tuple[str, str]:
     """Returns a difference and its interval as people read them, such as `+1.2%`."""
-    share = MEASURES[found.measure].is_share
-    value, low, high = (
-        f"{n:+.1%}" if share else f"{n:+.3f}" for n in (found.value, found.low, found.high)
-    )
+    text = percent if MEASURES[found.measure].is_share else decimal
+    value, low, high = (text(n, signed=True) for n in (found.value, found.low, found.high))
     return value, f"{low} to {high}"
 
 

@@ -152,7 +152,7 @@ def measure(
         patients=dataset.count_patients(rows),
         tumor=tumor,
         healthy=len(rows) - tumor,
-        scores=intervals(point_estimate(labels, here), drawn),
+        scores=intervals(point_estimate(labels, here), drawn, labels, groups),
         confusion=confusion(labels, *here),
         commoner_class=max(tumor, len(rows) - tumor) / len(rows),
         mean_probability=float(np.mean(here.scores)),

@@ -12,6 +12,7 @@ from components.shared.evaluation.galleries import Gallery, show
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES, Scores
 from components.shared.evaluation.predictors import MODEL
 from components.shared.reports.html import write_report
+from components.shared.reports.numbers import decimal, percent
 from components.validate.judged import SURE, Judged
 from components.validate.model import JudgedModel
 
@@ -88,7 +89,7 @@ def _galleries(dataset: ImageDataset, judged: Judged, model: JudgedModel) -> lis
         record = dataset.manifest.images[position]
         known = [record.site, record.sequence, record.type]
         said = ", ".join(value for value in known if value)
-        return f"P(Brain Tumor) {scores[position]:.3f}{'; ' if said else ''}{said}"
+        return f"P(Brain Tumor) {decimal(scores[position])}{'; ' if said else ''}{said}"
 
     def gallery(title: str, kind: str, meaning: str, ranked: np.ndarray) -> Gallery:
         pictures = show(dataset, ranked, caption, model.explain)
@@ -99,7 +100,10 @@ def _galleries(dataset: ImageDataset, judged: Judged, model: JudgedModel) -> lis
         return ranked
 
     found = []
-    for which, of_sure in ((f"Sure (at least {SURE:.0%}) and wrong", sure), ("Wrong", ~sure)):
+    for which, of_sure in (
+        (f"Sure (at least {percent(SURE, 0)}) and wrong", sure),
+        ("Wrong", ~sure),
+    ):
         for title, kind, of_class in (
             ("tumours called healthy", "tumor", tumor),
             ("healthy images called tumour", "healthy", ~tumor),

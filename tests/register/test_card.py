@@ -98,10 +98,10 @@ def test_the_text_says_what_the_numbers_mean(tmp_path: Path, metadata: ModelMeta
         "Classes: 0 Brain Tumor, 1 Healthy.",
         "train 20, validation 8, held\\_out 12",
         "| called Brain Tumor | called Healthy |",
-        "Beyond 0.6250 the image is flagged",
+        "Beyond 0.625 the image is flagged",
         "0.0% of the validation images, which the limit was set on, and 1.2% of the held-out ones",
         "is no guarantee",
-        "logits are divided by 1.2500",
+        "logits are divided by 1.250",
         "calibration error on the held-out part is 0.125 without calibration and 1.000 with it",
     ):
         assert part in text
@@ -286,7 +286,7 @@ def test_the_card_says_when_the_outcome_is_unsure(
     error = Interval(value=0.015625, low=0, high=0.03125)
     found, text = described(target_error=0.05, unsure=unsure, error_at_90_coverage=error)
     for part in (
-        "the probability of Brain Tumor is between 0.0625 and 0.7500",
+        "the probability of Brain Tumor is between 0.062 and 0.750",
         "at most 5.0% of the other answers there are wrong",
         "| held-out | 87.5% (75.0% to 100.0%) | 6.2% (0.0% to 12.5%) | 3.8% |",
         "| Brain Tumor | 4 | 1 | 1 |\n| Healthy | 1 | 2 | 3 |",

@@ -16,6 +16,7 @@ from components.shared.evaluation.stability import BORDER_ALONE, STEADY, UNSTEAD
 from components.shared.evaluation.unsure import RiskCoverage
 from components.shared.reports import palette
 from components.shared.reports.html import plot
+from components.shared.reports.numbers import decimal, percent
 
 
 def roc_plot(labels: np.ndarray, predictors: Mapping[str, Predictor]) -> str:
@@ -111,7 +112,9 @@ def threshold_sweep(
             label = name if style == "-" else None
             axis.plot(grid, share, style, color=color, lw=1.8 if label else 1.1, label=label)
     axis.plot([], [], ":", color=palette.SOFT, lw=1.1, label="the same on validation")
-    axis.axvline(threshold, color=palette.INK, lw=1, ls="--", label=f"threshold {threshold:.3f}")
+    axis.axvline(
+        threshold, color=palette.INK, lw=1, ls="--", label=f"threshold {decimal(threshold)}"
+    )
     axis.set(xlabel="threshold on P(Brain Tumor)", xlim=(0, 1), ylim=(0, 1.02))
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return plot(figure)
@@ -132,7 +135,7 @@ def risk_coverage_plot(
         if chosen and chosen.error:
             axis.plot(chosen.coverage.value, chosen.error.value, "o", color=palette.ACCENT)
     if target_error is not None:
-        label = f"wanted: {target_error:.1%}"
+        label = f"wanted: {percent(target_error)}"
         axis.axhline(target_error, color=palette.INK, lw=1, ls="--", label=label)
     axis.set(
         xlabel="share of the images that are answered, the surest first",

@@ -7,6 +7,7 @@ the point estimate and all resamples go through the same code, one row of weight
 know of it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,17 +18,24 @@ from pydantic import FiniteFloat, model_validator
 
 from components.shared.data.classes import HEALTHY, TUMOR
 from components.shared.errors import UserError
+from components.shared.reports.numbers import decimal, percent
 from components.shared.strict import Strict
 
+Z = 1.959964  # half the width of a 95% interval, in standard deviations
+INTERVALS = (
+    "Where the resamples reach the end of a scale, such as 0% or 100%, or are all equal, they "
+    "say too little. There the interval is Wilson's, with as many answers as there are groups."
+)  # for people, below figures
 BINS = 15  # of the calibration error
 FEW_GROUPS = 10  # below, an interval says nothing
 MIN_SAMPLES = 100  # below, the ends of a 95% interval are a handful of resamples
 _BOTH = (TUMOR, HEALTHY)
+_ROUNDING = 1e-9  # of means of folds
 _CHUNK = 2_000_000  # weights held at once: 16 MB, whatever the dataset's size
 
 
 class Interval(Strict):
-    """A measure on one part, with its 95% bootstrap interval over duplicate groups."""
+    """A measure on one part, with its 95% interval over groups of near-duplicates."""
 
     value: FiniteFloat
     low: FiniteFloat
@@ -125,6 +133,7 @@ class Measure:
         lower_is_better: Else greater is better.
         at_threshold: Whether the answers at the threshold decide it, else the scores.
         needs: Classes without images of which it means nothing.
+        lowest: The lower end of its scale; the upper one is 1.
     """
 
     name: str
@@ -134,6 +143,7 @@ class Measure:
     lower_is_better: bool = False
     at_threshold: bool = False
     needs: tuple[int, ...] = ()
+    lowest: float = 0.0
 
     @property
     def title(self) -> str:
@@ -142,7 +152,7 @@ class Measure:
 
     def text(self, number: float) -> str:
         """Returns a value as people read it."""
-        return f"{number:.1%}" if self.is_share else f"{number:.3f}"
+        return percent(number) if self.is_share else decimal(number)
 
     def texts(self, interval: Interval) -> tuple[str, str]:
         """Returns a value and its interval as people read them."""
@@ -206,6 +216,7 @@ class Scores(Strict):
             _mcc,
             at_threshold=True,
             needs=_BOTH,
+            lowest=-1.0,
         ),
     ]
     brier: Annotated[
@@ -354,14 +365,53 @@ def share(hits: np.ndarray, groups: np.ndarray, samples: int, seed: int) -> Inte
         seed: Of the draws.
 
     Returns:
-        The share with its 95% percentile interval; of a single group, the interval is a point.
+        The share with its 95% interval, as in `interval`.
     """
     rng = np.random.default_rng(seed)
     _, group_of = np.unique(groups, return_inverse=True)
     counts = np.stack([np.bincount(group_of, hits), np.bincount(group_of)], axis=1)
     drawn = np.stack([_draw(rng, len(counts)) @ counts for _ in range(samples)])
-    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
-    return Interval(value=float(np.mean(hits)), low=float(low), high=float(high))
+    return interval(float(np.mean(hits)), drawn[:, 0] / drawn[:, 1], len(counts))
+
+
+def interval(value: float, samples: np.ndarray, groups: int, lowest: float = 0.0) -> Interval:
+    """Returns a measure with its 95% interval.
+
+    It is the percentile interval of the resamples. Where that reaches an end of the scale, or is a
+    point, the resamples say too little: of 77 groups that are all right every resample is all
+    right. There it is Wilson's interval of a share of so many independent answers. It suits each
+    measure here, which is a mean of values between the ends of its scale, because no such mean
+    varies more than a share.
+
+    Args:
+        value: The measure.
+        samples: Its resamples, float64 [b].
+        groups: How many groups of images it is of.
+        lowest: The lower end of the scale; the upper one is 1.
+    """
+    low, high = np.percentile(samples, [2.5, 97.5])
+    if low <= lowest + _ROUNDING or high >= 1 - _ROUNDING or high - low <= _ROUNDING:
+        width = 1 - lowest
+        low, high = wilson((value - lowest) / width, groups)
+        low, high = lowest + width * low, lowest + width * high
+    return Interval(value=value, low=float(low), high=float(high))
+
+
+def wilson(share: float, answers: int) -> tuple[float, float]:
+    """Returns the ends of Wilson's 95% interval of a share.
+
+    Args:
+        share: Of the answers, 0..1.
+        answers: How many, independent of each other.
+
+    Returns:
+        Such as 0.953 and 1.0 of all of 77 answers.
+    """
+    share = min(max(share, 0.0), 1.0)  # a mean of folds may be 1 and a rounding error
+    square = Z**2 / answers
+    middle = (share + square / 2) / (1 + square)
+    reach = math.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
+    return min(middle - reach, share), max(middle + reach, share)
 
 
 def point_estimate(labels: np.ndarray, predictor: Predictor) -> np.ndarray:
@@ -369,33 +419,50 @@ def point_estimate(labels: np.ndarray, predictor: Predictor) -> np.ndarray:
     return measure(labels, *predictor, np.ones((1, len(labels))))[0]
 
 
-def with_intervals(values: np.ndarray, samples: np.ndarray) -> Scores:
-    """Puts 95% percentile intervals beside the measures.
+def with_intervals(
+    values: np.ndarray, samples: np.ndarray, labels: np.ndarray, groups: np.ndarray
+) -> Scores:
+    """Puts 95% intervals beside the measures.
 
     Args:
         values: The point estimate, float64 [8].
         samples: Its resamples, float64 [b, 8].
+        labels: Of the images measured, int [n].
+        groups: Of the same, int [n].
 
     Returns:
         The measures by name.
     """
-    return Scores(**intervals(values, samples))
+    return Scores(**intervals(values, samples, labels, groups))
 
 
-def intervals(values: np.ndarray, samples: np.ndarray) -> dict[str, Interval]:
-    """Puts 95% percentile intervals beside those measures that are no NaN.
+def intervals(
+    values: np.ndarray, samples: np.ndarray, labels: np.ndarray, groups: np.ndarray
+) -> dict[str, Interval]:
+    """Puts 95% intervals, as in `interval`, beside those measures that are no NaN.
+
+    A measure of one class is of the groups that hold images of it; one that needs both classes is
+    of as many groups as the class with fewer has.
 
     Args:
         values: The point estimate, float64 [8].
         samples: Its resamples, float64 [b, 8].
+        labels: Of the images measured, int [n].
+        groups: Of the same, int [n].
 
     Returns:
         The measures by their names in `MEASURES`.
     """
-    lows, highs = np.percentile(samples, [2.5, 97.5], axis=0)
+    every = len(np.unique(groups))
+    holding = [len(np.unique(groups[labels == label])) for label in _BOTH]
     return {
-        name: Interval(value=float(value), low=float(low), high=float(high))
-        for name, value, low, high in zip(MEASURES, values, lows, highs, strict=True)
+        name: interval(
+            float(value),
+            drawn,
+            min((holding[label] for label in measure.needs), default=every),
+            measure.lowest,
+        )
+        for (name, measure), value, drawn in zip(MEASURES.items(), values, samples.T, strict=True)
         if not np.isnan(value)
     }
 

@@ -160,7 +160,11 @@ def _compare(
     drawn = bootstrap(labels, groups, predictors, samples, seed)
     for array in (values, drawn):
         array[1][..., _AT_THRESHOLD] = array[2][..., _AT_THRESHOLD]
-    return with_intervals(values[0], drawn[0]), with_intervals(values[1], drawn[1])
+    before, after = (
+        with_intervals(value, resamples, labels, groups)
+        for value, resamples in zip(values[:2], drawn[:2], strict=True)
+    )
+    return before, after
 
 
 def _unsure(

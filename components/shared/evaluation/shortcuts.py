@@ -10,6 +10,7 @@ from components.shared.data.classes import CLASSES, HEALTHY, TUMOR
 from components.shared.data.dataset import ImageDataset, ImageRecord
 from components.shared.evaluation.metrics import FEW_GROUPS, Predictor, share
 from components.shared.evaluation.results import Shortcuts, Slice
+from components.shared.reports.numbers import percent
 
 COMMON = 8  # values of a property that are shown; the others are taken together
 ONE_SIDED = 0.9  # share of a class from which on a source gives it away
@@ -33,7 +34,7 @@ TABLES = {  # field of Shortcuts: heading and what has to be said
 
 _COPIES = ((1, "1, no near-duplicate"), (4, "2 to 4"), (19, "5 to 19"), (np.inf, "20 or more"))
 _OTHER = "all others"
-_ONE_CLASS = tuple(f"in training {ONE_SIDED:.0%} or more {name}" for name in CLASSES)
+_ONE_CLASS = tuple(f"in training {percent(ONE_SIDED, 0)} or more {name}" for name in CLASSES)
 _BOTH, _UNSEEN = "in training of both classes", "not in training"
 
 
@@ -118,14 +119,14 @@ def shortcut_sentences(found: Shortcuts) -> tuple[list[str], list[str]]:
         return ["The metadata floor gets no image wrong: no image can tell it from the model."], []
     said = (
         f"Of the {wrong.images:,} images that the metadata floor gets wrong, the model gets "
-        f"{wrong.model.value:.1%} right"
+        f"{percent(wrong.model.value)} right"
     )
     if wrong.groups < FEW_GROUPS:
         return [
             f"{said}. They stand in {wrong.groups} groups of near-duplicates, too few to tell "
             "whether it follows the frame."
         ], []
-    said += f" ({wrong.model.low:.1%} to {wrong.model.high:.1%})"
+    said += f" ({percent(wrong.model.low)} to {percent(wrong.model.high)})"
     if wrong.model.high < FOLLOWS:
         return [f"{said}: where the frame misleads, it follows the frame."], []
     if wrong.model.low > FOLLOWS:

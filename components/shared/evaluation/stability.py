@@ -19,6 +19,7 @@ from components.shared.evaluation.metrics import (
 )
 from components.shared.evaluation.results import Change, Stability
 from components.shared.images.decode import SIZE
+from components.shared.reports.numbers import decimal, percent
 from components.shared.run.progress import track
 
 MAX_IMAGES = 500  # images asked about; each is predicted once for every change
@@ -222,7 +223,7 @@ def measure_stability(
     predictors = [Predictor(row, threshold) for row in scores]
     resamples = bootstrap(labels, groups, predictors, samples, seed)
     measured = [
-        with_intervals(point_estimate(labels, predictor), drawn)
+        with_intervals(point_estimate(labels, predictor), drawn, labels, groups)
         for predictor, drawn in zip(predictors, resamples, strict=True)
     ]
     before = scores[0]
@@ -278,12 +279,13 @@ def stability_sentences(found: Stability) -> tuple[list[str], list[str]]:
     if alone.value >= TELLING_BORDER:
         against.append(
             "It reads the frame: shown the border alone, the model tells the classes apart with an "
-            f"AUROC of {alone.value:.3f}."
+            f"AUROC of {decimal(alone.value)}."
         )
     elif alone.low <= 0.5:
         for_it.append(
             "There is no sign that it reads the frame: the border alone tells the model no more "
-            f"than chance does (AUROC {alone.value:.3f}, {alone.low:.3f} to {alone.high:.3f})."
+            f"than chance does (AUROC {decimal(alone.value)}, {decimal(alone.low)} to "
+            f"{decimal(alone.high)})."
         )
     for name, family in FAMILIES.items():
         changes = (change for change in found.changes if change.family == name)
@@ -291,12 +293,13 @@ def stability_sentences(found: Stability) -> tuple[list[str], list[str]]:
         if worst.flips.value >= UNSTEADY:
             against.append(
                 f"Its answers hang on {family.hangs_on}: the model flips "
-                f"{worst.flips.value:.1%} of them when images are {family.done} ({worst.name}; "
-                f"AUROC {found.auroc.value:.3f} before, {worst.auroc.value:.3f} after)."
+                f"{percent(worst.flips.value)} of them when images are {family.done} "
+                f"({worst.name}; AUROC {decimal(found.auroc.value)} before, "
+                f"{decimal(worst.auroc.value)} after)."
             )
         elif worst.flips.value < STEADY:
             for_it.append(
-                f"The model keeps more than {1 - STEADY:.0%} of its answers when images are "
-                f"{family.done}."
+                f"The model keeps more than {percent(1 - STEADY, 0)} of its answers when images "
+                f"are {family.done}."
             )
     return against, for_it

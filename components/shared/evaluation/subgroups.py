@@ -18,6 +18,7 @@ from components.shared.evaluation.metrics import (
     with_intervals,
 )
 from components.shared.evaluation.results import BySubgroup, Evaluation, Subgroup
+from components.shared.reports.numbers import percent
 
 MAX_SHOWN = 20  # of the largest; the others are taken together
 UNKNOWN, OTHERS = "unknown", "all others"
@@ -132,7 +133,7 @@ def _auroc(
     if len(np.unique(labels)) < len(CLASSES):
         return None
     drawn = bootstrap(labels, groups, [model], samples, seed)[0]
-    return with_intervals(point_estimate(labels, model), drawn).auroc
+    return with_intervals(point_estimate(labels, model), drawn, labels, groups).auroc
 
 
 def min_by_subgroup(evaluation: Evaluation) -> dict[str, float]:
@@ -171,9 +172,9 @@ def subgroup_sentences(evaluation: Evaluation) -> list[str]:
     """
     whole = evaluation.held_out.model.accuracy.value
     return [
-        f"{SUBGROUPS[kind].capitalize()} {found.name}: accuracy is {found.accuracy.value:.1%} "
-        f"({found.accuracy.low:.1%} to {found.accuracy.high:.1%}), below the {whole:.1%} of the "
-        "whole held-out part."
+        f"{SUBGROUPS[kind].capitalize()} {found.name}: accuracy is {percent(found.accuracy.value)} "
+        f"({percent(found.accuracy.low)} to {percent(found.accuracy.high)}), below the "
+        f"{percent(whole)} of the whole held-out part."
         for kind, subgroups in evaluation.subgroups().items()
         for found in subgroups
         if found.groups >= FEW_GROUPS and found.accuracy.high < whole

@@ -13,6 +13,7 @@ from components.shared.data.classes import TUMOR
 from components.shared.data.groups import group_weights
 from components.shared.evaluation.metrics import Interval, share
 from components.shared.evaluation.results import Answered
+from components.shared.reports.numbers import percent
 
 NEVER_UNSURE = "It never says unsure"  # how a card says so
 USUAL_COVERAGE = 0.9  # at which errors of models are compared
@@ -102,11 +103,11 @@ def no_range_sentence(target_error: float, groups: int) -> str:
     """
     needed = fewest_groups(target_error)
     why = (
-        f"an error of {target_error:.1%} needs at least {needed:,} groups to fit the range on, and "
-        f"there are {groups:,}"
+        f"an error of {percent(target_error)} needs at least {needed:,} groups to fit the range "
+        f"on, and there are {groups:,}"
         if groups < needed
-        else f"no range of scores keeps to an error of {target_error:.1%} on the {groups:,} groups "
-        "to fit it on"
+        else f"no range of scores keeps to an error of {percent(target_error)} on the {groups:,} "
+        "groups to fit it on"
     )
     return f"{NEVER_UNSURE}: {why}."
 
@@ -140,7 +141,7 @@ def measure_answers(
     error, group_error = None, None
     if answered.any():
         weights = group_weights(groups, 1)[answered]
-        error = _error(wrong[answered], groups[answered], samples, seed)
+        error = share(wrong[answered], groups[answered], samples, seed)
         group_error = float(weights @ wrong[answered] / weights.sum())
 
     def outcomes(true: np.ndarray) -> tuple[int, int, int]:
@@ -198,19 +199,7 @@ def error_at_coverage(
     surest = np.argsort(doubt(scores, threshold), kind="stable")
     surest = surest[: math.ceil(coverage * len(scores))]
     wrong = (scores >= threshold) != (labels == TUMOR)
-    return _error(wrong[surest], groups[surest], samples, seed)
-
-
-def _error(wrong: np.ndarray, groups: np.ndarray, samples: int, seed: int) -> Interval:
-    """Measures the share of wrong answers.
-
-    Where none is wrong, every resample says 0. The interval then ends at the error of which so many
-    groups show nothing in 2.5 of 100 cases.
-    """
-    found = share(wrong, groups, samples, seed)
-    if wrong.any():
-        return found
-    return found.model_copy(update={"high": 1 - 0.025 ** (1 / len(np.unique(groups)))})
+    return share(wrong[surest], groups[surest], samples, seed)
 
 
 def _cumulated(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from components.shared.evaluation.external import ExternalResult
 from components.shared.evaluation.metrics import MEASURES
 from components.shared.model_folder.metadata import ModelMetadata
+from components.shared.reports.numbers import decimal
 
 UNKNOWN = "Unknown"  # how an answer begins where nothing is known
 
@@ -219,8 +220,8 @@ def checklist(model: ModelMetadata) -> list[Item]:
             "15",
             "",
             "output, threshold",
-            f"P({model.positive_class}); the answer is that class from {model.threshold:.4f} on. "
-            f"Rule: {model.threshold_rule}.",
+            f"P({model.positive_class}); the answer is that class from {decimal(model.threshold)} "
+            f"on. Rule: {model.threshold_rule}.",
         ),
         Item("", "32", "evaluation on internal data", "'Held-out part'."),
         Item("16, 20c", "33", "external data, differences", _external(model.external)),

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from components.shared.evaluation.metrics import MEASURES
+from components.shared.evaluation.metrics import INTERVALS, MEASURES
+from components.shared.reports.numbers import FILTERS
 from components.shared.storage.files import write_atomically
 
 MAX_BYTES = 2_000_000  # the KFP UI shows no more
@@ -22,7 +23,8 @@ _ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.globals["MEASURES"] = MEASURES
+_ENVIRONMENT.globals |= {"MEASURES": MEASURES, "INTERVALS": INTERVALS}
+_ENVIRONMENT.filters |= FILTERS
 
 
 def write_report(path: str | Path, template: str, **context: Any) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import jinja2
 
-from components.shared.evaluation.metrics import MEASURES, Interval
+from components.shared.evaluation.metrics import INTERVALS, MEASURES, Interval
 from components.shared.evaluation.predictors import FLOORS, PREDICTORS
+from components.shared.reports.numbers import FILTERS
 
 
 def render(template: str, **context: Any) -> str:
@@ -37,10 +38,6 @@ def escape_markdown(value: Any) -> str:
     return _MARKUP.sub(r"\\\g<0>", escape(line, quote=False))
 
 
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
-
-
 def _interval(score: Interval, measure: str) -> str:
     """Returns a score with its interval, as people read the measure."""
     value, interval = MEASURES[measure].texts(score)
@@ -58,5 +55,10 @@ _ENVIRONMENT = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_ENVIRONMENT.filters |= {"percent": _percent, "interval": _interval}
-_ENVIRONMENT.globals |= {"measures": MEASURES, "predictors": PREDICTORS, "floors": FLOORS}
+_ENVIRONMENT.filters |= FILTERS | {"interval": _interval}
+_ENVIRONMENT.globals |= {
+    "measures": MEASURES,
+    "predictors": PREDICTORS,
+    "floors": FLOORS,
+    "intervals": INTERVALS,
+}

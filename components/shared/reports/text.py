@@ -24,22 +24,6 @@ def printable(text: str) -> str:
     )
 
 
-def setting_text(value: str | int | float) -> str:
-    """Returns a setting as a report shows it.
-
-    Args:
-        value: Such as True, 407889, 6.500030619001336 or an empty text.
-
-    Returns:
-        Such as `on`, `407,889`, `6.5` and `none`.
-    """
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value) or "none"
-
-
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Returns rows as CSV that a spreadsheet shows and does not calculate.
 

@@ -8,7 +8,7 @@ from components.shared.evaluation.results import PartResult
 
 def part(model, metadata, neighbour):
     scores = [
-        with_intervals(np.array(values), np.array([values, values]))
+        with_intervals(np.array(values), np.array([values, values]), np.arange(2), np.arange(2))
         for values in (model, metadata, neighbour)
     ]
     return PartResult(

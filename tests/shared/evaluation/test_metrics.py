@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as reference
 
 from components.shared.errors import UserError
@@ -12,10 +13,13 @@ from components.shared.evaluation.metrics import (
     Predictor,
     bootstrap,
     confusion,
+    interval,
     measure,
     point_estimate,
     require_both_classes,
     roc,
+    share,
+    wilson,
     with_intervals,
 )
 
@@ -119,10 +123,43 @@ def test_groups_widen_the_interval():
 
     def width(groups):
         drawn = bootstrap(labels[copies], groups, [twice], 300, seed=0)[0]
-        interval = with_intervals(drawn.mean(axis=0), drawn).accuracy
+        interval = with_intervals(drawn.mean(axis=0), drawn, labels[copies], groups).accuracy
         return interval.high - interval.low
 
     assert width(copies) > 2 * width(np.arange(len(copies)))
+
+
+@pytest.mark.parametrize(("right", "answers"), [(77, 77), (0, 12), (9, 10), (1, 1)])
+def test_wilsons_interval_is_scipys(right: int, answers: int) -> None:
+    known = stats.binomtest(right, answers).proportion_ci(method="wilson")
+    assert wilson(right / answers, answers) == pytest.approx((known.low, known.high))
+
+
+def test_an_interval_of_answers_that_are_all_right_is_no_point() -> None:
+    labels, groups = np.repeat([0, 1], 60), np.arange(120) // 2  # 30 groups of each class
+    perfect = Predictor(np.where(labels == 0, 0.9, 0.2), 0.5)
+    drawn = bootstrap(labels, groups, [perfect], 100, seed=0)[0]
+    found = with_intervals(point_estimate(labels, perfect), drawn, labels, groups)
+    of_60, of_30 = (stats.binomtest(n, n).proportion_ci(method="wilson").low for n in (60, 30))
+    assert found.accuracy.low == pytest.approx(of_60)
+    for name in ("sensitivity", "specificity", "auroc", "auprc"):
+        assert found.of(name).low == pytest.approx(of_30)
+    assert found.mcc.low == pytest.approx(2 * of_30 - 1)  # on a scale from -1
+    assert {found.of(name).high for name in ("accuracy", "auroc", "mcc")} == {1.0}
+
+
+def test_an_interval_within_the_scale_is_the_resamples() -> None:
+    rng = np.random.default_rng(0)
+    hits, groups = rng.random(400) < 0.8, np.arange(400) // 4
+    drawn = rng.normal(0.8, 0.02, 1000)
+    assert interval(0.8, drawn, 100).low == np.percentile(drawn, 2.5)
+    found = share(hits, groups, 500, 0)
+    assert found.low != pytest.approx(wilson(found.value, 100)[0], abs=1e-4)
+
+
+def test_the_mean_of_folds_that_are_all_right_may_have_a_rounding_error() -> None:
+    found = interval(1 + 1e-16, np.full(100, 1 - 1e-16), 50)
+    assert (found.low, found.high) == pytest.approx(wilson(1, 50))
 
 
 def test_memory_stays_bounded_with_the_dataset():

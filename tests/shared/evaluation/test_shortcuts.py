@@ -159,5 +159,5 @@ def test_a_share_counts_groups_and_not_copies():
     copies = share(hits, groups // 10, 500, 0)
     assert alone.value == copies.value == 0.5
     assert copies.high - copies.low > 2 * (alone.high - alone.low)
-    assert share(hits, np.zeros(100), 100, 0).low == 0.5
+    assert share(hits, np.zeros(100), 100, 0).low < 0.1  # a single group says little
     assert share(hits, groups, 500, 0) == alone

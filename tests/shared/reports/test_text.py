@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from components.shared.reports.text import csv_text, printable, setting_text
+from components.shared.reports.text import csv_text, printable
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,3 @@ def test_no_cell_is_a_formula() -> None:
     assert read[0] == ["path", "score"]
     assert [row[0] for row in read[1:]] == ["'=1+1", "'+x", "'-x", "'@x", "'\tx", "a=1", '"']
     assert [row[1] for row in read[1:]] == ["-0.5", "1", "2", "3", "4", "5", ""]
-
-
-def test_a_setting_is_short() -> None:
-    settings = (True, False, 407_889, 150, 6.500030619001336, 0.00025, 1.0, "compact", "")
-    shown = ["on", "off", "407,889", "150", "6.5", "0.00025", "1", "compact", "none"]
-    assert [setting_text(setting) for setting in settings] == shown
