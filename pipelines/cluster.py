@@ -1,11 +1,13 @@
 """What a cluster gives the pipeline's pods and KFP cannot take as a run parameter."""
 
 import re
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from components.shared.errors import UserError
 from components.shared.run.parameters import Group
+from components.shared.run.scheduling import SUBDOMAIN
 
 VOLUME = "/mnt/brain-tumor"
 # Keys of the store's secret, which are the environment variables that they become.
@@ -20,7 +22,13 @@ STORE_VARIABLES = (
 TOKEN_SECRET, TOKEN_KEY, TOKEN_VARIABLE = "predictor-token", "token", "BRAIN_TUMOR_TOKEN"
 # Likewise for Prometheus.
 PROMETHEUS_SECRET, PROMETHEUS_TOKEN = "prometheus-token", "PROMETHEUS_TOKEN"
-_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"  # of a Kubernetes object
+# Names of Kubernetes objects, and those that are the value of a label as well.
+Name = Annotated[str, Field(pattern=f"^{SUBDOMAIN}$", max_length=253)]
+NameOrNone = Annotated[str, Field(pattern=f"^({SUBDOMAIN})?$", max_length=253)]
+# KFP calls the volume of a claim, a Secret or a ConfigMap as that is called; volumes have no dots.
+VolumeOrNone = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
+LabelOrNone = Annotated[str, Field(pattern=f"^({SUBDOMAIN})?$", max_length=63)]
+UserId = Annotated[int, Field(ge=0, lt=2**31)]
 # Kubernetes quantities.
 _CPU = r"^([1-9]\d{0,5}m|[1-9]\d{0,2}(\.\d{1,3})?|0\.\d{1,3})$"
 _MEMORY = r"^[1-9]\d*[MG]i$"
@@ -34,9 +42,10 @@ TRUST_FOLDER, PUBLIC_KEY = "/etc/brain-tumor-signer", "public-key.pem"
 class Cluster(Group):
     """Settings that are compiled into the pipeline.
 
-    KFP takes the size of /dev/shm, volumes of which there may be none, and caching only
-    when a pipeline is compiled. It takes CPU and memory with a run as well, but then they count as
-    inputs of a step: more memory for a step that ran out of it would repeat all steps before it.
+    KFP takes the size of /dev/shm, labels of pods, users, volumes of which there may be none, and
+    caching only when a pipeline is compiled. It takes CPU and memory with a run as well, but then
+    they count as inputs of a step: more memory for a step that ran out of it would repeat all steps
+    before it.
     What else it can take with a run is a parameter of the pipeline.
     """
 
@@ -67,48 +76,69 @@ class Cluster(Group):
     shared_memory: str = Field(
         "2Gi", pattern=_MEMORY, description="Size of /dev/shm where a network is trained"
     )
-    volume_claim: str = Field(
+    queue: LabelOrNone = Field(
         "",
-        pattern=f"^({_NAME})?$",
+        description="Kueue's LocalQueue in which every step's pod waits for its share of the "
+        "cluster; empty for none",
+    )
+    priority_class: LabelOrNone = Field(
+        "",
+        description="Kueue's WorkloadPriorityClass of the pods in the queue; empty for none",
+    )
+    run_as_user: UserId = Field(
+        65532,
+        description="Number of the user that every step runs as, never root; 0 for that of the "
+        "image, or the one that an OpenShift namespace assigns",
+    )
+    run_as_group: UserId = Field(65532, description="The same for the group")
+    image_pull_secret: NameOrNone = Field(
+        "",
+        description="Secret by which nodes pull the image; empty where they need none",
+    )
+    volume_claim: VolumeOrNone = Field(
+        "",
         description=f"PersistentVolumeClaim to mount at {VOLUME}: killed steps resume from it and "
         "models are registered on it",
     )
-    kaggle_secret: str = Field(
+    kaggle_secret: Name = Field(
         "kaggle-credentials",
-        pattern=f"^{_NAME}$",
         description="Secret with the keys username and key; it may be absent for public datasets",
     )
-    store_secret: str = Field(
+    store_secret: Name = Field(
         "store-credentials",
-        pattern=f"^{_NAME}$",
         description=f"Secret with the keys {', '.join(STORE_VARIABLES)}, as far as an S3 store "
         "needs them; it may be absent",
     )
-    gcs_secret: str = Field(
+    gcs_secret: VolumeOrNone = Field(
         "",
-        pattern=f"^({_NAME})?$",
         description="Secret with the key gcloud-application-credentials.json, for Google Cloud "
         "Storage without workload identity",
     )
-    signing_secret: str = Field(
+    signing_secret: VolumeOrNone = Field(
         "",
-        pattern=f"^({_NAME})?$",
         description=f"Secret with the key {SIGNING_KEY}, a private key by which registered "
         "versions are signed",
     )
-    public_key_config_map: str = Field(
+    public_key_config_map: VolumeOrNone = Field(
         "",
-        pattern=f"^({_NAME})?$",
         description=f"ConfigMap with the key {PUBLIC_KEY}: versions that are read or deployed have "
         "to be signed with its private key",
     )
-    parallel_folds: int = Field(
+    parallelism: int = Field(
         0,
         ge=0,
         le=100,
         description="Folds of a cross-validation, or other sources, at a time; 0 for all at once",
     )
     caching: bool = Field(True, description="Use finished steps of earlier runs")
+
+    @field_validator("priority_class")
+    @classmethod
+    def _in_a_queue(cls, name: str, settings: ValidationInfo) -> str:
+        """Checks that what only Kueue reads goes to a queue of Kueue's."""
+        if name and not settings.data.get("queue"):
+            raise ValueError("only Kueue reads it; set queue too")
+        return name
 
     @property
     def defaults(self) -> dict[str, str]:

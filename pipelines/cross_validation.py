@@ -71,7 +71,7 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
 
         # 3. Each fold trains a network, on a node of its own where there are some.
         with dsl.ParallelFor(
-            folds_task.outputs["Output"], name="folds", parallelism=cluster.parallel_folds
+            folds_task.outputs["Output"], name="folds", parallelism=cluster.parallelism
         ) as fold:
             fold_task = cross_validate(
                 dataset=dataset,

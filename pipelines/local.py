@@ -94,7 +94,7 @@ def run_local(
         "gpu_count": "0",
         "ingest_workers": 1,  # which takes all CPUs
     }
-    cluster = Cluster(parallel_folds=1)  # one takes all CPUs
+    cluster = Cluster(parallelism=1)  # one takes all CPUs
     check_together(parameters, cluster)
     Trust.from_environment()  # a key that cannot be used is told now, not after hours
     if "source" in parameters:

@@ -22,7 +22,8 @@ from pipelines.cluster import (
     Cluster,
 )
 
-USER = 65532  # of the image
+# Kueue's labels of a pod.
+QUEUE, PRIORITY = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
 LIGHT = ("100m", "512Mi")  # CPU and memory of a step that computes nothing
 
 
@@ -33,7 +34,7 @@ def place(
     memory: str,
     cached: bool = True,
 ) -> None:
-    """Gives a task the image and its share of a node.
+    """Gives a task the image, its share of a node, its user and its place in a queue.
 
     Args:
         task: The task.
@@ -47,7 +48,15 @@ def place(
     task.set_memory_request(memory)
     task.set_memory_limit(memory)
     task.set_caching_options(cluster.caching and cached)
-    kubernetes.set_security_context(task, USER, USER, run_as_non_root=True)
+    # 0 is no number of theirs: KFP is then told of none.
+    kubernetes.set_security_context(
+        task, cluster.run_as_user or None, cluster.run_as_group or None, run_as_non_root=True
+    )
+    if cluster.image_pull_secret:
+        kubernetes.set_image_pull_secrets(task, [cluster.image_pull_secret])
+    for label, name in ((QUEUE, cluster.queue), (PRIORITY, cluster.priority_class)):
+        if name:
+            kubernetes.add_pod_label(task, label, name)
 
 
 def place_on_gpus(
@@ -67,6 +76,7 @@ def place_on_gpus(
     # KFP forgets to hand these two into a loop.
     task.register_pipeline_channels([run.gpu_type, run.gpu_count])
     kubernetes.add_node_selector_json(task, run.gpu_node_selector)
+    kubernetes.add_node_affinity_json(task, run.gpu_node_affinity)
     kubernetes.add_toleration_json(task, run.gpu_tolerations)
     kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", "Memory", cluster.shared_memory)
 

@@ -133,7 +133,7 @@ def training_pipeline(
         with dsl.ParallelFor(
             others_task.outputs["Output"],
             name="other-sources",
-            parallelism=cluster.parallel_folds,
+            parallelism=cluster.parallelism,
         ) as source:
             other_task = read_other_source(run, cluster, source)
             validate_task = validate(

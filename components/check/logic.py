@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from components.shared.errors import UserError
+from components.shared.reports.text import printable
 from components.shared.run.parameters import RUNS
 from components.shared.run.rollout_plan import storage_uri
 
@@ -83,8 +84,12 @@ def checked(model: type[Checked], given: Mapping[str, Any]) -> Checked:
 
 def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
     """Returns a pydantic error as a line that names the parameter and what it allows."""
-    name = str(error["loc"][0])
-    if error["type"] == "extra_forbidden":
+    name, *inside = (str(part) for part in error["loc"])
+    if inside:
+        name += f": {printable('.'.join(inside))}"
+        if error["type"] == "extra_forbidden":
+            return f"{name} is not known here"
+    elif error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, n=1)
         hint = (
             f"did you mean '{near[0]}'?" if near else f"there are {', '.join(model.model_fields)}"

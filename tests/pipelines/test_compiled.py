@@ -174,6 +174,36 @@ def test_no_step_runs_as_root(text: str, tasks: dict[str, dict[str, Any]]) -> No
         assert int(context["runAsUser"]) == int(context["runAsGroup"]) > 0
 
 
+def test_users_and_groups_are_settings(pipeline: Pipeline) -> None:
+    of_a_namespace = compiling.compiled(pipeline, Cluster(run_as_user=1000660000, run_as_group=7))
+    of_openshift = compiling.compiled(pipeline, Cluster(run_as_user=0, run_as_group=0))
+    for settings in kubernetes_of(of_a_namespace).values():
+        assert settings["securityContext"] == {
+            "runAsUser": "1000660000",
+            "runAsGroup": "7",
+            "runAsNonRoot": True,
+        }
+    for settings in kubernetes_of(of_openshift).values():
+        assert settings["securityContext"] == {"runAsNonRoot": True}
+
+
+def test_every_step_waits_in_the_queue_and_pulls_with_the_secret(
+    pipeline: Pipeline, text: str
+) -> None:
+    for settings in kubernetes_of(text).values():
+        assert not {"podMetadata", "imagePullSecret"} & set(settings)
+    queued = Cluster(queue="team-a", priority_class="high", image_pull_secret="registry-key")
+    for settings in kubernetes_of(compiling.compiled(pipeline, queued)).values():
+        assert settings["podMetadata"] == {
+            "labels": {
+                "kueue.x-k8s.io/queue-name": "team-a",
+                "kueue.x-k8s.io/priority-class": "high",
+            }
+        }
+        (secret,) = settings["imagePullSecret"]
+        assert secret["secretName"] == "registry-key"
+
+
 def test_the_first_step_checks_all_parameters_and_the_others_wait_for_it(
     pipeline: Pipeline, spec: dict[str, Any]
 ) -> None:

@@ -90,17 +90,21 @@ def test_folds_spread_over_gpu_nodes(text: str, loop: dict[str, Any]) -> None:
         assert given[channel] == {"componentInputParameter": channel}
         assert handed[channel] == {"componentInputParameter": parameter}
     settings = kubernetes_of(text)
-    for kind, parameter in (("nodeSelector", "gpu_node_selector"), ("tolerations", None)):
-        assert (parameter or "gpu_tolerations") in str(settings[FOLD][kind])
+    for kind, parameter in (
+        ("nodeSelector", "gpu_node_selector"),
+        ("nodeAffinity", "gpu_node_affinity"),
+        ("tolerations", "gpu_tolerations"),
+    ):
+        assert parameter in str(settings[FOLD][kind])
     (mount,) = settings[FOLD]["emptyDirMounts"]
     assert (mount["mountPath"], mount["sizeLimit"]) == ("/dev/shm", "2Gi")
     for name in ("ingest", "assemble", "folds", "collect"):
         assert "accelerator" not in containers_of(text)[name]["resources"]
-        assert not {"nodeSelector", "tolerations", "emptyDirMounts"} & set(settings[name])
+        assert not {"nodeSelector", "nodeAffinity", "emptyDirMounts"} & set(settings[name])
 
 
 def test_the_folds_at_a_time_can_be_limited() -> None:
-    spec = specification(_compiled(parallel_folds=2))
+    spec = specification(_compiled(parallelism=2))
     assert spec["root"]["dag"]["tasks"]["for-loop-2"]["iteratorPolicy"] == {"parallelismLimit": 2}
 
 

@@ -140,13 +140,26 @@ def test_anything_is_either_taken_or_told(values: dict[str, Any]) -> None:
         {"training_memory": "-1Gi"},
         {"volume_claim": "Work"},
         {"kaggle_secret": ""},
+        {"volume_claim": "work.disk"},  # which no volume may be called, as KFP would
+        {"gcs_secret": "a" * 64},
+        {"store_secret": "a..b"},
+        {"image_pull_secret": "Key"},
+        {"image_pull_secret": "a" * 254},
+        {"queue": "a" * 64},
+        {"queue": "team-a\n"},
+        {"queue": "kueue.x-k8s.io/a"},
+        {"priority_class": "high"},  # of no queue
+        {"run_as_user": -1},
+        {"run_as_user": 2**31},
+        {"run_as_group": "root"},
         {"imag": "x"},
     ],
     ids=str,
 )
-def test_cluster_settings_are_checked_likewise(given_: dict[str, str]) -> None:
-    with pytest.raises(UserError, match=next(iter(given_))):
+def test_cluster_settings_are_checked_likewise(given_: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(given_))) as error:
         checked(Cluster, given_)
+    assert str(error.value).isprintable()
 
 
 def test_a_configuration_file(tmp_path: Path) -> None:

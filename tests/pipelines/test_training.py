@@ -9,6 +9,7 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import STORE_VARIABLES, TOKEN_KEY, TOKEN_SECRET, VOLUME, Cluster
 from tests.pipelines.specification import kubernetes_of, specification
 
+PLACES = {"nodeSelector", "nodeAffinity", "tolerations", "emptyDirMounts"}
 STEPS = {
     *("check", "ingest", "assemble", "split", "tune", "train", "evaluate", "other-sources"),
     *("ingest-other", "validate", "register", "deploy"),
@@ -70,7 +71,7 @@ def test_gpus_come_from_run_parameters(
     for name, container in containers.items():
         if name not in ("tune", "train"):
             assert "accelerator" not in container["resources"]
-            assert not {"nodeSelector", "tolerations", "emptyDirMounts"} & set(kubernetes[name])
+            assert not PLACES & set(kubernetes[name])
             continue
         accelerator = container["resources"]["accelerator"]
         given = tasks[name]["inputs"]["parameters"]
@@ -81,6 +82,9 @@ def test_gpus_come_from_run_parameters(
         assert kubernetes[name]["nodeSelector"] == {
             "nodeSelectorJson": {"componentInputParameter": "gpu_node_selector"}
         }
+        assert kubernetes[name]["nodeAffinity"] == [
+            {"nodeAffinityJson": {"componentInputParameter": "gpu_node_affinity"}}
+        ]
         assert kubernetes[name]["tolerations"] == [
             {"tolerationJson": {"componentInputParameter": "gpu_tolerations"}}
         ]

@@ -11,10 +11,12 @@ from inspect import get_annotations
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from typing_extensions import is_typeddict
 
 from components.shared.errors import UserError
 from components.shared.networks.hyperparameters import Hyperparameters
 from components.shared.networks.table import ARCHITECTURES, Architecture
+from components.shared.run.scheduling import NodeAffinity, NodeSelector, Toleration
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -98,6 +100,13 @@ class Parameter:
     repeated: bool = False
 
 
+def _plain_type(kind: Any) -> type:
+    """Returns what KFP calls a field's type: a Literal is a str, a TypedDict a dict."""
+    if get_origin(kind) is Literal:
+        return str
+    return dict if is_typeddict(kind) else get_origin(kind) or kind
+
+
 class Group(BaseModel):
     """Parameters that the command line's help shows in one panel."""
 
@@ -120,7 +129,7 @@ class Group(BaseModel):
             found.append(
                 Parameter(
                     name=name,
-                    type=str if choices else get_origin(kind) or kind,
+                    type=_plain_type(kind),
                     default=own.get(name, field.get_default(call_default_factory=True)),
                     description=field.description or "",
                     panel=cls._group_of(name).panel,
@@ -511,12 +520,17 @@ class Gpus(Group):
     gpu_type: str = Field(
         "nvidia.com/gpu", pattern=r"^[\w.-]+/[\w.-]+$", description="Resource name of the GPUs."
     )
-    gpu_node_selector: dict[str, str] = Field(
+    gpu_node_selector: NodeSelector = Field(
         {},
         description="Labels of the nodes for the steps that train, as JSON, for example "
         '{"gpu": "a100"}.',
     )
-    gpu_tolerations: list[dict[str, Any]] = Field(
+    gpu_node_affinity: NodeAffinity = Field(
+        NodeAffinity(),
+        description="Kubernetes' nodeAffinity of the steps that train, as JSON: which nodes they "
+        "need or prefer, such as spot nodes.",
+    )
+    gpu_tolerations: list[Toleration] = Field(
         [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
         description="Tolerations of the steps that train, as JSON.",
     )
