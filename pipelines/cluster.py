@@ -3,11 +3,12 @@
 import re
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from components.shared.errors import UserError
 from components.shared.run.parameters import Group
 from components.shared.run.scheduling import SUBDOMAIN
+from pipelines.image_reference import check_image
 
 VOLUME = "/mnt/brain-tumor"
 # Keys of the store's secret, which are the environment variables that they become.
@@ -51,9 +52,8 @@ class Cluster(Group):
 
     panel = "Compiled in"
 
-    image: str = Field(
+    image: Annotated[str, AfterValidator(check_image)] = Field(
         "brain-tumor-train:0.1.0",
-        min_length=1,
         description="Image of all steps, as Dockerfile.train builds it; a digest or a tag that "
         "never moves, because KFP caches by it",
     )
