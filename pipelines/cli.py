@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -28,6 +28,7 @@ from pipelines import models, settings
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.deploy import deploy
+from pipelines.ending import ended
 from pipelines.output import Format, console, errors, open_to_every_terminal, print_json
 from serving.cli import serve
 
@@ -69,33 +70,19 @@ def options(
 
 
 def main() -> None:
-    """Entry point: what the user can mend becomes one line on standard error, exit status 2."""
+    """Entry point."""
     open_to_every_terminal()
+    sys.exit(ended(_run_command))
+
+
+def _run_command() -> int | None:
     try:
         Path.cwd()
-    except FileNotFoundError:  # KFP would fail with a traceback
-        _refuse("the working directory was deleted; change to one that is there")
-    try:
-        app(prog_name="brain-tumor")  # also for `python -m pipelines.cli`
-    except UserError as error:
-        _refuse(str(error))
-    except ModuleNotFoundError as error:
-        _refuse(
-            f"this command needs the package {error.name}, which is not installed here; run "
-            "`make install` in a checkout, or install brain-tumor with the extra that has it: "
-            "train and cpu, stores, clinic, deploy, serve, signing"
-        )
-    except ValueError:
-        # A byte that is not UTF-8 is a surrogate. File names may have some, most text may not.
-        odd = [one for one in sys.argv if any("\ud800" <= char <= "\udfff" for char in one)]
-        if not odd:
-            raise
-        _refuse(f"the argument {odd[0]} holds bytes that are not UTF-8; give another")
-
-
-def _refuse(reason: str) -> NoReturn:
-    errors.print(f"[red]error:[/] {escape(printable(reason))}", soft_wrap=True)
-    sys.exit(2)
+    except FileNotFoundError as error:  # KFP would fail with a traceback
+        raise UserError("the working directory was deleted; change to one that is there") from error
+    # Named, also for `python -m pipelines.cli`.
+    status: int | None = app(prog_name="brain-tumor", standalone_mode=False)
+    return status
 
 
 def takes_parameters(*pipelines: Pipeline) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -25,10 +25,16 @@ TOKEN_SECRET, TOKEN_KEY, TOKEN_VARIABLE = "predictor-token", "token", "BRAIN_TUM
 PROMETHEUS_SECRET, PROMETHEUS_TOKEN = "prometheus-token", "PROMETHEUS_TOKEN"
 # Names of Kubernetes objects, and those that are the value of a label as well.
 Name = Annotated[str, Field(pattern=f"^{SUBDOMAIN}$", max_length=253)]
-NameOrNone = Annotated[str, Field(pattern=f"^({SUBDOMAIN})?$", max_length=253)]
+NameOrNone = Annotated[
+    str, Field(pattern=f"^({SUBDOMAIN})?$", max_length=253, examples=["registry.example"])
+]
 # KFP calls the volume of a claim, a Secret or a ConfigMap as that is called; volumes have no dots.
-VolumeOrNone = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
-LabelOrNone = Annotated[str, Field(pattern=f"^({SUBDOMAIN})?$", max_length=63)]
+VolumeOrNone = Annotated[
+    str, Field(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$", examples=["brain-tumor"])
+]
+LabelOrNone = Annotated[
+    str, Field(pattern=f"^({SUBDOMAIN})?$", max_length=63, examples=["brain-tumor"])
+]
 UserId = Annotated[int, Field(ge=0, lt=2**31)]
 # Kubernetes quantities.
 _CPU = r"^([1-9]\d{0,5}m|[1-9]\d{0,2}(\.\d{1,3})?|0\.\d{1,3})$"

@@ -2,11 +2,10 @@
 
 import builtins
 import hashlib
-import io
 import itertools
 import json
 import os
-import re
+import signal
 import sys
 import time
 import warnings
@@ -14,11 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, TextIO
 
 from kfp import local
 from kfp.local.logging_utils import local_logger_context
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -31,14 +32,18 @@ from components.shared.evaluation.predictors import PREDICTORS, Compared
 from components.shared.evaluation.results import EVALUATION, Evaluation
 from components.shared.model_folder.signing import Trust
 from components.shared.registry.reference import pinned_version
-from components.shared.reports.text import printable
+from components.shared.run.step import TERMINATION_VARIABLE
 from components.shared.storage.store import on_disk
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.costs import StepCost, step_costs
+from pipelines.ending import FaultError, Stopped, fault_line
+from pipelines.output import errors
 from pipelines.processes import steps_as_processes
+from pipelines.progress_bar import ProgressBar
 from pipelines.settings import check_together
 from pipelines.step_cache import cached_by_code
+from pipelines.transcript import Step, Transcript, plain
 from pipelines.version import git_revision
 
 PROJECT = Path(__file__).parent.parent
@@ -78,7 +83,9 @@ def run_local(
         The outputs and what the steps cost.
 
     Raises:
-        UserError: A step failed; its own line was shown before.
+        UserError: A step failed; its own words.
+        FaultError: A step failed by a fault of the program.
+        Stopped: A signal ended the run.
     """
     root = root.absolute()
     if not str(root).isprintable():  # KFP keeps paths as UTF-8
@@ -126,23 +133,60 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
         cache_root=str(root / ".cache"),
     )
     console.file = sys.stdout  # the real one, whatever stands in for it below
-    with _new_log(root) as file, _environment(), warnings.catch_warnings():
+    with (
+        _new_log(root) as file,
+        NamedTemporaryFile(prefix="last-words-") as last_words,
+        _environment(last_words.name),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # that images and requests mean nothing here
-        transcript, log = _Transcript(console, file), Path(file.name)
+        log = Path(file.name)
         try:
             # Within a task KFP logs to standard output; of cached ones it tells outside.
             with (
+                ProgressBar(console) as bar,
                 _print_given_back(),
-                redirect_stdout(transcript),
+                redirect_stdout(
+                    transcript := Transcript(console, bar, file, Path(last_words.name))
+                ),
                 local_logger_context(),
-                steps_as_processes(),
+                steps_as_processes() as statuses,
                 cached_by_code(),
                 step_costs() as costs,
             ):
                 task = defined(**parameters)
         except RuntimeError as error:
-            raise UserError(f"{_plain(str(error)).lower()}; the whole log is {log}") from error
+            transcript.end()
+            raise _failure(transcript.failed, statuses, error, log) from error
+        except Stopped:
+            where = f" in {transcript.step.name}" if transcript.step else ""
+            errors.print(
+                f"stopped{where}; the same command goes on where it was; the whole log is "
+                f"{escape(str(log))}",
+                soft_wrap=True,
+            )
+            raise
     return LocalRun(dict(task.outputs), costs, log)
+
+
+def _failure(
+    step: Step | None, statuses: list[int], error: RuntimeError, log: Path
+) -> UserError | FaultError:
+    """Returns why a run failed: as its step said, or what is known of how the step ended."""
+    kept = f"finished steps are kept for the next run; the whole log is {log}"
+    if not step:
+        return FaultError(fault_line(plain(str(error)), log))
+    if step.crashed:
+        return FaultError(fault_line(step.last_words or f"{step.name}: {step.last_line}", log))
+    if step.last_words:
+        return UserError(f"{step.last_words}; {kept}")
+    status = next((status for status in statuses if status), 0)
+    if status == -signal.SIGKILL:
+        return UserError(
+            f"{step.name}: killed, as the system does where memory runs out; stop other programs "
+            f"or give smaller parameters; {kept}"
+        )
+    return UserError(f"{step.name}: ended with status {status}: {step.last_line}; {kept}")
 
 
 @contextmanager
@@ -247,59 +291,15 @@ def _figures(title: str, compared: Compared[Scores]) -> Table:
     return table
 
 
-class _Transcript(io.TextIOBase):
-    """Takes all that kfp.local prints: everything into the log, what matters onto the console."""
-
-    _STARTED = re.compile(r"- INFO - Executing task '(?P<name>[\w-]+)'")
-    _CACHED = re.compile(r"- INFO - Task (?P<name>[\w-]+) cache hit")
-    _ENDED = re.compile(r"- (INFO|ERROR) - Task '[\w-]+' finished with status")
-    # The executor's own lines, and TensorFlow's before its log level holds.
-    _NOISE = re.compile(r"^\[KFP Executor|^[IWE]0000 |^WARNING: All log messages before absl|^\s*$")
-
-    def __init__(self, console: Console, log: TextIO) -> None:
-        self.console = console
-        self.log = log
-        self.in_step = False
-        self.in_dump = False
-        self.rest = ""
-
-    def writable(self) -> bool:
-        """Returns True, as `redirect_stdout` needs."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Takes text; whole lines are passed on."""
-        *lines, self.rest = (self.rest + text).split("\n")
-        for line in lines:
-            self._line("\t".join(printable(part) for part in _plain(line).split("\t")))
-        return len(text)
-
-    def _line(self, line: str) -> None:
-        self.log.write(line + "\n")
-        self.log.flush()
-        if cached := self._CACHED.search(line):
-            self.console.print(f"[bold]{cached['name']}[/]  [dim]taken from the cache[/]")
-        elif started := self._STARTED.search(line):
-            self.in_step = True
-            self.console.print(f"[bold]{started['name']}[/]")
-        elif self._ENDED.search(line):
-            self.in_step = False
-        elif self.in_step and "- INFO - Streamed logs" not in line:
-            self._show(line.removeprefix("    "))
-
-    def _show(self, line: str) -> None:
-        # The executor dumps its input as JSON over many lines; the log has it.
-        if "]: Got executor_input:" in line or self.in_dump:
-            self.in_dump = line != "}"
-            return
-        if not self._NOISE.match(line):
-            self.console.print(Text(f"  {line}"), soft_wrap=True)
-
-
 @contextmanager
-def _environment() -> Iterator[None]:
-    """What the steps' processes inherit: lines as they come, and TensorFlow without chatter."""
+def _environment(last_words: str) -> Iterator[None]:
+    """What the steps' processes inherit: lines as they come, and TensorFlow without chatter.
+
+    Args:
+        last_words: File for why a step ends.
+    """
     wanted = {
+        TERMINATION_VARIABLE: last_words,
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8:backslashreplace",  # whatever the terminal's is
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -327,8 +327,3 @@ def _revision_if_any() -> str:
         return git_revision()
     except UserError:
         return ""
-
-
-def _plain(text: str) -> str:
-    """Removes colours and stray carriage returns."""
-    return re.sub(r"\x1b\[[0-9;]*m|\r", "", text)

@@ -9,7 +9,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,18 +16,26 @@ from types import FrameType
 
 from kfp.local import subprocess_task_handler as handler
 
+from pipelines.ending import Stopped
+
 _PATIENCE = 10  # seconds between being asked to stop and being stopped
-_STOPPING = (signal.SIGTERM, signal.SIGHUP)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def steps_as_processes() -> Iterator[None]:
-    """Lets kfp.local start its steps in this way; SIGTERM and SIGHUP stop them too.
+def steps_as_processes() -> Iterator[list[int]]:
+    """Lets kfp.local start its steps in this way; Ctrl-C, SIGTERM and SIGHUP stop them too.
+
+    A second signal does not wait until they have ended as they like.
+
+    Yields:
+        A list that gets the exit status of each step that ends; a negative one is a signal's.
 
     Raises:
-        SystemExit: With the status 128 + the signal's number, once the steps have ended.
+        Stopped: One of these signals came, and the steps have ended.
     """
     running: set[subprocess.Popen] = set()
+    statuses: list[int] = []
     stopped = threading.Event()
 
     def run(full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
@@ -47,22 +54,27 @@ def steps_as_processes() -> Iterator[None]:
             for line in process.stdout or ():
                 print(line, end="")
             print("\n")  # as kfp.local ends a step's lines
-            return process.wait()
+            statuses.append(process.wait())
+            return statuses[-1]
         finally:
             _stop([process])
             running.discard(process)
 
     def stop(number: int, _: FrameType | None) -> None:
+        if stopped.is_set():
+            for process in list(running):
+                process.kill()
+            return  # to where the first signal waits for them
         stopped.set()
         _stop(list(running))
-        sys.exit(128 + number)
+        raise Stopped(128 + number)
 
     kept = handler.replace_python_executable, handler.run_local_subprocess
     handler.replace_python_executable, handler.run_local_subprocess = with_interpreter, run
     in_main = threading.current_thread() is threading.main_thread()  # others get no signals
     before = {number: signal.signal(number, stop) for number in _STOPPING if in_main}
     try:
-        yield
+        yield statuses
     finally:
         handler.replace_python_executable, handler.run_local_subprocess = kept
         for number, action in before.items():

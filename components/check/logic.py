@@ -1,6 +1,5 @@
 """Checks values against the models of a run's parameters, and says in one line what is wrong."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -8,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from components.shared.errors import UserError
+from components.shared.errors import UserError, did_you_mean, fault_words
 from components.shared.reports.text import printable
 from components.shared.run.parameters import RUNS
 from components.shared.run.rollout_plan import storage_uri
@@ -84,19 +83,24 @@ def checked(model: type[Checked], given: Mapping[str, Any]) -> Checked:
 
 def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
     """Returns a pydantic error as a line that names the parameter and what it allows."""
-    name, *inside = (str(part) for part in error["loc"])
-    if inside:
-        name += f": {printable('.'.join(inside))}"
-        if error["type"] == "extra_forbidden":
-            return f"{name} is not known here"
-    elif error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, model.model_fields, n=1)
-        hint = (
-            f"did you mean '{near[0]}'?" if near else f"there are {', '.join(model.model_fields)}"
-        )
-        return f"{name!r} is no parameter; {hint}"
-    what = re.sub(r"^(Input|String) should ", "it should ", error["msg"])
-    what = what.removeprefix("Value error, ")
-    if error["type"] == "string_unicode":
-        what = "it holds bytes that are not UTF-8"
-    return f"{name}: {error['input']!r} is not allowed; {what}"
+    parameter, *inside = (str(part) for part in error["loc"])
+    unknown = error["type"] in ("extra_forbidden", "invalid_key")
+    if unknown and not inside:
+        return f"{parameter!r} is no parameter; {did_you_mean(parameter, model.model_fields)}"
+    name = ": ".join(filter(None, (parameter, printable(".".join(inside)))))
+    if unknown:
+        return f"{name} is not known here"
+    said = f"{name}: {fault_words(error, '' if inside else _example(model, parameter))}"
+    if error["type"] == "literal_error":
+        choices = re.findall("'([^']*)'", error["ctx"]["expected"])
+        if (meant := did_you_mean(str(error["input"]), choices)).endswith("?"):
+            said += f"; {meant}"
+    return said
+
+
+def _example(model: type[BaseModel], name: str) -> str:
+    """Returns a value that a parameter may have: its first example, or else its default."""
+    field = model.model_fields.get(name)
+    if field is None:
+        return ""
+    return str(field.examples[0] if field.examples else field.default or "")

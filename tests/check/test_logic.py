@@ -50,9 +50,9 @@ def test_a_bound_on_other_sources_needs_some() -> None:
     [
         ("registry", "s4://models", "begin with s3://, gs://, file://"),
         ("registry", "https://models.example", "a folder or begin with"),
-        ("kubeflow_model_registry", "registry.example:8080", "match pattern"),
-        ("gpu_tolerations", [{"key": "a"}, "b"], "a valid dictionary"),
-        ("gpu_node_selector", {"zone": 3}, "a valid string"),
+        ("kubeflow_model_registry", "registry.example:8080", "like 'http://"),
+        ("gpu_tolerations", [{"key": "a"}, "b"], "a mapping"),
+        ("gpu_node_selector", {"zone": 3}, "a text"),
     ],
 )
 def test_what_would_fail_only_in_a_later_step(name: str, value: Any, allowed: str) -> None:

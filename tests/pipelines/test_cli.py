@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,7 +133,7 @@ def test_no_command_shows_help_and_an_unknown_one_is_told(invoke: Invoke) -> Non
     assert "Usage" in "".join(invoke()[1:])
     status, _, err = invoke("trian")
     assert status == 2
-    assert "No such command 'trian'" in _plain(err)
+    assert err == "error: no such command 'trian'; see brain-tumor --help\n"
 
 
 @pytest.mark.parametrize(
@@ -154,11 +155,52 @@ def test_mistakes_are_told_before_anything_runs(
     assert told(*command, *options).startswith(reason)
 
 
-def test_a_number_that_is_none(invoke: Invoke) -> None:
-    status, _, err = invoke("run", "--epochs", "many")
-    assert status == 2
-    assert re.search("Invalid value for '--epochs': .*valid integer", _plain(err))
-    assert "Traceback" not in err
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("run --epochs many", "--epochs: 'many' is not allowed; it should be a whole number; see"),
+        ("predict m f --slices 0", "--slices: '0' is not allowed; it should be at least 1; see"),
+        (
+            "predict m f -f xml",
+            "--format / -f: 'xml' is not allowed; it should be one of 'table', ",
+        ),
+        ("serve m --port 1e3", "--port / --http_port: '1e3' is not allowed; it should be a whole"),
+        ("models delete one", "version: 'one' is not allowed; it should be a whole number; see"),
+        ("submit", "missing option '--endpoint' (env var: 'KFP_ENDPOINT'); see brain-tumor submit"),
+        ("models show", "missing argument 'reference'; see brain-tumor models show --help"),
+        ("run --epoch 3", "no such option: --epoch; did you mean '--epochs'?"),
+        ("compile --outptu x", "no such option: --outptu; did you mean '--output'?"),
+        ("predikt", "no such command 'predikt'; did you mean 'predict'?"),
+        ("models lst", "no such command 'lst'; did you mean 'list'?"),
+        ("run --seed", "option '--seed' requires an argument"),
+        ("demo now", "got unexpected extra argument(s) (now); see brain-tumor demo --help"),
+        ("run --tuner radnom", "tuner: 'radnom' is not allowed; it should be 'random', 'bayesian'"),
+        ("run --architectures compact,Efficentnet", "architectures: 'compact,Efficentnet' is not"),
+        (
+            "compile --image 'a b c'",
+            "image: 'a b c' is not allowed; it is no reference of an image",
+        ),
+        ("compile --cpu '2 cores'", "cpu: '2 cores' is not allowed; it should be like '250m'"),
+    ],
+)
+def test_every_mistake_is_one_line_in_our_words(
+    told: Callable[..., str], monkeypatch: pytest.MonkeyPatch, command: str, line: str
+) -> None:
+    monkeypatch.delenv("KFP_ENDPOINT", raising=False)
+    assert told(*shlex.split(command)).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        ("run --tuner radnom", "random"),
+        ("run --architectures Reference,compct", "reference"),
+        ("cross-validate --architecture xseption", "xception"),
+        ("run --split-strategy Grouped", "grouped"),
+    ],
+)
+def test_what_was_meant(told: Callable[..., str], command: str, meant: str) -> None:
+    assert told(*command.split()).endswith(f"; did you mean {meant!r}?")
 
 
 def test_a_misspelt_name_in_the_configuration(told: Callable[..., str], tmp_path: Path) -> None:
@@ -177,7 +219,7 @@ def test_options_win_over_the_configuration(told: Callable[..., str], tmp_path: 
 
 def test_markup_in_a_message_is_shown_as_it_is(told: Callable[..., str], tmp_path: Path) -> None:
     assert "[/red][bold].yaml: cannot read" in told("run", "-c", tmp_path / "[/red][bold].yaml")
-    assert "pattern '^[1-9]\\d*[MG]i$'" in told("compile", "--shared-memory", "2 GB")
+    assert "'[b]x' is not allowed" in told("compile", "--shared-memory", "[b]x")
 
 
 def test_submitting_to_nobody(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,13 +228,6 @@ def test_submitting_to_nobody(told: Callable[..., str], monkeypatch: pytest.Monk
     assert line.startswith("KFP at http://127.0.0.1:9 cannot be reached")
     monkeypatch.setenv("KFP_ENDPOINT", "http://127.0.0.1:7")
     assert told("submit").startswith("KFP at http://127.0.0.1:7 cannot be reached")
-
-
-def test_submitting_without_an_endpoint(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KFP_ENDPOINT", raising=False)
-    status, _, err = invoke("submit")
-    assert status == 2
-    assert "Missing option '--endpoint'" in _plain(err)
 
 
 def test_compile_and_check(invoke: Invoke, told: Callable[..., str], tmp_path: Path) -> None:

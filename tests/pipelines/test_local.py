@@ -1,6 +1,4 @@
 import builtins
-import io
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,69 +9,7 @@ from rich.console import Console
 from components.shared.errors import UserError
 from pipelines import local
 from pipelines.catalogue import Pipeline
-from pipelines.local import _print_given_back, _Transcript, run_local
-
-LINES = """\
-10:00:00.000 - INFO - ----------------------------------------
-10:00:00.001 - INFO - Running pipeline: 'brain-tumor-training'
-10:00:00.002 - INFO - Task ingest cache hit (key=0123); skipping execution.
-10:00:00.003 - INFO - Executing task \x1b[96m'train'\x1b[0m
-10:00:00.004 - INFO - Streamed logs:
-
-    [KFP Executor 2026-01-01 10:00:00,000 INFO]: Got executor_input:
-    {
-        "inputs": {
-            "secret": "dumped"
-        }
-    }
-    I0000 00:00:1 tensorflow chatter
-    WARNING: All log messages before absl::InitializeLog() is called
-    epoch  1/2  loss [0.5]\r
-    train finished in 12.5 s, peak memory 1.25 GB
-    [KFP Executor 2026-01-01 10:00:12,000 INFO]: Wrote executor output file.
-10:00:13.000 - INFO - Task \x1b[96m'train'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m
-10:00:13.001 - INFO - Task 'train' outputs:
-    best_epoch: 2
-"""
-
-
-def _transcribed(text: str, piece: int | None = None) -> tuple[str, str]:
-    shown, log = io.StringIO(), io.StringIO()
-    transcript = _Transcript(Console(file=shown, width=200, color_system=None), log)
-    for start in range(0, len(text), piece or len(text)):
-        transcript.write(text[start : start + (piece or len(text))])
-    return shown.getvalue(), log.getvalue()
-
-
-@pytest.mark.parametrize("piece", [None, 1, 7])
-def test_the_console_shows_what_matters(piece: int | None) -> None:
-    shown, _ = _transcribed(LINES, piece)
-    assert shown.splitlines() == [
-        "ingest  taken from the cache",
-        "train",
-        "  epoch  1/2  loss [0.5]",
-        "  train finished in 12.5 s, peak memory 1.25 GB",
-    ]
-
-
-def test_the_log_has_everything_without_colours() -> None:
-    _, log = _transcribed(LINES)
-    assert log == re.sub(r"\x1b\[\d+m|\r", "", LINES)
-
-
-def test_a_failing_step_tells_why() -> None:
-    text = (
-        "10:00 - INFO - Executing task 'ingest'\n10:00 - INFO - Streamed logs:\n"
-        "    ingest: /nowhere: there is nothing\n"
-        "10:01 - ERROR - Task 'ingest' finished with status FAILURE\n    after\n"
-    )
-    shown, _ = _transcribed(text)
-    assert shown.splitlines() == ["ingest", "  ingest: /nowhere: there is nothing"]
-
-
-def test_what_a_step_prints_is_no_markup() -> None:
-    text = "10:00 - INFO - Executing task 'train'\n    [bold]not bold[/] [/nothing]\n"
-    assert "  [bold]not bold[/] [/nothing]" in _transcribed(text)[0]
+from pipelines.local import _print_given_back, run_local
 
 
 def test_print_is_given_back_though_tasks_end_in_another_order() -> None:
@@ -92,7 +28,7 @@ def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", "mine")
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     before = dict(local.os.environ)
-    with local._environment():
+    with local._environment("last-words"):
         assert local.os.environ["PYTHONUNBUFFERED"] == "mine"
         assert local.os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
     assert dict(local.os.environ) == before

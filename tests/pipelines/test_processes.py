@@ -35,9 +35,9 @@ def test_any_path_of_the_interpreter(tmp_path: Path, folder: str) -> None:
 
 
 def test_what_a_step_prints_is_read_whatever_it_is(capsys: pytest.CaptureFixture) -> None:
-    with steps_as_processes():
+    with steps_as_processes() as statuses:
         code = handler.run_local_subprocess(["sh", "-c", r"printf 'gr\303\266\303\237e \377\n'"])
-    assert code == 0
+    assert (code, statuses) == (0, [0])
     assert capsys.readouterr().out == "größe \\xff\n\n\n"
 
 
@@ -49,7 +49,7 @@ with steps_as_processes():
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_step_too(number: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-uc", RUN],
@@ -65,3 +65,25 @@ def test_a_signal_ends_the_step_too(number: signal.Signals) -> None:
     assert process.returncode == 128 + number
     with pytest.raises(ProcessLookupError):
         os.kill(step, 0)
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    stubborn = RUN.replace("exec sleep 600", "trap '' TERM INT; sleep 600 & echo; wait; wait")
+    process = subprocess.Popen(
+        [sys.executable, "-uc", stubborn],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    step = int(process.stdout.readline())
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)  # far less than it would wait
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 128 + signal.SIGINT
+    with pytest.raises(ProcessLookupError):
+        os.kill(step, 0)
+    os.killpg(process.pid, signal.SIGKILL)  # the sleep

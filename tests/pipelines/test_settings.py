@@ -1,3 +1,4 @@
+import re
 import string
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.shared.errors import UserError
+from components.shared.run.parameters import RUNS
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.settings import check_run, check_together, checked, read_config
@@ -71,23 +73,23 @@ def test_several_sources_become_one_text(given_: str | list[str]) -> None:
         ("held_out_share", 1.0, "less than 1"),
         ("held_out_share", 0, "greater than 0"),
         ("validation_share", -0.1, "greater than 0"),
-        ("max_bad_share", 1.5, "less than or equal to 1"),
+        ("max_bad_share", 1.5, "at most 1"),
         ("min_accuracy", float("nan"), "a finite number"),
-        ("min_sensitivity", "high", "a valid number"),
-        ("champion_margin", 2, "less than or equal to 1"),
-        ("epochs", 0, "greater than or equal to 1"),
-        ("epochs", 2.5, "a valid integer"),
-        ("max_trials", 10**6, "less than or equal to 100000"),
-        ("patience", -1, "greater than or equal to 0"),
-        ("bootstrap_samples", 10, "greater than or equal to 100"),
+        ("min_sensitivity", "high", "a number"),
+        ("champion_margin", 2, "at most 1"),
+        ("epochs", 0, "at least 1"),
+        ("epochs", 2.5, "a whole number"),
+        ("max_trials", 10**6, "at most 100000"),
+        ("patience", -1, "at least 0"),
+        ("bootstrap_samples", 10, "at least 100"),
         ("seed", 2**31, "less than 2147483648"),
-        ("seed", -1, "greater than or equal to 0"),
+        ("seed", -1, "at least 0"),
         ("source", "", "there is no address; give a folder"),
-        ("gpu_count", "one", "match pattern"),
-        ("gpu_type", "nvidia", "match pattern"),
-        ("gpu_node_selector", {"zone": 3}, "a valid string"),
-        ("gpu_tolerations", {"key": "x"}, "a valid list"),
-        ("gpu_tolerations", ["x"], "a valid dictionary"),
+        ("gpu_count", "one", "like '0'"),
+        ("gpu_type", "nvidia", "like 'nvidia.com/gpu'"),
+        ("gpu_node_selector", {"zone": 3}, "a text"),
+        ("gpu_tolerations", {"key": "x"}, "a list"),
+        ("gpu_tolerations", ["x"], "a mapping"),
     ],
 )
 def test_a_value_that_is_not_allowed(name: str, value: object, allowed: str) -> None:
@@ -223,3 +225,20 @@ def test_what_is_deployed_has_to_lie_where_kserve_reads(
         return
     with pytest.raises(UserError, match=reason):
         check_together(given_, cluster)
+
+
+def test_what_is_of_no_pattern_is_told_by_an_example_that_is_allowed() -> None:
+    """A regular expression says nothing to most people."""
+    for model in (*RUNS, Cluster):
+        patterns = {
+            name: constraint.pattern
+            for name, field in model.model_fields.items()
+            for constraint in field.metadata
+            if getattr(constraint, "pattern", None)
+        }
+        assert patterns
+        for name in patterns:
+            with pytest.raises(UserError, match=f"^{name}: .* it should be like '") as error:
+                checked(model, {name: "ä b"})
+            (example,) = re.findall("like '(.+)'$", str(error.value))
+            checked(model, {name: example, **({"queue": "a"} if name == "priority_class" else {})})

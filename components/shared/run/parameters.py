@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import is_typeddict
 
-from components.shared.errors import UserError
+from components.shared.errors import UserError, did_you_mean
 from components.shared.networks.hyperparameters import Hyperparameters
 from components.shared.networks.table import ARCHITECTURES, Architecture
 from components.shared.run.scheduling import NodeAffinity, NodeSelector, Toleration
@@ -21,10 +21,11 @@ from components.shared.run.scheduling import NodeAffinity, NodeSelector, Tolerat
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
-ServiceName = Annotated[str, Field(pattern=r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?)?$")]
+ServiceName = Annotated[
+    str, Field(pattern=r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?)?$", examples=["brain-tumor"])
+]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
-_ARCHITECTURES = "|".join(ARCHITECTURES)
 _DEFAULT: Any = Hyperparameters()  # Any: its architecture is any text
 
 
@@ -74,6 +75,14 @@ def _class_names(given: str) -> str:
         ClassNames(given)
     except UserError as error:
         raise ValueError(str(error).removeprefix("class_folders: ")) from error
+    return given
+
+
+def _networks(given: str) -> str:
+    """Checks names of networks, separated by commas."""
+    for name in map(str.strip, given.split(",")):
+        if name not in ARCHITECTURES:
+            raise ValueError(f"{name!r} is no network; {did_you_mean(name, ARCHITECTURES)}")
     return given
 
 
@@ -272,9 +281,8 @@ class Tune(Group):
 
     panel = "Tune"
 
-    architectures: str = Field(
+    architectures: Annotated[str, AfterValidator(_networks)] = Field(
         "compact",
-        pattern=rf"^({_ARCHITECTURES})( *, *({_ARCHITECTURES}))*$",
         description="Networks to search, separated by commas: compact, efficientnet, reference, "
         "xception.",
     )
@@ -432,6 +440,7 @@ class Register(Group):
     kubeflow_model_registry: str = Field(
         "",
         pattern=r"^(https?://.+)?$",
+        examples=["http://model-registry-service:8080"],
         description="Address of a Kubeflow Model Registry that also records each version, for "
         "example http://model-registry-service:8080. Empty records it in none.",
     )
@@ -458,12 +467,14 @@ class Deploy(Group):
     serving_namespace: str = Field(
         "",
         pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
+        examples=["kubeflow"],
         description="Namespace of the InferenceService. Empty takes the namespace of the run, or "
         "of the kubeconfig.",
     )
     served_from: str = Field(
         "",
         pattern=r"^((pvc|s3|gs)://.+)?$",
+        examples=["pvc://claim/registry"],
         description="Address of the registry for KServe, if the pipeline sees it as a mounted "
         "folder, for example pvc://claim/registry.",
     )

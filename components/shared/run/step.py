@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -16,8 +17,10 @@ from components.shared.reports.text import printable
 from components.shared.storage.files import write_atomically
 from components.shared.storage.store import disk_error
 
-# A container's last words: Kubernetes makes this file, and Argo shows what stands in it.
-TERMINATION_LOG = Path("/dev/termination-log")
+# A container's last words: Kubernetes makes this file, and Argo shows what it holds. A run on one
+# machine names another, as a pod's terminationMessagePath does.
+TERMINATION_VARIABLE = "BRAIN_TUMOR_TERMINATION_LOG"
+TERMINATION_LOG = Path(os.environ.get(TERMINATION_VARIABLE, "/dev/termination-log"))
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _MAX_TERMINATION_BYTES = 4096  # bytes that Kubernetes keeps
 
@@ -48,10 +51,13 @@ def step(name: str, product: Any, *metrics: Any) -> Iterator[None]:
         yield
     except Exception as error:
         message = _user_message(error)
-        _write_termination_message(f"{name}: {message or f'{type(error).__name__}: {error}'}")
+        last_words = message or f"{type(error).__name__}: {error}"
+        if not last_words.startswith(f"{name}: "):
+            last_words = f"{name}: {last_words}"
+        _write_termination_message(last_words)
         if message is None:
             raise
-        sys.exit(f"{name}: {message}")
+        sys.exit(last_words)
     for artifact in metrics:
         write_atomically(artifact.path, json.dumps(artifact.metadata, indent=1))
     seconds, memory = time.perf_counter() - started, peak_memory()

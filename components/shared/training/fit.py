@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from components.shared.networks import table
 from components.shared.networks.augment import with_augmentation
 from components.shared.networks.hyperparameters import Training
 from components.shared.networks.network import Network
+from components.shared.run.progress import done_line
 from components.shared.training.batches import BATCH_SIZE, training_batches, validation_batches
 from components.shared.training.hardware import precision
 from components.shared.training.head import refit_head
@@ -153,9 +155,10 @@ def fit(
             )
         epoch = Epoch(epoch=number + 1, seconds=time.perf_counter() - started, **figures)
         progress.add(epoch)
+        pace = statistics.median(each.seconds for each in progress.history)  # the first is slower
         print(
-            f"epoch {epoch.epoch:>2}/{epochs}  loss {epoch.loss:.4f}  validation "
-            f"{epoch.val_loss:.4f}, accuracy {epoch.val_accuracy:.2%}  {epoch.seconds:.1f} s",
+            f"{done_line(epoch.epoch, epochs, 'epochs', pace)}: loss {epoch.loss:.4f}, "
+            f"validation {epoch.val_loss:.4f}, accuracy {epoch.val_accuracy:.2%}",
             flush=True,
         )
     assert progress.best is not None  # epochs is at least 1

@@ -21,6 +21,7 @@ from components.shared.reports.html import plot, write_report
 from components.shared.reports.learning_curves import draw_learning_curves
 from components.shared.reports.text import csv_text
 from components.shared.run.code import code_digest
+from components.shared.run.progress import begun_line
 from components.shared.run.work import work_folder
 from components.shared.storage.files import write_atomically
 from components.shared.training.fit import DivergedError, Epoch, Fit, fit, forget, validate
@@ -69,9 +70,10 @@ def train(
         try:
             fits = []
             for number in range(ensemble):
-                if ensemble > 1:
-                    print(f"network {number + 1} of {ensemble}", flush=True)
                 one = replace(training, seed=training.seed + number)
+                if ensemble > 1:
+                    begun = begun_line(number + 1, ensemble, "network")
+                    print(f"{begun}: seed {one.seed}", flush=True)
                 fits.append(fit(dataset, split, one, state=work / f"{number}", network=network))
         except DivergedError as error:
             raise UserError(f"{error}; give a smaller learning rate") from error

@@ -74,8 +74,9 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
         (UserError("source x: no such file; give a folder"), "train: source x: no such file; give"),
         (ValueError("no such axis"), "train: ValueError: no such axis"),
         (UserError("ä" * 5000), "train: ä"),
+        (UserError("train: all 8 failed"), "train: all"),
     ],
-    ids=["user", "ours", "long"],
+    ids=["user", "ours", "long", "named already"],
 )
 def test_in_a_pod_the_reason_is_the_termination_message(
     error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

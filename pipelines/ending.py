@@ -1,0 +1,145 @@
+"""How a command ends: what went wrong is one line on standard error, and each end has its status.
+
+0 is done. 1 is done with a bad answer (a file that could not be classified, drift), or a fault of
+the program. 2 is what the user can mend. 128 + n is stopped by the signal n, so Ctrl-C is 130.
+"""
+
+import os
+import re
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+
+from components.shared.errors import UserError, did_you_mean, fault_words, one_line
+from components.shared.reports.text import printable
+from pipelines.output import errors
+
+FAULT, MISTAKE, INTERRUPTED = 1, 2, 128 + signal.SIGINT
+# Of what is wrong with a command line; typer exports only some of its subclasses.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+_MEANT = re.compile(r"(Did you mean|\(Possible options:) (?P<names>[^?)]+)[?)]")
+
+
+class FaultError(Exception):
+    """A fault of the program. Its message is one line: what happened, and where to read more."""
+
+
+class Stopped(SystemExit):
+    """A signal ended a run, and so did its steps. The code is 128 + the signal's number."""
+
+
+def ended(command: Callable[[], int | None]) -> int:
+    """Runs a command and says in one line what went wrong.
+
+    Args:
+        command: What to run. It may return an exit status.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        status = command() or 0
+        if sys.stdout:
+            sys.stdout.flush()
+        return _stopped() if status == INTERRUPTED else status
+    except UserError as error:
+        return _refused(str(error))
+    except _UsageError as error:
+        return _misused(error)
+    except typer.Abort as error:  # a question was not answered with yes
+        asked = isinstance(error.__context__, KeyboardInterrupt)
+        return _stopped() if asked else _told("nothing was done", FAULT)
+    except KeyboardInterrupt:
+        return _stopped()
+    except ModuleNotFoundError as error:
+        return _refused(
+            f"this command needs the package {error.name}, which is not installed here; run "
+            "`make install` in a checkout, or install brain-tumor with the extra that has it: "
+            "train and cpu, stores, clinic, deploy, serve, signing"
+        )
+    except OSError as error:
+        return _disk_refused(error)
+    except FaultError as error:
+        return _told(str(error), FAULT)
+    except Exception as error:
+        odd = [one for one in sys.argv if any("\ud800" <= char <= "\udfff" for char in one)]
+        # A byte that is not UTF-8 is a surrogate. File names may have some, most text may not.
+        if odd and isinstance(error, ValueError):
+            return _refused(f"the argument {odd[0]} holds bytes that are not UTF-8; give another")
+        return _told(fault_line(error, _written_traceback()), FAULT)
+
+
+def fault_line(what: object, log: object) -> str:
+    """Returns the line for a fault of the program.
+
+    Args:
+        what: An exception, or what it said.
+        log: File that has it whole.
+    """
+    kind = f"{type(what).__name__}: " if isinstance(what, Exception) else ""
+    return f"{kind}{one_line(what)}; this is a fault of brain-tumor, please report it with {log}"
+
+
+def _refused(reason: str) -> int:
+    return _told(reason, MISTAKE)
+
+
+def _told(line: str, status: int) -> int:
+    errors.print(f"[red]error:[/] {escape(printable(line))}", soft_wrap=True)
+    return status
+
+
+def _stopped() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more ends what still winds down
+    errors.print("stopped", soft_wrap=True)
+    return INTERRUPTED
+
+
+def _misused(error: Exception) -> int:
+    """Says what typer found wrong, in our words."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # which has been shown
+        return MISTAKE
+    context = getattr(error, "ctx", None)
+    see = f"see {context.command_path} --help" if context else ""
+    parameter, cause = getattr(error, "param", None), error.__cause__
+    if parameter and isinstance(cause, ValidationError):
+        option = parameter.get_error_hint().replace("'", "").lower()
+        return _refused(f"{option}: {fault_words(dict(cause.errors()[0]))}; {see}")
+    told = " ".join(str(error.format_message()).split()).rstrip(".")  # type: ignore[attr-defined]
+    told = told[:1].lower() + told[1:]
+    meant = _MEANT.search(told)
+    if not meant:
+        return _refused("; ".join(filter(None, (told, see))))
+    said = told[: meant.start()].rstrip(". ")
+    word, names = said.split()[-1].strip("'"), re.findall(r"[\w-]+", meant["names"])
+    return _refused(f"{said}; {did_you_mean(word, names)}")
+
+
+def _disk_refused(error: OSError) -> int:
+    """Says what the disk or a pipe refused; a reader that has gone wants to hear nothing."""
+    if isinstance(error, BrokenPipeError):
+        _drop_output()
+        return FAULT
+    if sys.stdout and not error.filename:
+        _drop_output()  # else Python says at its end once more that it cannot be written
+    where = printable(str(error.filename or "standard output"))
+    return _refused(f"{where}: {error.strerror or one_line(error)}")
+
+
+def _drop_output() -> None:
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _written_traceback() -> str:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="brain-tumor-", suffix=".log", delete=False, errors="backslashreplace"
+    ) as file:
+        traceback.print_exc(file=file)
+    return file.name
