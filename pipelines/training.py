@@ -163,6 +163,7 @@ def training_pipeline(
             min_external_specificity=run.min_external_specificity,
             min_external_auroc=run.min_external_auroc,
             champion_margin=run.champion_margin,
+            precision=run.serving_precision,
             git_revision=run.git_revision,
             run_id=run_id,
         ).set_display_name("Register model")

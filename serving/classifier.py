@@ -117,7 +117,7 @@ class Classifier:
         """
         with settled(folder, trust, uri) as checked:
             self.model = open_model_folder(checked)
-            self.runtime = load(self.model.path, cpus)
+            self.runtime = load(self.model.path, cpus, self.model.precision)
         self.has_in_distribution_check = (
             self.model.score_limit is not None and SCORE in self.runtime.outputs
         )

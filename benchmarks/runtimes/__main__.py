@@ -4,7 +4,8 @@
     python -m benchmarks.runtimes
 
 Each runtime has a process of its own, and they answer in turn: A B C D A B C D. Before anything is
-timed, each has to give what Keras gives, to 1e-5. All compute in float32. LiteRT and ONNX Runtime
+timed, each has to give what Keras gives, to 1e-5 (in bfloat16 to 0.05). The others compute in
+float32. LiteRT and ONNX Runtime
 are left out where they are not installed. Times are medians of a call; memory is what the process
 holds after the largest batch, Python and NumPy with it.
 """

@@ -11,14 +11,23 @@ Answer = Callable[[np.ndarray], np.ndarray]  # uint8 [n, 150, 150, 3] -> P(Healt
 SAVED_MODEL, LITERT_MODEL, ONNX_MODEL = "saved_model", "model.tflite", "model.onnx"
 
 
-def openvino(folder: Path, cpus: int) -> Answer:
+def openvino(folder: Path, cpus: int, precision: str = "f32") -> Answer:
     """As the predictor runs it, but for one batch at a time on all CPUs."""
     from openvino import Core
 
-    config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": cpus, "NUM_STREAMS": 1}
+    config = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": cpus,
+        "NUM_STREAMS": 1,
+    }
     model = Core().compile_model(str(folder / SAVED_MODEL), "CPU", config)
     request = model.create_infer_request()
     return lambda images: request.infer([images], share_inputs=True)[0].copy()
+
+
+def openvino_bfloat16(folder: Path, cpus: int) -> Answer:
+    """As the predictor runs a version that is served in bfloat16."""
+    return openvino(folder, cpus, "bf16")
 
 
 def tensorflow(folder: Path, cpus: int) -> Answer:
@@ -80,6 +89,7 @@ def onnx_runtime(folder: Path, cpus: int) -> Answer:
 
 CONTENDERS: dict[str, Callable[[Path, int], Answer]] = {
     "OpenVINO": openvino,
+    "OpenVINO, bfloat16": openvino_bfloat16,
     "TensorFlow": tensorflow,
     "LiteRT": litert,
     "ONNX Runtime": onnx_runtime,

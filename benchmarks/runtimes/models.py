@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from benchmarks.runtimes.contenders import LITERT_MODEL, ONNX_MODEL, SAVED_MODEL
 from components.shared.images.decode import SHAPE
@@ -48,9 +49,9 @@ def write_models(name: str, folder: Path, formats: set[str]) -> keras.Model:
         )
         archive.write_out(str(folder / SAVED_MODEL), verbose=False)
     if LITERT_MODEL in formats:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [answer.get_concrete_function()], model
-        )
+        # The converter itself would leave variables of large weights that nobody fills.
+        frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         (folder / LITERT_MODEL).write_bytes(converter.convert())
     if ONNX_MODEL in formats:
         import tf2onnx

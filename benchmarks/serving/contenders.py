@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,29 +94,38 @@ def _reference_url(payload: Payload) -> bytes:
     return json.dumps({"image_url": payload.url}).encode()
 
 
+_OURS = Contender(
+    OURS,
+    "this predictor",
+    (
+        Form(
+            "JSON",
+            _PREDICT,
+            _json(lambda text: {"instances": [{"image_bytes": {"b64": text}}]}),
+        ),
+        Form("raw", _PREDICT, _raw, content_type=""),
+        Form("URL", _PREDICT, _v1_url),
+    ),
+    lambda answer: answer["predictions"][0]["probabilities"]["Brain Tumor"],
+    "-m serving {model} --name brain-tumor --port {port} --grpc-port {next_port}",
+    {
+        "BRAIN_TUMOR_SERVE_IMAGE_URL_HOSTS": "127.0.0.1",
+        "BRAIN_TUMOR_SERVE_IMAGE_URL_HTTP": "true",
+        "BRAIN_TUMOR_SERVE_IMAGE_URL_NETWORKS": "127.0.0.0/8",
+    },
+    own_environment=False,
+)
+
 CONTENDERS = {
     contender.key: contender
     for contender in (
-        Contender(
-            OURS,
-            "this predictor",
-            (
-                Form(
-                    "JSON",
-                    _PREDICT,
-                    _json(lambda text: {"instances": [{"image_bytes": {"b64": text}}]}),
-                ),
-                Form("raw", _PREDICT, _raw, content_type=""),
-                Form("URL", _PREDICT, _v1_url),
-            ),
-            lambda answer: answer["predictions"][0]["probabilities"]["Brain Tumor"],
-            "-m serving {model} --name brain-tumor --port {port} --grpc-port {next_port}",
-            {
-                "BRAIN_TUMOR_SERVE_IMAGE_URL_HOSTS": "127.0.0.1",
-                "BRAIN_TUMOR_SERVE_IMAGE_URL_HTTP": "true",
-                "BRAIN_TUMOR_SERVE_IMAGE_URL_NETWORKS": "127.0.0.0/8",
-            },
-            own_environment=False,
+        _OURS,
+        replace(
+            _OURS,
+            key="ours-tensorflow",
+            title="this predictor on TensorFlow",
+            forms=_OURS.forms[:1],
+            arguments=_OURS.arguments.replace("serving", f"{_SERVERS}.ours_on_tensorflow", 1),
         ),
         Contender(
             REFERENCE,

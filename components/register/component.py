@@ -23,6 +23,7 @@ def register(
     min_external_specificity: float,
     min_external_auroc: float,
     champion_margin: float,
+    precision: str,
     git_revision: str,
     run_id: str,
     registered_model: Output[Model],
@@ -50,6 +51,7 @@ def register(
         min_external_auroc: Least AUROC on each that has both, 0..1.
         champion_margin: By how much accuracy and sensitivity may each lie below those of the
             champion on the same held-out images, 0..1.
+        precision: In which numbers it will be served, float32 or bfloat16.
         git_revision: Revision of the project, for the model card.
         run_id: Id of the pipeline run, for the model card.
         registered_model: The registered version; empty where the model was refused.
@@ -66,6 +68,7 @@ def register(
     with step("register", registration):
         from components.register.gate import Gate
         from components.register.logic import register as register_model
+        from components.register.precision import precision_named
         from components.shared.evaluation.external import read_results
         from components.shared.storage.files import write_atomically
 
@@ -86,6 +89,7 @@ def register(
                 min_external_auroc=min_external_auroc,
                 champion_margin=champion_margin,
             ),
+            precision=precision_named(precision),
             git_revision=git_revision,
             run_id=run_id,
             model_registry=model_registry,

@@ -21,6 +21,7 @@ from components.shared.model_folder.metadata import (
     Data,
     GateRecord,
     InDistributionRecord,
+    LowerPrecisionRecord,
     Metrics,
     ModelMetadata,
     UnsureRecord,
@@ -46,6 +47,7 @@ def describe(
     external: tuple[ExternalResult, ...] = (),
     gate: GateRecord,
     in_distribution: InDistributionRecord,
+    lower_precision: LowerPrecisionRecord | None = None,
     training: dict[str, Any],
     git_revision: str,
     pipeline_run: str,
@@ -59,6 +61,7 @@ def describe(
         external: What it is worth on other sources.
         gate: What it had to pass.
         in_distribution: The check that is exported with it.
+        lower_precision: What it is worth in the precision that serves it; None for float32.
         training: The train step's record, a JSON object.
         git_revision: Of the project that trained it; empty where unknown.
         pipeline_run: The run's id; empty where there is none.
@@ -79,6 +82,7 @@ def describe(
         threshold_rule=evaluation.threshold_rule,
         in_distribution=in_distribution,
         unsure=_unsure(evaluation),
+        lower_precision=lower_precision,
         data=data,
         metrics=Metrics(
             bootstrap_samples=evaluation.bootstrap_samples,

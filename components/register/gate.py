@@ -25,6 +25,14 @@ class Decision:
     reasons: tuple[str, ...] = ()
 
 
+def joined(decisions: Sequence[Decision]) -> Decision:
+    """Joins decisions: all have to accept, and every reason is told."""
+    return Decision(
+        all(decision.accepted for decision in decisions),
+        tuple(reason for decision in decisions for reason in decision.reasons),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """What a model must pass, each 0..1.
@@ -62,6 +70,11 @@ class Measured:
     accuracy: float
     sensitivity: float
     specificity: float
+
+    @classmethod
+    def of(cls, scores: Scores) -> "Measured":
+        """Takes the point values of scores."""
+        return cls(scores.accuracy.value, scores.sensitivity.value, scores.specificity.value)
 
 
 def check_bounds(gate: Gate, held_out: Scores) -> Decision:

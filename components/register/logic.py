@@ -1,6 +1,7 @@
 """The register step: gate, champion, in-distribution check, export, publication."""
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,8 +21,14 @@ from components.register.gate import (
     check_bounds,
     check_external,
     compare,
+    joined,
 )
 from components.register.in_distribution import METHOD, InDistributionCheck, fit_check
+from components.register.precision import (
+    Resamples,
+    measure_lower_precision,
+    require_precision,
+)
 from components.register.projection import fit_projection
 from components.shared.data.classes import TUMOR
 from components.shared.data.dataset import ImageDataset, Split
@@ -35,9 +42,11 @@ from components.shared.model_folder.metadata import (
     Data,
     GateRecord,
     InDistributionRecord,
+    LowerPrecisionRecord,
     read_metadata,
 )
 from components.shared.model_folder.runtimes import load
+from components.shared.model_folder.served import Precision
 from components.shared.model_folder.signing import Signer, Trust, seal
 from components.shared.model_folder.smoke import write_smoke
 from components.shared.model_folder.weights import write_weights
@@ -87,6 +96,13 @@ class _Inputs(NamedTuple):
     model_folder: Path
 
 
+class _Written(NamedTuple):
+    """What was measured on the exported model."""
+
+    in_distribution: InDistributionRecord
+    lower_precision: LowerPrecisionRecord | None
+
+
 class _Champion(NamedTuple):
     """The version that a model has to hold out against."""
 
@@ -105,6 +121,7 @@ def register(
     registry_uri: str,
     gate: Gate,
     external: tuple[ExternalResult, ...] = (),
+    precision: Precision = "float32",
     git_revision: str = "",
     run_id: str = "",
     model_registry: str = "",
@@ -121,6 +138,7 @@ def register(
             `registered_folder` only.
         gate: What the model has to pass.
         external: What it is worth on other sources.
+        precision: In which numbers it will be served; it has to pass the gate in these too.
         git_revision: Of the project; empty where unknown.
         run_id: Of the pipeline run; empty where there is none.
         model_registry: Address of a Kubeflow Model Registry, to record the version in too; empty
@@ -131,8 +149,9 @@ def register(
 
     Raises:
         UserError: An input is missing, malformed, or does not belong to the others; or the
-            registry cannot be used.
+            registry cannot be used; or this machine cannot compute in that precision.
     """
+    require_precision(precision)
     registry = Registry.open(registry_uri) if registry_uri else None
     Trust.from_environment()  # a key that cannot be used is told before anything takes time
     run = _identity(run_id, Path(model_folder))
@@ -143,6 +162,12 @@ def register(
     _check_same_model(challenger, inputs, evaluation_folder)
     champion = _measure_champion(registry, inputs) if registry else None
     decision = _decide(gate, challenger, champion, inputs)
+    folder = Path(registered_folder)
+    if decision.accepted:
+        written = _write_model(folder, inputs, precision)
+        decision = joined([decision, _decide_lower(gate, written.lower_precision, champion)])
+        if not decision.accepted:
+            shutil.rmtree(folder)
     uri, version, reasons = "", 0, decision.reasons
     if decision.accepted:
         record = GateRecord(
@@ -152,8 +177,9 @@ def register(
         )
         version = _publish(
             registry,
-            Path(registered_folder),
+            folder,
             inputs,
+            written,
             record,
             git_revision=git_revision,
             run_id=run_id,
@@ -161,7 +187,7 @@ def register(
         )
         uri = registry.address(version) if registry else ""
         if model_registry:
-            reasons = (*reasons, _record(model_registry, Path(registered_folder), uri))
+            reasons = (*reasons, _record(model_registry, folder, uri))
     summary = render(
         "register/summary.md.j2",
         accepted=decision.accepted,
@@ -240,8 +266,8 @@ def _keras_answer(model: keras.Model) -> _Answer:
     return lambda images: np.asarray(model.predict_on_batch(images))[:, 0]
 
 
-def _registered_answer(folder: Path) -> _Answer:
-    runtime = load(folder)
+def _registered_answer(folder: Path, precision: Precision) -> _Answer:
+    runtime = load(folder, precision=precision)
     return lambda images: runtime.classify(images)[PROBABILITY]
 
 
@@ -266,7 +292,9 @@ def _measure_champion(registry: Registry, inputs: _Inputs) -> _Champion | None:
         folder = Path(temporary, str(version))
         registry.fetch(version, folder)
         metadata = read_metadata(folder)
-        measured = _measure(_registered_answer(folder), metadata.threshold, inputs)
+        measured = _measure(
+            _registered_answer(folder, metadata.precision), metadata.threshold, inputs
+        )
     return _Champion(version, metadata.data.split_digest, measured)
 
 
@@ -287,24 +315,27 @@ def _decide(
                 f"version {champion.version} was trained under another split and may have seen "
                 "some of these held-out images, which flatters it"
             )
-    return Decision(
-        all(decision.accepted for decision in decisions),
-        (*(reason for decision in decisions for reason in decision.reasons), *filter(None, notes)),
-    )
+    return joined([*decisions, Decision(True, tuple(filter(None, notes)))])
 
 
-def _publish(
-    registry: Registry | None,
-    folder: Path,
-    inputs: _Inputs,
-    record: GateRecord,
-    *,
-    git_revision: str,
-    run_id: str,
-    run: str,
-) -> int:
-    """Writes the version into a local folder and, where there is a registry, publishes it."""
-    data = Data.of(inputs.dataset, inputs.split)
+def _decide_lower(
+    gate: Gate, lower: LowerPrecisionRecord | None, champion: _Champion | None
+) -> Decision:
+    """Judges what the version is worth in the precision that it will be served in."""
+    if lower is None:
+        return Decision(True)
+    decisions = [check_bounds(gate, lower.held_out)]
+    if champion:
+        measured = Measured.of(lower.held_out)
+        margin = gate.champion_margin
+        decisions.append(compare(measured, champion.measured, champion.version, margin))
+    found = joined(decisions)
+    reasons = tuple(f"in {lower.name}, {reason}" for reason in found.reasons)
+    return Decision(found.accepted, reasons)
+
+
+def _write_model(folder: Path, inputs: _Inputs, precision: Precision) -> _Written:
+    """Writes all of a version but what says which one it is."""
     held_out = inputs.split.part("held_out")
     labels = inputs.dataset.labels[held_out]
     of_each = [held_out[labels == label][: _CHECKED_IMAGES // 2] for label in np.unique(labels)]
@@ -316,7 +347,8 @@ def _publish(
     check_export(inputs.model, check, projection, folder, samples)
     write_weights(folder, first_weights(inputs.model))
     learned_images(inputs.dataset, inputs.model_folder).write(folder)
-    write_smoke(folder, samples, _registered_answer(folder)(samples), inputs.evaluation.threshold)
+    answer = _registered_answer(folder, precision)
+    write_smoke(folder, samples, answer(samples), inputs.evaluation.threshold)
     write_drift_reference(
         folder,
         inputs.dataset,
@@ -326,15 +358,39 @@ def _publish(
         unsure=inputs.evaluation.unsure,
         score_limit=check.limit,
     )
+    lower_precision = measure_lower_precision(
+        folder,
+        precision,
+        inputs.dataset,
+        held_out,
+        inputs.evaluation.threshold,
+        Resamples(inputs.evaluation.bootstrap_samples, inputs.evaluation.seed),
+    )
+    return _Written(in_distribution, lower_precision)
+
+
+def _publish(
+    registry: Registry | None,
+    folder: Path,
+    inputs: _Inputs,
+    written: _Written,
+    record: GateRecord,
+    *,
+    git_revision: str,
+    run_id: str,
+    run: str,
+) -> int:
+    """Describes the version in its folder and, where there is a registry, publishes it."""
 
     def write(version: int) -> None:
         metadata = describe(
             version,
-            data=data,
+            data=Data.of(inputs.dataset, inputs.split),
             evaluation=inputs.evaluation,
             external=inputs.external,
             gate=record,
-            in_distribution=in_distribution,
+            in_distribution=written.in_distribution,
+            lower_precision=written.lower_precision,
             training=inputs.training.model_dump(exclude_none=True),
             git_revision=git_revision,
             pipeline_run=run_id,

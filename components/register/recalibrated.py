@@ -152,6 +152,7 @@ def _described(
             if found.unsure
             else None,
             "recalibration": record,
+            "lower_precision": None,  # it was measured at the former temperature and threshold
             "external": (),  # which are of the answers before
             "weaknesses": tuple(weaknesses),
         }

@@ -59,7 +59,8 @@ def registered_model(folder: str | Path) -> JudgedModel:
     from components.shared.model_folder.metadata import read_metadata
     from components.shared.model_folder.runtimes import load
 
-    metadata, runtime = read_metadata(folder), load(folder)
+    metadata = read_metadata(folder)
+    runtime = load(folder, precision=metadata.precision)
     check = metadata.in_distribution if SCORE in runtime.outputs else None
 
     def answer(images: np.ndarray) -> Answers:

@@ -71,6 +71,7 @@ def arguments(
         "min_external_specificity": 0.0,
         "min_external_auroc": 0.9,
         "champion_margin": 0.0,
+        "precision": "float32",
         "git_revision": "",
         "run_id": "",
         "registered_model": dsl.Model(uri=str(tmp_path / "registered_model"), metadata={}),

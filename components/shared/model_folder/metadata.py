@@ -28,7 +28,12 @@ from components.shared.model_folder.contract import (
     SCORE,
     SERVING,
 )
-from components.shared.model_folder.served import InDistributionLimit, Served, UnsureRange
+from components.shared.model_folder.served import (
+    InDistributionLimit,
+    LowerPrecision,
+    Served,
+    UnsureRange,
+)
 from components.shared.storage.files import read_regular, write_atomically
 from components.shared.strict import Strict
 
@@ -191,6 +196,20 @@ class UnsureRecord(UnsureRange):
     held_out: Answered
 
 
+class LowerPrecisionRecord(LowerPrecision):
+    """What a version is worth in the precision that serves it; by the runtime that serves it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    runtime: str
+    images: int = Field(gt=0, description="of the held-out part")
+    held_out: Scores
+    largest_change: float = Field(
+        ge=0, le=1, description="of a probability, against the same runtime in float32"
+    )
+    flipped: int = Field(ge=0, description="images that get another class than in float32")
+
+
 class RecalibrationRecord(Strict):
     """What a version was fitted again on, and what that is worth there."""
 
@@ -240,6 +259,9 @@ class ModelMetadata(Served):
         default=None,
         description="null where the version is older than that, or where validation allows no "
         "range, which the weaknesses say",
+    )
+    lower_precision: LowerPrecisionRecord | None = Field(
+        default=None, description="null where the version is served in float32"
     )
     recalibration: RecalibrationRecord | None = Field(
         default=None,

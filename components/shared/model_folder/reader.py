@@ -24,7 +24,7 @@ from components.shared.model_folder.contract import (
     SUMS,
 )
 from components.shared.model_folder.drift_reference import DriftReference
-from components.shared.model_folder.served import Served, UnsureRange, Word
+from components.shared.model_folder.served import Precision, Served, UnsureRange, Word
 from components.shared.model_folder.signing import Trust
 from components.shared.storage.files import MAX_FILES, copy_files, read_regular
 
@@ -49,6 +49,7 @@ class ModelFolder:
             the version knows of no such.
         score_limit: The greatest in-distribution score of an image that looks like those of the
             training; None where the model carries no such check.
+        precision: In which numbers it is served.
         digest: SHA-256 of the list of its files' digests, hex; names these very bytes.
         card: What people should know of it, Markdown.
         drift: How its answers for unseen images are spread; None where the version is older.
@@ -62,6 +63,7 @@ class ModelFolder:
     threshold: float
     unsure: UnsureRange | None
     score_limit: float | None
+    precision: Precision
     digest: str
     card: str
     drift: DriftReference | None
@@ -137,6 +139,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         threshold=metadata.threshold,
         unsure=metadata.unsure,
         score_limit=metadata.in_distribution.score_limit if metadata.in_distribution else None,
+        precision=metadata.precision,
         digest=hashlib.sha256((path / SUMS).read_bytes()).hexdigest(),
         card=_read_card(path),
         drift=_read_drift(path),

@@ -3,7 +3,7 @@
 It imports nothing of the training, so that the predictor's image needs nothing of it.
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -39,6 +39,20 @@ class UnsureRange(BaseModel):
         return self
 
 
+# float32 is the precision that evaluation measures in.
+Precision = Literal["float32", "bfloat16"]
+
+
+class LowerPrecision(BaseModel):
+    """In which precision a version is served, if not in float32."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: Literal["bfloat16"] = Field(
+        description="on CPUs that multiply it; others serve the version in float32"
+    )
+
+
 class Served(BaseModel):
     """The part that an answer needs; a predictor reads no more, so later fields do not stop it."""
 
@@ -53,6 +67,12 @@ class Served(BaseModel):
     )
     in_distribution: InDistributionLimit | None = None
     unsure: UnsureRange | None = None
+    lower_precision: LowerPrecision | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """In which numbers the network is computed."""
+        return self.lower_precision.name if self.lower_precision else "float32"
 
     @model_validator(mode="after")
     def _threshold_is_unsure(self) -> Self:

@@ -432,6 +432,11 @@ class Register(Group):
         description="How much worse than the champion a new model may be, 0 to 1, in accuracy and "
         "in sensitivity.",
     )
+    serving_precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Numbers that a predictor on CPUs computes in. bfloat16 is faster where the "
+        "CPU multiplies it; the model then has to reach these bounds in bfloat16 too.",
+    )
     registry: Annotated[str, AfterValidator(_store_address)] = Field(
         "",
         description="Registry for the model: a folder, s3://bucket/folder or gs://bucket/folder. "

@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from components.shared.model_folder.served import Precision
+
 Outputs = dict[str, np.ndarray]
 
 
@@ -20,12 +22,14 @@ class Runtime(Protocol):
 
     Attributes:
         name: What people call it.
+        precision: In which numbers it computes.
         outputs: Names of what `classify` gives.
         batches_at_once: How many batches should go through it at the same time.
         largest_batch: More images than these together take memory and no less time each.
     """
 
     name: str
+    precision: Precision
     outputs: frozenset[str]
     batches_at_once: int
     largest_batch: int
@@ -46,13 +50,15 @@ class Runtime(Protocol):
         ...
 
 
-def load(folder: str | Path, cpus: int | None = None) -> Runtime:
+def load(folder: str | Path, cpus: int | None = None, precision: Precision = "float32") -> Runtime:
     """Loads a SavedModel; the folder has to be verified before.
 
     Args:
         folder: The model's folder.
         cpus: How many batches will go through it at the same time, each on a CPU of its own. None
             is for one batch at a time on all CPUs.
+        precision: In which numbers to compute. TensorFlow, and a CPU that cannot multiply
+            bfloat16, compute in float32 all the same.
 
     Returns:
         The runtime that has it.
@@ -60,21 +66,32 @@ def load(folder: str | Path, cpus: int | None = None) -> Runtime:
     Raises:
         UserError: It cannot be loaded, or lacks a signature, an input or an output.
     """
-    return next(_runtimes(folder, cpus))
+    return next(_runtimes(folder, cpus, precision))
 
 
 def every_runtime(folder: str | Path) -> list[Runtime]:
     """Loads a SavedModel with each runtime that is installed; arguments and errors as of `load`."""
-    return list(_runtimes(folder, None))
+    return list(_runtimes(folder, None, "float32"))
 
 
-def _runtimes(folder: str | Path, cpus: int | None) -> Iterator[Runtime]:
+def computes(precision: Precision) -> bool:
+    """Tells whether `load` gives a runtime of that precision on this machine."""
+    if precision == "float32":
+        return True
+    if not find_spec("openvino"):
+        return False
+    from components.shared.model_folder.runtimes.openvino import multiplies
+
+    return multiplies(precision)
+
+
+def _runtimes(folder: str | Path, cpus: int | None, precision: Precision) -> Iterator[Runtime]:
     """Yields the runtimes that are installed, the preferred one first, each with the model."""
     # Each is imported where it is used: importing both takes seconds.
     if find_spec("openvino"):
         from components.shared.model_folder.runtimes.openvino import OpenVinoRuntime
 
-        yield OpenVinoRuntime(folder, cpus)
+        yield OpenVinoRuntime(folder, cpus, precision)
     if find_spec("tensorflow"):
         from components.shared.model_folder.runtimes.tensorflow import TensorFlowRuntime
 

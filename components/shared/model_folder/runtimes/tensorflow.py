@@ -9,6 +9,7 @@ import numpy as np
 from components.shared.errors import UserError, first_line
 from components.shared.model_folder.contract import EXPLAIN, INPUT, REQUIRED, SERVING
 from components.shared.model_folder.runtimes import Outputs
+from components.shared.model_folder.served import Precision
 from components.shared.run.native import native_lines
 
 
@@ -20,6 +21,7 @@ class TensorFlowRuntime:
     """
 
     name = "TensorFlow"
+    precision: Precision = "float32"
     largest_batch = 256
 
     def __init__(self, folder: str | Path, cpus: int | None = None) -> None:
