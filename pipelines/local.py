@@ -1,6 +1,5 @@
 """The same pipelines on this machine, through kfp.local."""
 
-import builtins
 import hashlib
 import itertools
 import json
@@ -39,7 +38,7 @@ from pipelines.cluster import Cluster
 from pipelines.costs import StepCost, step_costs
 from pipelines.ending import FaultError, Stopped, fault_line
 from pipelines.output import errors
-from pipelines.processes import steps_as_processes
+from pipelines.processes import at_a_time, steps_as_processes
 from pipelines.progress_bar import ProgressBar
 from pipelines.settings import check_together
 from pipelines.step_cache import cached_by_code
@@ -145,12 +144,12 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
             # Within a task KFP logs to standard output; of cached ones it tells outside.
             with (
                 ProgressBar(console) as bar,
-                _print_given_back(),
                 redirect_stdout(
                     transcript := Transcript(console, bar, file, Path(last_words.name))
                 ),
                 local_logger_context(),
                 steps_as_processes() as statuses,
+                at_a_time(parameters.get("tune_workers", 1)),
                 cached_by_code(),
                 step_costs() as costs,
             ):
@@ -187,16 +186,6 @@ def _failure(
             f"or give smaller parameters; {kept}"
         )
     return UserError(f"{step.name}: ended with status {status}: {step.last_line}; {kept}")
-
-
-@contextmanager
-def _print_given_back() -> Iterator[None]:
-    """Undoes what kfp.local leaves of tasks that ran side by side: a print that indents."""
-    own = builtins.print
-    try:
-        yield
-    finally:
-        builtins.print = own
 
 
 def _new_log(root: Path) -> TextIO:

@@ -2,7 +2,8 @@
 
 It puts the interpreter unquoted into a shell line, so that a path with a space fails, puts it into
 the step's arguments too, reads what the step prints in the terminal's encoding, and leaves the step
-running when it is itself told to stop.
+running when it is itself told to stop. Side by side it starts two steps at most, and indents their
+lines by a `print` that outlives them.
 """
 
 import os
@@ -11,10 +12,13 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
+from typing import Any
 
+from kfp.local import logging_utils
 from kfp.local import subprocess_task_handler as handler
+from kfp.local.orchestrator.enhanced_dag_orchestrator import ParallelExecutor
 
 from pipelines.ending import Stopped
 
@@ -52,7 +56,7 @@ def steps_as_processes() -> Iterator[list[int]]:
         running.add(process)
         try:
             for line in process.stdout or ():
-                print(line, end="")
+                print(f"    {line}", end="")
             print("\n")  # as kfp.local ends a step's lines
             statuses.append(process.wait())
             return statuses[-1]
@@ -71,14 +75,38 @@ def steps_as_processes() -> Iterator[list[int]]:
 
     kept = handler.replace_python_executable, handler.run_local_subprocess
     handler.replace_python_executable, handler.run_local_subprocess = with_interpreter, run
+    indenting, logging_utils.indented_print = logging_utils.indented_print, nullcontext
     in_main = threading.current_thread() is threading.main_thread()  # others get no signals
     before = {number: signal.signal(number, stop) for number in _STOPPING if in_main}
     try:
         yield statuses
     finally:
         handler.replace_python_executable, handler.run_local_subprocess = kept
+        logging_utils.indented_print = indenting
         for number, action in before.items():
             signal.signal(number, action)
+
+
+@contextmanager
+def at_a_time(number: int) -> Iterator[None]:
+    """Lets kfp.local run so many turns of a loop at a time, where the loop has no limit of its own.
+
+    Its own limit is two, for the threads of loops in loops.
+
+    Args:
+        number: Of turns.
+    """
+    own = ParallelExecutor.__init__
+
+    def with_limit(self: Any, *args: Any, **kwargs: Any) -> None:
+        own(self, *args, **kwargs)
+        self.max_workers = self.conservative_max = number
+
+    ParallelExecutor.__init__ = with_limit
+    try:
+        yield
+    finally:
+        ParallelExecutor.__init__ = own
 
 
 def with_interpreter(full_command: list[str], executable: str) -> list[str]:

@@ -5,7 +5,12 @@ from typing import Any
 
 import yaml
 
-from components.check.logic import check_external_bounds, check_served_from, checked
+from components.check.logic import (
+    check_external_bounds,
+    check_served_from,
+    check_shared_state,
+    checked,
+)
 from components.shared.errors import UserError
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
@@ -40,6 +45,7 @@ def check_together(given: dict[str, Any], cluster: Cluster) -> None:
     defaults = {p.name: p.default for p in Pipeline.training.run.parameters(cluster.defaults)}
     check_served_from(defaults | given)
     check_external_bounds(defaults | given)
+    check_shared_state(defaults | given)
 
 
 def read_config(path: Path) -> dict[str, Any]:

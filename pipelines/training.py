@@ -17,7 +17,6 @@ from components.register.component import register
 from components.shared.run.parameters import Train, TrainingRun
 from components.split.component import split
 from components.train.component import train
-from components.tune.component import tune
 from components.validate.component import validate
 from pipelines.cluster import Cluster
 from pipelines.data import make_dataset, read_other_source
@@ -32,6 +31,7 @@ from pipelines.placement import (
     place,
     place_on_gpus,
 )
+from pipelines.search import tune_network
 
 NAME = "brain-tumor-training"
 
@@ -86,19 +86,9 @@ def training_pipeline(
         ).set_display_name("Split by group")
 
         # 3. KerasTuner looks for the values that validate best.
-        tune_task = tune(
-            dataset=dataset,
-            split=split_task.outputs["split"],
-            architectures=run.architectures,
-            pretrained_weights=run.pretrained_weights,
-            tuner=run.tuner,
-            max_trials=run.max_trials,
-            tune_epochs=run.tune_epochs,
-            executions_per_trial=run.executions_per_trial,
-            from_model=run.from_model,
-            seed=run.seed,
-            state_root=run.state_root,
-        ).set_display_name("Tune network")
+        tune_task = tune_network(
+            run, cluster, check_task=check_task, data_task=data_task, split_task=split_task
+        )
 
         # 4. The final CNN is trained with them.
         train_task = train(
@@ -191,21 +181,18 @@ def training_pipeline(
         # Nothing is said of retries: KFP repeats a step whose pod was lost, and no other.
         for task in (split_task, evaluate_task, validate_task):
             place(task, cluster, cluster.cpu, cluster.memory)
-        for task in (tune_task, train_task):
-            place(task, cluster, cluster.training_cpu, cluster.training_memory)
+        place(train_task, cluster, cluster.training_cpu, cluster.training_memory)
         place(register_task, cluster, cluster.cpu, cluster.memory, cached=False)
         for task in (check_task, others_task):
             place(task, cluster, *LIGHT)
         place(deploy_task, cluster, *LIGHT, cached=False)
         connect_predictor(deploy_task)
-        for task in (tune_task, train_task):
-            place_on_gpus(task, cluster, run)
-        for task in (tune_task, train_task, register_task, deploy_task):
+        place_on_gpus(train_task, cluster, run)
+        for task in (train_task, register_task, deploy_task):
             connect_store(task, cluster)
         let_sign(register_task, cluster)
-        for task in (tune_task, train_task, register_task, deploy_task):
+        for task in (train_task, register_task, deploy_task):
             let_verify(task, cluster)
-        for task in (tune_task, train_task, register_task, deploy_task):
             mount_volume(task, cluster)
 
         return Outputs(

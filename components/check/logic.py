@@ -26,7 +26,8 @@ def check_parameters(values: Mapping[str, Any]) -> None:
     """
     run = next(run for run in RUNS if run.model_fields.keys() == values.keys())
     faults = []
-    for check in (partial(checked, run), check_served_from, check_external_bounds):
+    checks = (check_served_from, check_external_bounds, check_shared_state)
+    for check in (partial(checked, run), *checks):
         try:
             check(values)
         except UserError as error:
@@ -63,6 +64,22 @@ def check_external_bounds(values: Mapping[str, Any]) -> None:
     asked = [name for name, value in values.items() if name.startswith("min_external_") and value]
     if asked and not values["validate_sources"]:
         raise UserError(f"{asked[0]}: is to be reached on other sources; set validate_sources too")
+
+
+def check_shared_state(values: Mapping[str, Any]) -> None:
+    """Checks that the workers of a search have a place for their results.
+
+    Args:
+        values: Of all parameters; only the training pipeline has a search.
+
+    Raises:
+        UserError: They have none.
+    """
+    if values.get("tune_workers", 1) > 1 and not values["state_root"]:
+        raise UserError(
+            "tune_workers: the workers leave their results in state_root; set it to a folder "
+            "that all pods share"
+        )
 
 
 def checked(model: type[Checked], given: Mapping[str, Any]) -> Checked:

@@ -1,58 +1,34 @@
 """The tune step: search, then show every trial."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.shared.data.dataset import ImageDataset, Split
+from components.shared.data.dataset import Split
 from components.shared.networks.hyperparameters import Hyperparameters
-from components.shared.networks.start import Start
 from components.shared.reports import palette
 from components.shared.reports.html import plot, write_report
 from components.shared.reports.text import csv_text
-from components.shared.run.work import work_folder
 from components.shared.storage.files import write_atomically
-from components.shared.training.fit import forget
-from components.tune.logic import Algorithm, Trial, best_trial, search
+from components.tune.logic import best_trial, search
+from components.tune.trial import Trial, Trials
+from components.tune.walk import Proposal
 
 TRIALS = "trials.csv"
 
 
 def tune(
-    dataset: ImageDataset,
-    split: Split,
-    architectures: Sequence[str],
-    algorithm: Algorithm,
-    *,
-    trials: int,
-    epochs: int,
-    executions: int,
-    seed: int,
-    output: str | Path,
-    report: str | Path,
-    state: str | Path,
-    pretrained_weights: str = "",
-    start: Start | None = None,
+    trials: Trials, split: Split, *, output: str | Path, report: str | Path
 ) -> tuple[Hyperparameters, list[Trial]]:
     """Searches and writes the trials as a table and a picture.
 
     Args:
-        dataset: The images.
-        split: Its train part is learned, its validation part scores.
-        architectures: Which to choose among, one or more.
-        algorithm: `random`, `bayesian`, `hyperband` or `grid`.
-        trials: How many to run.
-        epochs: Of each trial.
-        executions: Trainings a trial.
-        seed: Of everything random.
+        trials: Who trains and recalls; its records go once the search has ended.
+        split: What the trials are trained and scored on.
         output: Folder for the table.
         report: HTML file.
-        state: Folder that a killed search is resumed from.
-        pretrained_weights: File of Xception's weights without top; empty to download them.
-        start: The registered version whose weights every trial starts from; None for none.
 
     Returns:
         The best values, and all trials.
@@ -60,34 +36,21 @@ def tune(
     Raises:
         UserError: An architecture is unknown or cannot be built, or every trial failed.
     """
-    with work_folder(Path(state) / f"{dataset.digest[:12]}-{split.digest()[:12]}") as work:
-        done = search(
-            dataset,
-            split,
-            architectures,
-            algorithm,
-            trials=trials,
-            epochs=epochs,
-            executions=executions,
-            seed=seed,
-            state=work,
-            pretrained_weights=pretrained_weights,
-            start=start,
-        )
-        best = best_trial(done)
-        write_atomically(Path(output) / TRIALS, trials_csv(done))
-        write_report(
-            report,
-            "tune/report.html.j2",
-            algorithm=algorithm,
-            split=split,
-            trials=sorted(enumerate(done, start=1), key=lambda row: -(row[1].score or -1)),
-            best=best,
-            names=_searched(done),
-            picture=plot(draw_trials(done, best)),
-        )
-        forget(work)
-        return best.values, done
+    done = search(trials)
+    best = best_trial(done)
+    write_atomically(Path(output) / TRIALS, trials_csv(done))
+    write_report(
+        report,
+        "tune/report.html.j2",
+        algorithm=trials.settings.algorithm,
+        split=split,
+        trials=sorted(enumerate(done, start=1), key=lambda row: -(row[1].score or -1)),
+        best=best,
+        names=_searched(done),
+        picture=plot(draw_trials(done, best)),
+    )
+    trials.forget([Proposal(trial.values, trial.epochs) for trial in done])
+    return best.values, done
 
 
 def trials_csv(trials: list[Trial]) -> str:

@@ -161,7 +161,7 @@ def test_cpu_and_memory_are_settings(pipeline: Pipeline) -> None:
     for name, container in found.items():
         resources = container["resources"]
         asked = tuple(resources[f"resource{kind}"] for kind in ("CpuRequest", "MemoryLimit"))
-        if name in ("tune", "train", "cross-validate"):
+        if name in ("train-trial", "tune", "train", "cross-validate"):
             assert asked == ("8", "32Gi")
         elif name not in ("check", "other-sources", AGAIN, "deploy", "alert"):
             assert asked == ("1500m", "5Gi")

@@ -1,27 +1,13 @@
-import builtins
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kfp.local.logging_utils import indented_print
 from rich.console import Console
 
 from components.shared.errors import UserError
 from pipelines import local
 from pipelines.catalogue import Pipeline
-from pipelines.local import _print_given_back, run_local
-
-
-def test_print_is_given_back_though_tasks_end_in_another_order() -> None:
-    own = builtins.print
-    with _print_given_back():
-        first, second = indented_print(), indented_print()
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)
-        second.__exit__(None, None, None)
-        assert builtins.print is not own  # so kfp.local leaves it
-    assert builtins.print is own
+from pipelines.local import run_local
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

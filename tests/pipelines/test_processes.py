@@ -38,7 +38,7 @@ def test_what_a_step_prints_is_read_whatever_it_is(capsys: pytest.CaptureFixture
     with steps_as_processes() as statuses:
         code = handler.run_local_subprocess(["sh", "-c", r"printf 'gr\303\266\303\237e \377\n'"])
     assert (code, statuses) == (0, [0])
-    assert capsys.readouterr().out == "größe \\xff\n\n\n"
+    assert capsys.readouterr().out == "    größe \\xff\n\n\n"
 
 
 RUN = """

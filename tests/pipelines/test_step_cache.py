@@ -42,8 +42,12 @@ def test_only_a_step_whose_code_changed_has_another_key(
 
     before = keys("nothing")
     assert keys("nothing") == before
-    after = keys("components.tune.")
-    assert {name for name in before if after[name] != before[name]} == {"tune"}
+    for changed, steps in (
+        ("components.tune.tuner", {"tune"}),
+        ("components.tune.", {"plan-search", "propose", "train-trial", "tune"}),
+    ):
+        after = keys(changed)
+        assert {name for name in before if after[name] != before[name]} == steps
 
 
 def test_kfp_is_left_as_it_was() -> None:

@@ -11,9 +11,11 @@ from tests.pipelines.specification import kubernetes_of, specification
 
 PLACES = {"nodeSelector", "nodeAffinity", "tolerations", "emptyDirMounts"}
 STEPS = {
-    *("check", "ingest", "assemble", "split", "tune", "train", "evaluate", "other-sources"),
-    *("ingest-other", "validate", "register", "deploy"),
+    *("check", "ingest", "assemble", "split", "plan-search", "propose", "train-trial", "tune"),
+    *("train", "evaluate", "other-sources", "ingest-other", "validate", "register", "deploy"),
 }
+TRAINING = ("train-trial", "tune", "train")
+OUTSIDE = ("ingest", "ingest-other", "propose", *TRAINING, "register", "deploy")
 
 
 def _compiled(**settings: Any) -> str:
@@ -32,26 +34,29 @@ def test_the_steps_stand_in_their_order(tasks: dict[str, dict[str, Any]]) -> Non
         "ingest": set(),  # but for the loop that it stands in
         "assemble": {"for-loop-1"},
         "split": {"assemble"},
-        "tune": {"assemble", "split"},
+        "plan-search": {"check"},
+        "propose": set(),  # but for the loop over rounds
+        "train-trial": set(),  # but for the loop over trials in it
+        "tune": {"assemble", "split", "plan-search", "for-loop-2"},
         "train": {"assemble", "split", "tune"},
         "evaluate": {"assemble", "split", "train"},
         "other-sources": {"check"},
         "ingest-other": set(),  # but for the loop over other sources
         "validate": {"ingest-other"},
-        "register": {"assemble", "split", "train", "evaluate", "for-loop-2"},
+        "register": {"assemble", "split", "train", "evaluate", "for-loop-4"},
         "deploy": set(),  # but for the conditions that it stands behind
     }
 
 
 def test_deploy_waits_for_a_registered_model_and_a_wish(spec: dict[str, Any]) -> None:
-    outer = spec["root"]["dag"]["tasks"]["condition-3"]
+    outer = spec["root"]["dag"]["tasks"]["condition-5"]
     assert outer["dependentTasks"] == ["register"]
     wish = outer["triggerPolicy"]["condition"]
     assert wish == "inputs.parameter_values['pipelinechannel--inference_service'] != ''"
-    inner = spec["components"]["comp-condition-3"]["dag"]["tasks"]["condition-4"]
+    inner = spec["components"]["comp-condition-5"]["dag"]["tasks"]["condition-6"]
     registered = inner["triggerPolicy"]["condition"]
     assert registered == "inputs.parameter_values['pipelinechannel--register-registered'] == true"
-    assert set(spec["components"]["comp-condition-4"]["dag"]["tasks"]) == {"deploy"}
+    assert set(spec["components"]["comp-condition-6"]["dag"]["tasks"]) == {"deploy"}
 
 
 def test_the_best_values_flow_to_train(tasks: dict[str, dict[str, Any]]) -> None:
@@ -69,31 +74,47 @@ def test_gpus_come_from_run_parameters(
     kubernetes: dict[str, dict[str, Any]],
 ) -> None:
     for name, container in containers.items():
-        if name not in ("tune", "train"):
+        if name not in TRAINING:
             assert "accelerator" not in container["resources"]
             assert not PLACES & set(kubernetes[name])
             continue
+        channel = "pipelinechannel--" if name == "train-trial" else ""  # as in every loop
         accelerator = container["resources"]["accelerator"]
         given = tasks[name]["inputs"]["parameters"]
         for field, parameter in (("resourceCount", "gpu_count"), ("resourceType", "gpu_type")):
             placeholder = accelerator[field].removeprefix("{{$.inputs.parameters['")
             source = given[placeholder.removesuffix("']}}")]
-            assert source == {"componentInputParameter": parameter}
+            assert source == {"componentInputParameter": channel + parameter}
         assert kubernetes[name]["nodeSelector"] == {
-            "nodeSelectorJson": {"componentInputParameter": "gpu_node_selector"}
+            "nodeSelectorJson": {"componentInputParameter": f"{channel}gpu_node_selector"}
         }
         assert kubernetes[name]["nodeAffinity"] == [
-            {"nodeAffinityJson": {"componentInputParameter": "gpu_node_affinity"}}
+            {"nodeAffinityJson": {"componentInputParameter": f"{channel}gpu_node_affinity"}}
         ]
         assert kubernetes[name]["tolerations"] == [
-            {"tolerationJson": {"componentInputParameter": "gpu_tolerations"}}
+            {"tolerationJson": {"componentInputParameter": f"{channel}gpu_tolerations"}}
         ]
+
+
+def test_a_search_is_rounds_of_trials_side_by_side(spec: dict[str, Any]) -> None:
+    rounds = spec["root"]["dag"]["tasks"]["for-loop-2"]
+    assert rounds["iteratorPolicy"] == {"parallelismLimit": 1}  # each learns of those before it
+    inner = spec["components"]["comp-for-loop-2"]["dag"]["tasks"]
+    assert set(inner) == {"propose", "for-loop-3"}
+    trials = inner["for-loop-3"]
+    assert trials["dependentTasks"] == ["propose"]
+    assert "iteratorPolicy" not in trials  # a round has one trial a worker
+    assert set(spec["components"]["comp-for-loop-3"]["dag"]["tasks"]) == {"train-trial"}
+    for loop in ("for-loop-2", "for-loop-3"):  # it is handed what the trials are told
+        handed = spec["components"][f"comp-{loop}"]["inputDefinitions"]["parameters"]
+        for name in ("gpu_count", "gpu_type", "gpu_node_selector", "gpu_tolerations", "state_root"):
+            assert f"pipelinechannel--{name}" in handed
 
 
 def test_shared_memory(kubernetes: dict[str, dict[str, Any]]) -> None:
     bigger = kubernetes_of(_compiled(shared_memory="512Mi"))
     for settings, size in ((kubernetes, "2Gi"), (bigger, "512Mi")):
-        for name in ("tune", "train"):
+        for name in TRAINING:
             (mount,) = settings[name]["emptyDirMounts"]
             assert mount["mountPath"] == "/dev/shm"
             assert mount["medium"] == "Memory"
@@ -118,9 +139,7 @@ def test_credentials_of_stores_reach_the_steps_that_need_them(
     for name in STEPS:
         secrets = kubernetes[name].get("secretAsEnv", [])
         found = [secret for secret in secrets if secret["secretName"] == "store-credentials"]
-        assert bool(found) is (
-            name in ("ingest", "ingest-other", "tune", "train", "register", "deploy")
-        )
+        assert bool(found) is (name in OUTSIDE)
         for secret in found:
             assert secret["optional"] is True
             pairs = {pair["envVar"]: pair["secretKey"] for pair in secret["keyToEnv"]}
@@ -146,7 +165,7 @@ def test_a_key_of_google_cloud_storage_is_mounted_where_it_is_named() -> None:
     text = _compiled(store_secret="mine", gcs_secret="gcs-key")
     settings = kubernetes_of(text)
     executors = specification(text)["deploymentSpec"]["executors"]
-    for name in ("ingest", "ingest-other", "tune", "train", "register", "deploy"):
+    for name in OUTSIDE:
         assert "mine" in {secret["secretName"] for secret in settings[name]["secretAsEnv"]}
         (mount,) = settings[name]["secretAsVolume"]
         assert mount["secretName"] == "gcs-key"
@@ -172,7 +191,7 @@ def test_the_key_that_signs_reaches_register_alone_and_no_parameter() -> None:
         assert ("the-secret" in str(settings[name])) is (name == "register")
     believed = {"BRAIN_TUMOR_PUBLIC_KEY"}
     assert found.pop("register") == {"BRAIN_TUMOR_SIGNING_KEY"} | believed
-    for name in ("deploy", "tune", "train"):  # which read versions too
+    for name in ("deploy", "propose", *TRAINING):  # which read versions too
         assert found.pop(name) == believed
     assert not any(found.values())
     assert "sign" not in str(specification(text)["root"]["inputDefinitions"])
@@ -214,7 +233,7 @@ def test_a_volume_is_mounted_where_something_outlives_a_step() -> None:
     settings = kubernetes_of(text)
     for name in STEPS:
         mounts = settings[name].get("pvcMount", [])
-        if name in ("ingest", "ingest-other", "tune", "train", "register", "deploy"):
+        if name in OUTSIDE:
             (mount,) = mounts
             assert mount["mountPath"] == VOLUME
             assert "models" in str(mount)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,36 @@ def test_the_console_shows_what_matters(run: _Run, piece: int | None) -> None:
         "  1 of 2 epochs (3.1 s each, 3 s left): loss [0.5]",
         "  train finished in 12.5 s, peak memory 1.25 GB",
     ]
+
+
+def test_steps_side_by_side_have_lines_of_their_own(run: _Run) -> None:
+    turn = threading.Barrier(2)
+
+    def write(name: str, end: str) -> None:
+        for part in (
+            f"10:00 - INFO - Executing task '{name}'\n",
+            "    [KFP Executor 2026]: Got executor_input:\n    {\n",
+            '        "secret": "dumped"\n',
+            f"    }}\n    trial {name} beg",
+            "ins\n",
+            f"10:01 - {end}\n    after\n",
+        ):
+            turn.wait()
+            run.transcript.write(part)
+
+    ends = {
+        "a": "INFO - Task 'a' finished with status SUCCESS",
+        "b": "ERROR - Task 'b' finished with status FAILURE",
+    }
+    threads = [threading.Thread(target=write, args=item) for item in ends.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(run.lines()) == ["  trial a begins", "  trial b begins", "a", "b"]
+    assert run.transcript.failed
+    assert run.transcript.failed.name == "b"
+    assert run.transcript.step is None
 
 
 def test_the_log_has_everything_without_colours(run: _Run) -> None:

@@ -296,6 +296,14 @@ class Tune(Group):
     executions_per_trial: Count = Field(
         1, description="Trainings per trial, each with its own seed. The search compares means."
     )
+    tune_workers: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Trials at a time, each in a pod of its own with all of gpu_count. They leave "
+        "their results in state_root, which all pods have to share. A local run takes as many "
+        "processes.",
+    )
 
 
 class Network(Group):
