@@ -201,9 +201,11 @@ def _names(folder: Path) -> list[str]:
 
 def _read_card(path: Path) -> str:
     try:
-        return _bytes_of(path / CARD).decode()
+        text = _bytes_of(path / CARD).decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{path / CARD}: cannot read: {error}; register the model again") from error
+    # Front matter is for programs.
+    return text.split("\n---\n", 1)[-1] if text.startswith("---\n") else text
 
 
 def _read_drift(path: Path) -> DriftReference | None:

@@ -86,6 +86,16 @@ def test_a_description_without_end_is_not_read(make_folder: Callable[..., Path],
         open_model_folder(folder)
 
 
+@pytest.mark.parametrize("front", ["", "---\ntags: [a]\n---\n"])
+def test_people_read_a_card_without_its_front_matter(
+    make_folder: Callable[..., Path], front: str
+) -> None:
+    folder = make_folder()
+    (folder / "model_card.md").write_text(f"{front}# brain-tumor\n\n---\n")
+    write_sums(folder)
+    assert open_model_folder(folder).card == "# brain-tumor\n\n---\n"
+
+
 def _linked(source: Path, folder: Path) -> Path:
     """Links each entry, as kserve_storage does for what lies on a volume."""
     folder.mkdir()
