@@ -13,7 +13,7 @@ TENSORFLOW ?= cuda
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install check test lint types compiled cluster-test benchmark results compile readmes chart image serve-image lock sbom audit
+.PHONY: help demo install check test lint types compiled cluster-test benchmark results compile readmes docs chart image serve-image lock sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ compile: $(VENV)/.installed ## Write the compiled pipelines anew
 	$(BIN)/brain-tumor compile --pipeline cross-validation
 	$(BIN)/brain-tumor compile --pipeline drift
 
+docs: $(VENV)/.docs ## Build the documentation as a site, its notebook too, into build/site
+	OMP_NUM_THREADS=1 $(BIN)/mkdocs build
+
 readmes: $(VENV)/.installed ## Write the README of each component from its code
 	$(BIN)/python -m docs.component_readmes
 
@@ -124,6 +127,8 @@ lock: $(VENV)/.installed ## Resolve the dependencies again into locks/
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/core.txt --constraints locks/dev.txt
 	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/demo.txt --constraints locks/dev.txt \
 		--excludes locks/not-in-demo.txt --extra train --extra cpu
+	$(COMPILE) pyproject.toml $(EVERYWHERE) --output-file locks/docs.txt --constraints locks/dev.txt \
+		--extra docs
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cpu.txt --extra cpu
 	$(COMPILE) pyproject.toml $(IN_IMAGE) --output-file locks/train-cuda.txt --extra cuda
 	$(COMPILE) pyproject.toml $(SERVING) --output-file locks/serve.txt
@@ -170,6 +175,10 @@ export PYTHONDONTWRITEBYTECODE =
 
 # Each is installed once for each change of its lock; the second has all of the first.
 $(VENV)/.demo: locks/demo.txt pyproject.toml
+	$(INSTALL)
+	@touch $@
+
+$(VENV)/.docs: locks/docs.txt $(VENV)/.demo
 	$(INSTALL)
 	@touch $@
 

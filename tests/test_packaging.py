@@ -34,6 +34,7 @@ def test_every_lock_is_there() -> None:
         "core",
         "demo",
         "dev",
+        "docs",
         "sdist",
         "serve",
         "serve-cuda",
@@ -58,6 +59,7 @@ def test_lock_names_no_host_and_every_package_has_a_hash(lock: Path) -> None:
         ("core.txt", {"kfp", "typer"}, {"tensorflow", "tensorflow-cpu", "numpy", "keras"}),
         ("demo.txt", {"tensorflow-cpu", "kfp"}, {"kserve", "pytest", "mypy", "playwright", "ruff"}),
         ("dev.txt", {"tensorflow", "tensorflow-cpu", "kserve", "pytest"}, set()),
+        ("docs.txt", {"mkdocs-material", "mkdocs-jupyter", "ipykernel"}, {"tensorflow-cpu", "pytest"}),
         ("train-cpu.txt", {"tensorflow-cpu", "kubernetes"}, {"tensorflow", "kserve", "pytest"}),
         ("train-cuda.txt", {"tensorflow", "kubernetes"}, {"tensorflow-cpu", "kserve", "pytest"}),
         (
@@ -190,7 +192,7 @@ def test_workflow_calls_the_readmes_commands() -> None:
 
 def test_every_lock_has_a_bill_of_materials_and_is_audited() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    shipped = {path.stem for path in LOCKS} - {"core", "demo", "dev"}
+    shipped = {path.stem for path in LOCKS} - {"core", "demo", "dev", "docs"}
     recipe = makefile.partition("\nsbom:")[2].partition("\n\n")[0]
     assert set(re.findall(r"locks/([a-z-]+)\.txt", recipe)) == shipped
     assert "pip-audit --strict --require-hashes --disable-pip" in makefile
