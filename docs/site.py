@@ -89,8 +89,8 @@ def parameters() -> str:
     """Returns a table of the parameters of each pipeline, by group."""
     parts = [
         "# Parameters",
-        "A run of a pipeline takes these parameters: in the KFP UI, as options of the command line, "
-        "or in a YAML file for `--config`. `held_out_share` is the option `--held-out-share`.",
+        "A run takes these parameters: in the KFP UI, as options of the command line, or in a YAML "
+        "file for `--config`. `held_out_share` is the option `--held-out-share`.",
     ]
     for pipeline in Pipeline:
         parts.append(f"## {pipeline.value}")
@@ -108,8 +108,8 @@ def _table(run: type[Group], panel: str) -> Iterator[str]:
         if parameter.panel == panel:
             allowed = _allowed(parameter, schema[parameter.name])
             default = f"`{parameter.default}`" if parameter.default != "" else "empty"
-            kind = parameter.type.__name__
-            yield f"| `{parameter.name}` | {kind} | {default} | {allowed} | {parameter.description} |"
+            cells = [f"`{parameter.name}`", parameter.type.__name__, default, allowed]
+            yield f"| {' | '.join(cells)} | {parameter.description} |"
 
 
 def _allowed(parameter: Parameter, schema: dict[str, Any]) -> str:

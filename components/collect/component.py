@@ -17,18 +17,18 @@ def collect(
     bootstrap_samples: int,
     git_revision: str,
 ) -> None:
-    """Brings the folds' predictions together: figures beside two floors, and labels in doubt.
+    """Measures the folds' predictions beside two baselines, and lists labels in doubt.
 
     Args:
         dataset: What ingest wrote.
         folds: What cross_validate wrote for each fold.
         cross_validation_report: Self-contained HTML with the figures.
         suspicious_labels: Gallery of the labels that a radiologist should look at.
-        cross_validation_metrics: Every number, under a name that says what, predictor and measure.
+        cross_validation_metrics: Every number. Its name has the images, the predictor, the measure.
         cross_validation: Folder of cross_validation.json, predictions.csv, suspicious_labels.csv.
-        seed: Of the bootstrap.
-        bootstrap_samples: Resamples of the duplicate groups behind each interval.
-        git_revision: Of the code.
+        seed: Seed of the bootstrap.
+        bootstrap_samples: Bootstrap resamples of the duplicate groups behind each interval.
+        git_revision: Git revision of the code.
     """
     from components.shared.run.step import step
 

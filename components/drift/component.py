@@ -17,21 +17,21 @@ def drift(
     drift_metrics: Output[Metrics],
     drift_result: Output[Artifact],
 ) -> bool:
-    """Compares what a registered version is asked with what it was measured on.
+    """Compares the images that a version gets now with those it was measured on.
 
     Args:
         registry: The registry: a path, file://, s3:// or gs://.
         served_model: The version that serves: a number, champion, candidate or latest.
         prometheus: Address of the Prometheus that scrapes its predictors.
         window_days: Days to look back.
-        psi_limit: A smaller population stability index is no drift.
-        false_alarms: Share of the comparisons that may find drift where nothing has changed, 0..1.
+        psi_limit: Minimum population stability index to call drift.
+        false_alarms: Share of the comparisons that may find drift by chance, 0..1.
         drift_report: Self-contained HTML.
-        drift_metrics: Images, and each quantity's index.
+        drift_metrics: Number of images, and the index of each quantity.
         drift_result: Folder of drift.json.
 
     Returns:
-        Whether something drifted.
+        Whether a quantity drifted.
     """
     from components.shared.run.step import step
 
@@ -60,7 +60,7 @@ def drift(
 
 @component
 def alert(drift_result: Input[Artifact], alerted: Output[Artifact]) -> None:
-    """Fails, so that the run does: whoever watches runs sees that there is drift.
+    """Fails, so that the run fails: whoever watches the runs sees the drift.
 
     Args:
         drift_result: What the drift step wrote.

@@ -32,20 +32,21 @@ def evaluate(
         ("held_out_specificity", float),
     ],
 ):
-    """Calibrates the model and measures it, held out and on all, beside two floors.
+    """Calibrates the model, and measures it beside two baselines, held out and on all images.
 
     Args:
         dataset: What ingest wrote.
         split: What split wrote.
         model: What train wrote.
-        seed: Of the bootstrap and of the metadata floor.
-        bootstrap_samples: Resamples of the duplicate groups behind each interval.
-        target_sensitivity: What the threshold has to reach on validation, 0..1; 0 for none.
-        target_error: Share of the answers that may be wrong; the doubtful images are "unsure".
+        seed: Seed of the bootstrap and of the metadata-only baseline.
+        bootstrap_samples: Bootstrap resamples of the duplicate groups behind each interval.
+        target_sensitivity: Sensitivity that the threshold has to reach on the validation part,
+            0..1. 0 sets no target.
+        target_error: Share of the answers that may be wrong. Doubtful images get "unsure".
         held_out_metrics: The eight measures on the held-out part, temperature and threshold.
         held_out_curves: Confusion matrix and ROC on the held-out part.
-        held_out_details: Intervals, floors, shortcuts and stability on the held-out part.
-        full_dataset_metrics: All measures on the full dataset, most of which was trained on.
+        held_out_details: Intervals, baselines, shortcuts and stability on the held-out part.
+        full_dataset_metrics: All measures on the full dataset. The model was trained on most of it.
         full_dataset_curves: Confusion matrix and ROC on the full dataset.
         evaluation_report: Self-contained HTML.
         evaluation: Folder of evaluation.json, roc.json and predictions.csv.

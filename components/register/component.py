@@ -39,29 +39,29 @@ def register(
         model: What the train step wrote.
         evaluation: What the evaluate step wrote.
         validations: What the validate step wrote of each other source.
-        registry: The registry: a path, file://, s3:// or gs://; empty keeps the model in the run
-            only.
-        model_registry: Address of a Kubeflow Model Registry, to record the version in too; empty
-            for none.
-        min_accuracy: Least accuracy on the held-out part, 0..1.
-        min_sensitivity: Least sensitivity (Brain Tumor is positive) on the held-out part, 0..1.
-        min_specificity: Least specificity on the held-out part, 0..1.
-        min_external_sensitivity: Least sensitivity on each other source that has tumours, 0..1.
-        min_external_specificity: Least specificity on each that has healthy images, 0..1.
-        min_external_auroc: Least AUROC on each that has both, 0..1.
-        champion_margin: By how much accuracy and sensitivity may each lie below those of the
-            champion on the same held-out images, 0..1.
+        registry: The registry: a path, file://, s3:// or gs://. Empty keeps the model only as an
+            artifact of the run.
+        model_registry: Address of a Kubeflow Model Registry that also records the version. Empty
+            records it in none.
+        min_accuracy: Minimum accuracy on the held-out part, 0..1.
+        min_sensitivity: Minimum sensitivity on the held-out part, 0..1. Brain Tumor is positive.
+        min_specificity: Minimum specificity on the held-out part, 0..1.
+        min_external_sensitivity: Minimum sensitivity on each other source with tumours, 0..1.
+        min_external_specificity: Minimum specificity on each one with healthy images, 0..1.
+        min_external_auroc: Minimum AUROC on each one with both classes, 0..1.
+        champion_margin: How much worse than the champion accuracy and sensitivity may each be on
+            the same held-out images, 0..1.
         precision: In which numbers it will be served, float32 or bfloat16.
-        git_revision: Revision of the project, for the model card.
+        git_revision: Git revision of the code, for the model card.
         run_id: Id of the pipeline run, for the model card.
-        registered_model: The registered version; empty where the model was refused.
-        registration: What became of the model, and why.
+        registered_model: The registered version. Empty if the gate refused the model.
+        registration: Whether the model was registered, and why.
 
     Returns:
         registered: Whether the model was registered.
-        model_uri: The version's address in the registry, or the artifact's where there is none;
-            empty where the model was refused.
-        version: Its number; 0 where the model was refused.
+        model_uri: The version's address in the registry, or the artifact's without a registry.
+            Empty if the gate refused the model.
+        version: Its number. 0 if the gate refused the model.
     """
     from components.shared.run.step import step
 

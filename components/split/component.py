@@ -24,17 +24,17 @@ def split(
     Args:
         dataset: What ingest wrote.
         split: Which image belongs where; no pixels.
-        split_report: What each part holds, and what of it has a twin in training.
+        split_report: What each part holds, and how much of it has a twin in training.
         split_metrics: The same as numbers.
-        strategy: grouped, or by-name as the reference implementation did.
-        held_out_share: Share that no choice is based on.
-        validation_share: Share of the rest that values, epoch and threshold are chosen on.
-        contradicted: leave-out keeps images whose picture is filed under the other class too from
-            train and validation; keep does not.
-        seed: Decides which group goes where.
+        strategy: grouped, or by-name, which reproduces the reference's leaky split.
+        held_out_share: Share of the images to hold out. Nothing is chosen on them.
+        validation_share: Share of the rest to choose hyperparameters, epoch and threshold on.
+        contradicted: What to do with a picture that has both labels. leave-out: neither train nor
+            choose on it. keep: use it.
+        seed: Seed of the division of the groups.
 
     Returns:
-        Images in each part.
+        The number of images in each part.
     """
     from components.shared.run.step import step
 
@@ -82,14 +82,14 @@ def folds(
     Args:
         dataset: What ingest wrote.
         splits: A folder for each fold that says which image belongs where; no pixels.
-        folds_report: What each fold holds out, and what of it has a twin in training.
+        folds_report: What each fold holds out, and how much of it has a twin in training.
         folds_metrics: The same as numbers.
         folds_by: group, or source to hold out one source at a time.
-        folds: How many, if by group.
-        validation_share: Share of the rest that epoch, temperature and threshold are chosen on.
-        contradicted: leave-out keeps images whose picture is filed under the other class too from
-            each fold's train and validation; keep does not.
-        seed: Decides which group goes where.
+        folds: Number of folds, if folds_by is group.
+        validation_share: Share of the rest to choose epoch, temperature and threshold on.
+        contradicted: What to do with a picture that has both labels. leave-out: neither train nor
+            choose on it. keep: use it.
+        seed: Seed of the division of the groups.
 
     Returns:
         The folds' numbers, from 1. It is the only value, because kfp.local loops over no other.

@@ -27,13 +27,12 @@ def validate(
         split: What split wrote.
         model: What train wrote.
         evaluation: What evaluate wrote.
-        source: The other source; empty where there is none, and then nothing is measured.
-        seed: Of the bootstrap.
+        source: The other source. Empty measures nothing.
+        seed: Seed of the bootstrap.
         bootstrap_samples: Resamples behind each interval.
-        validation: Folder of external.json and predictions.csv; empty of both where nothing is
-            measured.
+        validation: Folder of external.json and predictions.csv. Without a source it has neither.
         validation_report: Self-contained HTML.
-        validation_metrics: The measures, and what was flagged and left out.
+        validation_metrics: The measures, and how many images were flagged and left out.
     """
     from components.shared.run.step import step
 
