@@ -26,6 +26,16 @@ RANGE = {
 }
 
 
+def on_config(config: MkDocsConfig) -> None:
+    """Puts each decision that docs/decisions/README.md links into the navigation."""
+    pages = re.findall(r"\((\w+\.md)\)", (ROOT / "docs/decisions/README.md").read_text())
+    for section in config.nav:
+        for entry in next(iter(section.values())) if isinstance(section, dict) else ():
+            if isinstance(entry, dict) and "Decisions" in entry:
+                index = entry["Decisions"]
+                entry["Decisions"] = [index, *(f"decisions/{page}" for page in pages)]
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages of the command line and of the parameters."""
     for path, text in (

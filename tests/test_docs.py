@@ -84,6 +84,16 @@ def test_each_layout_that_data_md_shows_is_tested() -> None:
     )
 
 
+def test_each_page_is_in_the_navigation_of_the_site() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2]
+    listed = set(re.findall(r"[\w/]+\.md", navigation))
+    linked = re.findall(r"\((\w+\.md)\)", (ROOT / "docs/decisions/README.md").read_text())
+    listed |= {f"decisions/{page}" for page in linked}
+    generated = {"reference/command_line.md", "reference/parameters.md"}
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert pages == listed - generated
+
+
 def test_each_components_readme_is_what_the_code_says() -> None:
     written = readmes()
     assert set(written) == {step / "README.md" for step in STEPS}
