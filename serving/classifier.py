@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from components.shared.data.classes import CLASSES, HEALTHY
+from components.shared.errors import UserError
 from components.shared.images.decode import MAX_BYTES, SHAPE, ImageError
 from components.shared.images.slices import MAX_SLICES, Slices, read
 from components.shared.model_folder.contract import (
@@ -26,6 +27,7 @@ from components.shared.model_folder.contract import (
 from components.shared.model_folder.reader import open_model_folder, settled
 from components.shared.model_folder.runtimes import Outputs, load
 from components.shared.model_folder.signing import Trust
+from components.shared.model_folder.smoke import read_smoke
 
 BATCH = 64
 _THREADS = 4
@@ -92,6 +94,7 @@ class Classifier:
     Attributes:
         model: What the model's folder says of itself.
         runtime: What runs it.
+        samples: The images that are kept with it, PNG; none with an older version.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class Classifier:
         with settled(folder, trust, uri) as checked:
             self.model = open_model_folder(checked)
             self.runtime = load(self.model.path, cpus, self.model.precision)
+            self.samples = _samples(checked)
         self.has_in_distribution_check = (
             self.model.score_limit is not None and SCORE in self.runtime.outputs
         )
@@ -303,6 +307,13 @@ def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
                 if not name.startswith(".") and stat.S_ISREG(file.lstat().st_mode):
                     yield file
         yield from (Path(error.filename) for error in unread)
+
+
+def _samples(folder: Path) -> tuple[bytes, ...]:
+    try:
+        return tuple(image.png for image in read_smoke(folder))
+    except UserError:  # which says what a rollout needs; answers do not need them
+        return ()
 
 
 def _read_file(path: Path, max_slices: int) -> Slices | ImageError:

@@ -21,12 +21,14 @@ class Explanation:
     Attributes:
         prediction: The answer.
         heatmap: float32 [h, w] within 0..1, for the more probable class.
-        overlay: PNG of the image, 150x150, with the heat map laid over it.
+        image: PNG of what the model saw, 150x150.
+        overlay: The same with the heat map laid over it.
         slice: Number of the slice that both are of; None where the file is no volume.
     """
 
     prediction: Prediction
     heatmap: np.ndarray
+    image: bytes
     overlay: bytes
     slice: int | None = None
 
@@ -36,7 +38,8 @@ class Explanation:
         return self.prediction.as_json() | {
             **shown,
             "heatmap": self.heatmap.round(_DIGITS).tolist(),
-            "overlay_png": {"b64": base64.b64encode(self.overlay).decode("ascii")},
+            "image_png": _written(self.image),
+            "overlay_png": _written(self.overlay),
         }
 
 
@@ -54,6 +57,14 @@ def explanation(
     Returns:
         All of it together.
     """
+    return Explanation(prediction, heatmap, _png(image), _png(overlay(image, heatmap)), slice)
+
+
+def _png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(overlay(image, heatmap)).save(file, "PNG")
-    return Explanation(prediction, heatmap, file.getvalue(), slice)
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _written(png: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(png).decode("ascii")}

@@ -55,7 +55,7 @@ def application(
     if tokens:
         before.append(Middleware(TokenMiddleware, tokens=tokens))
     app = Starlette(
-        routes=make_routes(dataplane, repository, predictor),
+        routes=make_routes(dataplane, repository, predictor, settings),
         middleware=before,
         exception_handlers={HTTPException: _refuse},
     )

@@ -4,7 +4,8 @@ KServe's own routes are not used: they answer 500 to malformed input, and know n
 one shape of an error. What answers behind the routes is KServe's data plane.
 """
 
-from collections.abc import Awaitable, Callable
+import base64
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +25,24 @@ from serving.errors import PredictorError
 from serving.events import STRUCTURED, Mode, document_of, headers_of, mode_of
 from serving.openapi import docs_page, openapi
 from serving.predictor import Call, Predictor
+from serving.settings import Settings
 
 WEB = Path(__file__).parent / "web"
 _REFERENCE_VALUES = 1000
 _JSON_LENGTH = "inference-header-content-length"
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 _BY_ACCEPT = {"Vary": "Accept"}
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class _Web(StaticFiles):
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(directory=WEB)
+        self._headers = headers
+
     def file_response(self, *arguments: Any, **named: Any) -> Response:
         response = super().file_response(*arguments, **named)
-        response.headers.update(_PAGE_HEADERS)
+        response.headers.update(self._headers)
         return response
 
 
@@ -64,7 +62,10 @@ class _Route(Route):
 
 
 def make_routes(
-    dataplane: DataPlane, repository: ModelRepositoryExtension, predictor: Predictor
+    dataplane: DataPlane,
+    repository: ModelRepositoryExtension,
+    predictor: Predictor,
+    settings: Settings,
 ) -> list[BaseRoute]:
     """Makes the routes.
 
@@ -72,10 +73,12 @@ def make_routes(
         dataplane: What answers.
         repository: What answers to loading and unloading.
         predictor: The model that is served.
+        settings: Which samples and which other predictors the page may show.
 
     Returns:
         Routes, the first that matches has to answer.
     """
+    page_headers = _page_headers(settings.compared_origins)
     description = openapi(predictor.name)
     written, shown = orjson.dumps(description), docs_page(description)
 
@@ -151,14 +154,14 @@ def make_routes(
 
     async def root(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return FileResponse(WEB / "index.html", headers=_PAGE_HEADERS | _BY_ACCEPT)
+            return FileResponse(WEB / "index.html", headers=page_headers | _BY_ACCEPT)
         return _json(await dataplane.live(), _BY_ACCEPT)
 
     async def described(request: Request) -> Response:
         return Response(written, media_type="application/json")
 
     async def docs(request: Request) -> Response:
-        return HTMLResponse(shown, headers=_PAGE_HEADERS)
+        return HTMLResponse(shown, headers=page_headers)
 
     async def card(request: Request) -> Response:
         model = predictor.classifier.model
@@ -171,9 +174,15 @@ def make_routes(
                 "classes": model.classes,
                 "threshold": model.threshold,
                 **unsure,
+                "compare_with": settings.compare_with,
                 "card": model.card,
             }
         )
+
+    async def samples(request: Request) -> Response:
+        given = predictor.classifier.samples if settings.gives_samples else ()
+        written = (base64.b64encode(png).decode() for png in given)
+        return _json({"instances": [{"image_bytes": {"b64": png}} for png in written]})
 
     def _model(request: Request) -> str:
         asked = request.path_params
@@ -195,6 +204,7 @@ def make_routes(
         ("/v2/repository/models/{name}/unload", "POST", unload),
         ("/predict", "POST", reference),
         ("/card", "GET", card),
+        ("/samples", "GET", samples),
         ("/metrics", "GET", metrics_handler),
         ("/openapi.json", "GET", described),
         ("/docs", "GET", docs),
@@ -206,7 +216,20 @@ def make_routes(
             (path, "GET", metadata),
         ]
     routes = [_Route(path, endpoint, methods=[method]) for path, method, endpoint in table]
-    return [*routes, Mount("/web", _Web(directory=WEB))]
+    return [*routes, Mount("/web", _Web(page_headers))]
+
+
+def _page_headers(compared: Iterable[str]) -> dict[str, str]:
+    """Returns the headers of what a browser shows: only this server's own, and no inline code."""
+    asked = " ".join(("'self'", *compared))
+    return {
+        "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+        f"img-src 'self' data: blob:; connect-src {asked}; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
 
 
 def _v1_answer(name: str, mode: Mode, answer: Any) -> Response:

@@ -1,6 +1,7 @@
 """What whoever runs the predictor may set: environment variables `BRAIN_TUMOR_SERVE_*`."""
 
 import os
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,10 @@ from components.shared.images.slices import MAX_SLICES
 from components.shared.model_folder.signing import Trust
 
 PREFIX = "BRAIN_TUMOR_SERVE_"
-_ORIGIN = r"^(\*|https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?)$"  # as browsers write it
+_HOST = r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?"  # as browsers write an origin
+_ORIGIN = rf"^(\*|{_HOST})$"
+_OTHER = rf"^({_HOST})?(/[\w.~-]+)*/?$"  # nothing that could end a directive of a policy
+_ORIGIN_OF = re.compile(_HOST)
 _MAX_CHARACTERS = 4096  # of an address
 
 
@@ -100,6 +104,17 @@ class Settings(BaseSettings):
         "any; empty for this predictor's own page alone",
     )
 
+    samples: bool | None = Field(
+        None,
+        description="give out the images that are kept with the version; if not set, where only "
+        "this machine reaches the predictor or tokens are on",
+    )
+    compare_with: Annotated[tuple[Annotated[str, Field(pattern=_OTHER)], ...], NoDecode] = Field(
+        (),
+        description="addresses of predictors that the page may compare this one with, "
+        "comma-separated: https://canary.example, or /canary/ of this host",
+    )
+
     image_url_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="hosts that image_url may name, comma-separated: host, *.domain, or * for "
@@ -113,17 +128,35 @@ class Settings(BaseSettings):
     image_url_fetches: int = Field(64, ge=1, description="images fetched at once")
     image_url_seconds: float = Field(10, gt=0, description="for one image, redirects included")
 
-    @field_validator("public_key", "sigstore", "storage_uri_file", mode="before")
+    @field_validator("public_key", "sigstore", "storage_uri_file", "samples", mode="before")
     @classmethod
     def _unset(cls, value: object) -> object:
         return None if value == "" else value
 
-    @field_validator("cors_origins", "image_url_hosts", "image_url_networks", mode="before")
+    @field_validator(
+        "cors_origins", "compare_with", "image_url_hosts", "image_url_networks", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @property
+    def gives_samples(self) -> bool:
+        """Whether the images that are kept with the version are given out.
+
+        They are of the data that the model was measured on, so not everyone gets them unasked.
+        """
+        if self.samples is None:
+            return self.host.is_loopback or self.tokens_file is not None
+        return self.samples
+
+    @property
+    def compared_origins(self) -> tuple[str, ...]:
+        """Origins other than its own that the page may ask, each once."""
+        found = map(_ORIGIN_OF.match, self.compare_with)
+        return tuple(dict.fromkeys(match[0] for match in found if match))
 
     @classmethod
     def from_environment(cls, **given: object) -> "Settings":

@@ -10,15 +10,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 
+from components.shared.model_folder.smoke import write_smoke
+from tests.browser import Watch
 from tests.forked import Forked, run_module
 from tests.model_folders import METADATA, describe
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 ROOT = Path(__file__).parents[2]
+SAMPLES = (20, 60, 230, 250)  # brightness
 DRIFT = {
     "images": 40,
     "groups": 2,
@@ -74,6 +81,8 @@ def write_model(folder: Path, drift: dict[str, Any] | None = None, **changes: An
     tf.saved_model.save(module, str(folder), signatures=signatures)
     if drift:
         (folder / "drift.json").write_text(json.dumps(drift))
+        images = np.stack([np.full((150, 150, 3), grey, np.uint8) for grey in SAMPLES])
+        write_smoke(folder, images, np.array(SAMPLES) / 255, METADATA["threshold"])
     describe(folder, METADATA["classes"], METADATA | changes)
 
 
@@ -209,6 +218,20 @@ def predictor(
     log = tmp_path_factory.mktemp("predictor") / "log"
     with running(checked_model_folder, log, fresh=True) as server:
         yield server
+
+
+@pytest.fixture
+def page(browser: "Browser", predictor: Running) -> Iterator["Page"]:
+    """The page, loaded; what it asked for and what its console said is judged in the end."""
+    context = browser.new_context()
+    page = context.new_page()
+    watch = Watch(page, expected=r"(:explain|:predict|/card|/samples)$")
+    page.goto(predictor.url)
+    yield page
+    context.close()
+    assert watch.complaints == []
+    own = (predictor.url, "data:", "blob:")
+    assert [url for url in watch.requests if not url.startswith(own)] == []
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from opentelemetry.trace import INVALID_SPAN
 from components.shared.errors import UserError
 from serving import tracing
 from serving.request_ids import ids_from_headers, ids_of
-from tests.serving.test_page import _slice
+from tests.serving.pages import drawn
 from tests.serving.test_volumes import FRAMES, NAME, VOLUME
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +134,7 @@ def _call(server: Any, metadata: list[Any], name: str = "brain-tumor") -> Any:
     """Calls ModelInfer; returns the call, whether it failed or not."""
     request = pb.ModelInferRequest(model_name=name)
     tensor = request.inputs.add(name="image_bytes", datatype="BYTES", shape=[1])
-    tensor.contents.bytes_contents.append(_slice())
+    tensor.contents.bytes_contents.append(drawn())
     with grpc.insecure_channel(server.grpc) as channel:
         call = GRPCInferenceServiceStub(channel).ModelInfer.with_call
         try:
@@ -245,7 +245,7 @@ def test_a_request_is_a_trace(asked: str, observed: Any, receiver: Receiver) -> 
     parent = f"00-{trace}-{SPAN}-01"
     if asked == "rest":
         answer = httpx.post(
-            observed.url + PREDICT, content=_slice(), headers=PNG | {"Traceparent": parent}
+            observed.url + PREDICT, content=drawn(), headers=PNG | {"Traceparent": parent}
         )
         name, told = "POST predict", answer.headers["traceparent"]
     else:

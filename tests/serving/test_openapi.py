@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from serving.openapi import openapi
 from serving.routes import make_routes
+from serving.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CHECKS = [
@@ -59,7 +60,7 @@ def test_the_description_is_one_of_openapi_and_of_this_version(predictor: Any) -
 
 
 def test_every_route_is_described() -> None:
-    routes = make_routes(None, None, SimpleNamespace(name="brain-tumor"))  # type: ignore[arg-type]
+    routes = make_routes(None, None, SimpleNamespace(name="brain-tumor"), Settings())  # type: ignore[arg-type]
     paths = {route.path.replace("{name}", "brain-tumor") for route in routes}
     of_no_use = {path for path in paths if "/versions/" in path or "/repository/" in path}
     assert paths - of_no_use - {"/web", "/docs", "/openapi.json"} == set(INTERFACE["paths"])

@@ -21,7 +21,8 @@ from playwright.sync_api import expect, sync_playwright
 from components.shared.errors import UserError
 from serving.errors import PredictorError
 from serving.tokens import Tokens
-from tests.serving.test_page import BROWSER, _slice
+from tests.browser import CHROMIUM, needs_browser
+from tests.serving.pages import drawn
 
 FIRST, SECOND = "first-token-0123456789", "second+token/0123456789=="
 ANSWERED = ("/card", "/metrics", "/v2", "/v2/models/brain-tumor")
@@ -85,7 +86,7 @@ def test_rest_answers_who_has_a_token(closed: Any) -> None:
         image = {"Content-Type": "image/png"}
         for scheme in ("Bearer", "bearer", "BEARER  "):
             headers = image | {"Authorization": f"{scheme} {FIRST}"}
-            assert client.post(PREDICT, content=_slice(), headers=headers).status_code == 200
+            assert client.post(PREDICT, content=drawn(), headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_rest_turns_others_away(closed: Any, authorization: list[Any]) -> None:
             assert "token" in response.json()["error"]
             assert FIRST not in response.text
         for path in (PREDICT, "/predict", "/v2/models/brain-tumor/infer", "/v2/health/live", "/x"):
-            assert client.post(path, content=_slice(), headers=raw).status_code == 401
+            assert client.post(path, content=drawn(), headers=raw).status_code == 401
         assert client.get("/v1/models/brain-tumor:predict/x", headers=raw).status_code == 401
         assert client.get("/v2/health/live/../../../card", headers=raw).status_code == 401
 
@@ -151,7 +152,7 @@ def test_grpc_answers_who_has_a_token(closed: Any) -> None:
         assert listed.list_services_response.service
         request = pb.ModelInferRequest(model_name=closed.name)
         tensor = request.inputs.add(name="image_bytes", datatype="BYTES", shape=[1])
-        tensor.contents.bytes_contents.append(_slice())
+        tensor.contents.bytes_contents.append(drawn())
         token = [("authorization", f"Bearer {SECOND}")]
         assert stub.ModelInfer(request, metadata=token).outputs
         assert stub.ModelMetadata(pb.ModelMetadataRequest(name=closed.name), metadata=token)
@@ -175,10 +176,10 @@ def test_grpc_answers_who_has_a_token(closed: Any) -> None:
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
+@needs_browser
 def test_the_page_asks_for_a_token(closed: Any) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(closed.url)
         field = page.get_by_label("Token", exact=True)
@@ -186,7 +187,7 @@ def test_the_page_asks_for_a_token(closed: Any) -> None:
         field.fill("no-token-0123456789")
         page.keyboard.press("Enter")
         expect(page.get_by_text("does not know this token")).to_be_visible()
-        files = [{"name": "a.png", "mimeType": "image/png", "buffer": _slice()}]
+        files = [{"name": "a.png", "mimeType": "image/png", "buffer": drawn()}]
         page.get_by_label("Choose images").set_input_files(files)
         expect(page.locator("#problem-title")).to_have_text("A token is needed")
         field.fill(SECOND)
