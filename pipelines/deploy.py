@@ -51,7 +51,9 @@ def deploy(
     [dim]brain-tumor deploy candidate --registry s3://models/registry --canary-percent 10[/]
     """
     from components.deploy.logic import deploy as deploy_version
+    from components.shared.registry.reference import split_reference
 
+    registry, reference = split_reference(reference, registry)
     done = deploy_version(
         registry,
         reference,

@@ -36,7 +36,10 @@ Address = Annotated[
         help="Folder, s3://bucket/prefix or gs://bucket/prefix.",
     ),
 ]
-Reference = Annotated[str, typer.Argument(help="Number, latest, champion or candidate.")]
+Reference = Annotated[
+    str,
+    typer.Argument(help="Number, latest, champion or candidate; or REGISTRY#VERSION."),
+]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.", show_default=False)]
 Output = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
 
@@ -50,8 +53,8 @@ def list_versions(registry: Address = DEFAULT, output: Output = Format.table) ->
     """List the versions, newest first, with their aliases and held-out figures."""
     with _working(registry) as models:
         aliases = models.aliases()
+        versions = reversed(_registered(models))
         with ThreadPoolExecutor(_READERS) as pool:
-            versions = reversed(models.versions())
             rows = list(pool.map(lambda version: _row(models, version, aliases), versions))
     if output is Format.json:
         print_json(rows)
@@ -63,7 +66,11 @@ def list_versions(registry: Address = DEFAULT, output: Output = Format.table) ->
 
 @app.command()
 def show(reference: Reference, registry: Address = DEFAULT, output: Output = Format.table) -> None:
-    """Show a version: figures, what it was made from, what it was compared with, its history."""
+    """Show a version: figures, what it was made from, what it was compared with, its history.
+
+    [dim]brain-tumor models show runs/registry#champion[/]
+    """
+    registry, reference = _split(reference, registry)
     with _working(registry) as models:
         version = models.resolve(reference)
         metadata = models.metadata(version)
@@ -114,6 +121,8 @@ def history(registry: Address = DEFAULT, output: Output = Format.table) -> None:
     """Show all that happened in the registry, oldest first."""
     with _working(registry) as models:
         events = models.history()
+        if not events:
+            models.require_history()
     if output is Format.json:
         print_json([event.model_dump(mode="json") for event in events])
     elif events:
@@ -128,6 +137,7 @@ def promote(reference: Reference, registry: Address = DEFAULT, reason: Reason = 
 
     What serves already is not touched: that is the deploy step's work, or GitOps'.
     """
+    registry, reference = _split(reference, registry)
     with _working(registry) as models:
         version = models.promote(reference, reason)
     _print_champion(models, version)
@@ -145,7 +155,9 @@ def rollback(registry: Address = DEFAULT, reason: Reason = "") -> None:
 def verify(
     references: Annotated[
         list[str] | None,
-        typer.Argument(help="Numbers, latest, champion or candidate. None: all versions."),
+        typer.Argument(
+            help="Numbers, latest, champion or candidate; or REGISTRY#VERSION. None: all versions."
+        ),
     ] = None,
     registry: Address = DEFAULT,
     output: Output = Format.table,
@@ -154,8 +166,11 @@ def verify(
 
     Exit status 1 if one of them is not what was registered.
     """
-    with _working(registry) as models:
-        versions = [models.resolve(name) for name in references or []] or models.versions()
+    named = [_split(name, registry) for name in references or []]
+    if len(registries := {registry for registry, _ in named}) > 1:
+        raise UserError(f"name versions of one registry, not of {' and '.join(sorted(registries))}")
+    with _working(*registries or [registry]) as models:
+        versions = [models.resolve(version) for _, version in named] or _registered(models)
         faults = {version: _fault(models.verify, version) for version in versions}
     if output is Format.json:
         print_json([{"version": v, "error": fault} for v, fault in faults.items()])
@@ -172,6 +187,7 @@ def sign(reference: Reference, registry: Address = DEFAULT) -> None:
 
     BRAIN_TUMOR_SIGNING_KEY names the private key's file. Look at the version first.
     """
+    registry, reference = _split(reference, registry)
     with _working(registry) as models:
         version = models.resolve(reference)
         models.sign(version)
@@ -186,8 +202,9 @@ def fetch(
 ) -> None:
     """Download a version, verified, for `predict` and `serve`.
 
-    [dim]brain-tumor models fetch champion model --registry s3://bucket/models[/]
+    [dim]brain-tumor models fetch s3://bucket/models#champion model[/]
     """
+    registry, reference = _split(reference, registry)
     with _working(registry) as models:
         version = models.resolve(reference)
         models.fetch(version, folder)
@@ -196,17 +213,30 @@ def fetch(
 
 @app.command()
 def delete(
-    version: Annotated[int, typer.Argument(help="Its number.", min=1)],
+    reference: Annotated[
+        str, typer.Argument(metavar="NUMBER", help="Its number; or REGISTRY#NUMBER.")
+    ],
     registry: Address = DEFAULT,
     reason: Reason = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a version for good; its number is never given again."""
+    registry, number = _split(reference, registry)
+    if not number.isdecimal() or not int(number):
+        raise UserError(f"{number!r} is no number of a version; give one such as 3")
+    version = int(number)
     if not yes:
         typer.confirm(f"Delete version {version} from {registry} for good?", abort=True)
     with _working(registry) as models:
         models.delete(version, reason)
     console.print(f"deleted version {version}")
+
+
+def _split(reference: str, registry: str) -> tuple[str, str]:
+    """Returns the registry that a reference names, or else the given one, and the version."""
+    from components.shared.registry.reference import split_reference
+
+    return split_reference(reference, registry)
 
 
 @contextmanager
@@ -216,6 +246,14 @@ def _working(registry: str) -> Iterator["Registry"]:
 
     with redirect_stdout(sys.stderr):
         yield Registry.open(registry)
+
+
+def _registered(models: "Registry") -> list[int]:
+    """Returns the versions; a misspelt registry has none, and so has one of deleted ones."""
+    versions = models.versions()
+    if not versions:
+        models.require_history()
+    return versions
 
 
 def _row(models: "Registry", version: int, aliases: "dict[Alias, int]") -> dict[str, Any]:

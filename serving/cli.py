@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,12 @@ from components.shared.errors import UserError
 TERMINATION_LOG = "/dev/termination-log"
 _TERMINATION_BYTES = 4096  # more is cut off by the kubelet
 
-Model = Annotated[Path, typer.Argument(help="Folder of a registered model version.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A registered version: its folder, or REGISTRY#VERSION, as runs/registry#champion."
+    ),
+]
 Name = Annotated[
     str,
     typer.Option("--name", "--model_name", help="Serve under this name. Empty: the model's own."),
@@ -34,7 +40,7 @@ GrpcPort = Annotated[
 
 
 def serve(
-    model: Model = Path("/mnt/models"),
+    model: Model = "/mnt/models",
     name: Name = "",
     host: Host = None,
     port: HttpPort = None,
@@ -44,7 +50,7 @@ def serve(
 
     Limits are set in the environment, all with safe defaults; see docs/serving.md.
 
-    [dim]brain-tumor serve runs/demo/registry/brain-tumor/1[/]
+    [dim]brain-tumor serve runs/registry#champion[/]
     """
     given = {"host": host, "http_port": port, "grpc_port": grpc_port}
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # only what went wrong
@@ -54,7 +60,20 @@ def serve(
     from serving.settings import Settings
 
     settings = Settings.from_environment(**{k: v for k, v in given.items() if v is not None})
-    run(model, name, settings)
+    with _lent(model) as folder:
+        run(folder, name, settings)
+
+
+@contextmanager
+def _lent(model: str) -> Iterator[Path]:
+    """Lends the folder of a version; one that a registry has is fetched."""
+    if "#" not in model or os.path.isdir(model):
+        yield Path(model)
+        return
+    from components.shared.registry.reference import version_folder  # a mounted model needs none
+
+    with version_folder(model) as folder:
+        yield folder
 
 
 def _write_termination_message(line: str) -> None:

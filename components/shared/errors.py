@@ -93,11 +93,11 @@ def did_you_mean(word: str, known: Iterable[str], are: str = "there are") -> str
     Returns:
         `did you mean 'epochs'?` or `there are compact, reference`.
     """
-    names = list(known)
+    names = list(map(str, known))
     plain = {name.lower(): name for name in names}
     near = difflib.get_close_matches(word.lower(), plain, n=1)
     if near:
-        return f"did you mean {plain[near[0]]!r}?"
+        return f"did you mean '{plain[near[0]]}'?"
     return f"{are} {', '.join(names)}"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,14 +42,53 @@ def done(invoke: Invoke) -> Callable[..., str]:
 
 
 def test_an_empty_registry(done: Callable[..., str], told: Told, tmp_path: Path) -> None:
-    where = ("--registry", tmp_path / "none")
-    assert done("list", *where) == f"no versions in {tmp_path}/none\n"
-    assert done("history", *where) == f"no history in {tmp_path}/none\n"
-    assert done("verify", *where) == ""
-    for command in ("list", "history", "verify"):
-        assert json.loads(done(command, "-f", "json", *where)) == []
+    """A misspelt address is one; one of deleted versions is none."""
+    emptied = Registry.open(str(tmp_path / "registry"))
+    publish(emptied, tmp_path / "model")
+    publish(emptied, tmp_path / "other")
+    emptied.delete(1)
+    for place, hint in (("registri", "; did you mean 'registry'?"), ("x", "")):
+        where = ("--registry", tmp_path / place)
+        for command in (["list"], ["history"], ["verify"], ["show", "champion"], ["fetch", 1, "a"]):
+            for output in ((), ("-f", "json")) if command[0] in ("list", "verify") else ((),):
+                line = told("models", *command, *where, *output)
+                assert f"registry {tmp_path}/{place}: nothing was ever registered there" in line
+                assert line.endswith(f"; check the address{hint}")
+        assert "no former champion" in told("models", "rollback", *where)
+    shutil.rmtree(tmp_path / "registry" / "brain-tumor" / "2")
+    where = ("--registry", tmp_path / "registry")
+    assert done("list", *where) == f"no versions in {tmp_path}/registry\n"
+    assert json.loads(done("verify", "-f", "json", *where)) == []
+    assert len(json.loads(done("history", "-f", "json", *where))) == 3
     assert "no version is champion yet" in told("models", "show", "champion", *where)
-    assert "no former champion" in told("models", "rollback", *where)
+
+
+def test_a_reference_names_its_registry_itself(
+    registry: Registry,
+    done: Callable[..., str],
+    told: Told,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("BRAIN_TUMOR_REGISTRY")
+    monkeypatch.chdir(tmp_path)
+    assert "2 champion" in done("show", "registry#champion")
+    assert json.loads(done("show", f"{registry.uri}#3", "-f", "json"))["version"] == 3
+    done("promote", "registry#3")
+    done("fetch", "registry#champion", "fetched")
+    assert registry.resolve("champion") == 3
+    verify(tmp_path / "fetched")
+    assert done("verify", "registry#1", "registry#latest").count("is what was registered") == 2
+    assert "versions of one registry" in told("models", "verify", "registry#1", "other#1")
+    done("delete", "registry#1", "-y")
+    assert registry.versions() == [2, 3]
+    monkeypatch.setenv("BRAIN_TUMOR_REGISTRY", "registry")
+    assert "3 champion" in done("show", "#3")
+    line = told("models", "show", "registry#7")
+    assert line.endswith("there is no finished version 7; there are 2, 3")
+    assert told("models", "show", "registry#champoin").endswith("did you mean 'champion'?")
+    for reference in ("registry#champion", "registry#0", "two"):
+        assert "is no number of a version" in told("models", "delete", reference, "-y")
 
 
 def test_list(registry: Registry, done: Callable[..., str]) -> None:
@@ -181,7 +221,7 @@ def test_delete(registry: Registry, done: Callable[..., str], invoke: Invoke, to
     assert "no finished version 9" in told("models", "delete", "9", "-y")
     status, _, err = invoke("models", "delete", "0", "-y")
     assert status == 2
-    assert "Invalid value" in err
+    assert "is no number of a version" in err
 
 
 def test_deletion_asks_first(
@@ -197,7 +237,7 @@ def test_deletion_asks_first(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "third"], "'third' names no version; give a number, latest, champion or"),
+        (["show", "third"], "'third' names no version; give a number, latest, champion, "),
         (["show", "[/red]"], "'[/red]' names no version"),
         (["promote", "9"], "there is no finished version 9"),
         (["list", "--registry", "ftp://host/models"], "registry: ftp:// is not supported"),

@@ -11,6 +11,17 @@ from components.shared.registry.registry import Registry
 from components.shared.storage import read_location
 
 
+def split_reference(given: str, registry: str = "") -> tuple[str, str]:
+    """Returns the registry and the version that a reference names.
+
+    Args:
+        given: REGISTRY#VERSION, or VERSION alone, such as `3` and `#3`.
+        registry: The registry of a version alone.
+    """
+    named, _, version = given.rpartition("#")
+    return named or registry, version
+
+
 @contextmanager
 def version_folder(given: str) -> Iterator[Path]:
     """Lends the folder of a version.
@@ -27,11 +38,11 @@ def version_folder(given: str) -> Iterator[Path]:
     Raises:
         UserError: There is no such folder, registry or version.
     """
-    registry, hash, reference = given.rpartition("#")
+    registry, reference = split_reference(given)
     if os.path.isdir(given):
         yield Path(given)
         return
-    if not hash or not registry:
+    if not registry:
         raise UserError(
             f"model {given}: there is no such folder; give that of a version, or REGISTRY#VERSION, "
             "such as runs/registry#champion"
@@ -56,7 +67,7 @@ def pinned_version(given: str) -> str:
     Raises:
         UserError: There is no such registry or version.
     """
-    registry, _, reference = given.rpartition("#")
+    registry, reference = split_reference(given)
     if not registry or os.path.isdir(given):
         return os.path.abspath(given) if given else ""
     models = Registry.open(registry)

@@ -24,7 +24,7 @@ from typing import TypeVar
 
 from pydantic import AwareDatetime, BaseModel, Field, PositiveInt, ValidationError
 
-from components.shared.errors import UserError, first_fault
+from components.shared.errors import UserError, did_you_mean, first_fault
 from components.shared.model_folder import checksums
 from components.shared.model_folder.contract import METADATA, NAME, SIGNATURE, SUMS
 from components.shared.model_folder.metadata import ModelMetadata, parse_metadata, read_metadata
@@ -44,6 +44,8 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _FINISHED = re.compile(rf"{NAME}/([1-9][0-9]{{0,8}})/{SUMS}")
 _EVENT = re.compile(rf"{_HISTORY}/[0-9]{{8}}\.json")
 _READERS = 16
+_LOOKED_AT = 1000  # entries beside a folder that is no registry
+_SHOWN = 20  # versions that an error lists, the newest ones
 
 _Record = TypeVar("_Record", bound=BaseModel)
 _Change = tuple[int, dict[Alias, int]]
@@ -254,14 +256,26 @@ class Registry:
         elif reference in list(Alias):
             version = self.aliases().get(Alias(reference), 0)
         else:
-            raise UserError(
-                f"{reference!r} names no version; give a number, {LATEST}, {Alias.champion} or "
-                f"{Alias.candidate}"
-            )
+            names = (LATEST, Alias.champion, Alias.candidate)
+            meant = did_you_mean(reference, names, "give a number,")
+            raise UserError(f"{reference!r} names no version; {meant}")
         if not version:
+            self.require_history()
             raise UserError(f"registry {self.uri}: no version is {reference} yet")
         self._require(version)
         return version
+
+    def require_history(self) -> None:
+        """Checks that something was ever registered here; a misspelt address holds nothing.
+
+        Raises:
+            UserError: Nothing was.
+        """
+        if not self.versions() and not self._events():
+            raise UserError(
+                f"registry {self.uri}: nothing was ever registered there; check the address"
+                + _registry_near(self.uri)
+            )
 
     def aliases(self) -> dict[Alias, int]:
         """Returns which version each alias names; an alias that was never set is left out."""
@@ -458,8 +472,10 @@ class Registry:
         try:
             self._store.read(f"{_folder(version)}/{SUMS}")
         except NotFound as error:
+            self.require_history()
+            there = ", ".join(map(str, self.versions()[-_SHOWN:])) or "none"
             raise UserError(
-                f"registry {self.uri}: there is no finished version {version}"
+                f"registry {self.uri}: there is no finished version {version}; there are {there}"
             ) from error
 
     def _download_verified(self, version: int, folder: Path, trust: Trust | None) -> None:
@@ -475,6 +491,23 @@ class Registry:
 
     def _read(self, name: str, kind: type[_Record]) -> _Record:
         return _parse(self._store.read(name), kind, self._store.address(name))
+
+
+def _registry_near(uri: str) -> str:
+    """Returns the end of an error about a folder that is no registry: one beside it that is.
+
+    Args:
+        uri: What was given.
+    """
+    if "://" in uri:
+        return ""
+    missing = Path(uri)
+    with contextlib.suppress(OSError):
+        beside = itertools.islice(missing.parent.iterdir(), _LOOKED_AT)
+        found = [path.name for path in beside if (path / NAME).is_dir()]
+        if found and (meant := did_you_mean(missing.name, found)).endswith("?"):
+            return f"; {meant}"
+    return ""
 
 
 def _folder(version: int) -> str:

@@ -31,7 +31,7 @@ def test_an_empty_registry(registry: Registry, tmp_path: Path) -> None:
     assert registry.aliases() == {}
     assert registry.history() == []
     for reference in ("latest", "champion", "candidate"):
-        with pytest.raises(UserError, match=f"no version is {reference} yet"):
+        with pytest.raises(UserError, match="nothing was ever registered there"):
             registry.resolve(reference)
     with pytest.raises(UserError, match="no former champion"):
         registry.rollback()
@@ -124,7 +124,7 @@ def test_references(registry: Registry, add: Add) -> None:
     assert registry.resolve("latest") == registry.resolve("candidate") == 3
     assert registry.resolve("champion") == 2
     for reference in ("", "0", "03", "-1", "1.0", "Champion", "../1", "9" * 10):
-        with pytest.raises(UserError, match="names no version; give a number, latest, champion"):
+        with pytest.raises(UserError, match="names no version; (give a number, latest, champion|did you mean 'champion')"):
             registry.resolve(reference)
     with pytest.raises(UserError, match="no finished version 4"):
         registry.resolve("4")
