@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
 from components.check.logic import checked
 from components.shared.errors import UserError
-from components.shared.reports.numbers import decimal, percent
-from components.shared.reports.text import printable
+from components.shared.reports.numbers import decimal
 from components.shared.run.parameters import Data, DriftRule, Evaluate, Group, Parameter
 from components.shared.storage.files import write_atomically
 from pipelines import models, settings
@@ -29,7 +27,7 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.deploy import deploy
 from pipelines.ending import ended
-from pipelines.output import Format, console, errors, open_to_every_terminal, print_json
+from pipelines.output import Format, console, open_to_every_terminal, print_json
 from serving.cli import serve
 
 if TYPE_CHECKING:
@@ -400,43 +398,40 @@ def predict(
         int | None, typer.Option(min=1, help="That are read of a volume. 16 if not set.")
     ] = None,
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    csv: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV file to write answers to, or - to print them so."),
+    ] = None,
+    heatmaps: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for pictures of the images with the evidence over them."
+        ),
+    ] = None,
 ) -> None:
     """Classify images and volumes with a registered model.
 
     Exit status 1 if a file could not be classified. This is no diagnosis.
-    """
-    from components.shared.images.decode import ImageError
-    from components.shared.images.slices import MAX_SLICES
-    from components.shared.model_folder.signing import Trust
-    from components.shared.registry.reference import version_folder
-    from pipelines.quiet import quiet_stderr
-    from serving.classifier import Classifier, find_files
 
-    with version_folder(model) as folder, quiet_stderr():
-        classifier = Classifier(folder, trust=Trust.from_environment())
-    paths = list(find_files(files))
-    answers = track(
-        classifier.classify_files(paths, max_slices=slices or MAX_SLICES),
-        "classifying",
-        len(paths),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    )
-    rows: list[dict[str, Any]] = []
-    failed = False
-    for path, answer in answers:
-        if isinstance(answer, ImageError):
-            failed = True
-            rows.append({"file": str(path), "error": str(answer)})
-        else:
-            rows.append({"file": str(path)} | answer.as_json())
-    if output is Format.json:
-        print_json(rows)
+    [dim]brain-tumor predict runs/registry#champion scans --csv answers.csv --heatmaps maps[/]
+    """
+    from pipelines.predict import STANDARD_OUTPUT, answers, show_answers, show_summary, write_csv
+
+    if csv and output is Format.json:
+        raise UserError("--csv and --format json: give one of the two")
+    found = answers(model, files, slices, heatmaps)
+    if csv:
+        summary = write_csv(found, csv)
+        if csv != STANDARD_OUTPUT:
+            show_summary(summary, csv, heatmaps)
+        failed = bool(summary.failed)
     else:
-        console.print(_prediction_table(rows))
-    if not rows:
-        raise UserError("no files to classify: give images, or folders that hold some")
+        rows = list(found)
+        failed = any("error" in row for row in rows)
+        if output is Format.json:
+            print_json(rows)
+        else:
+            show_answers(rows)
     if failed:
         raise typer.Exit(1)
 
@@ -514,33 +509,6 @@ def _drift_table(found: "Drift") -> Table:
             "[red]drift[/]" if one.drifted else "",
         )
     return table
-
-
-def _prediction_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    headings = ["file", "answer", "its probability"]
-    if any("outcome" in row for row in rows):
-        headings.append("outcome")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        file = escape(printable(row["file"]))  # a line break in a name too
-        if "error" in row:
-            table.add_row(file, f"[red]{escape(row['error'])}[/]", "")
-            continue
-        table.add_row(file, *_cells(row))
-        for slice in row.get("slices", ()):
-            table.add_row(f"  slice {slice['number']}", *_cells(slice))
-    return table
-
-
-def _cells(answer: dict[str, Any]) -> list[str]:
-    strange = answer.get("in_distribution") is False
-    note = " [yellow](no brain MRI?)[/]" if strange else ""
-    cells = [answer["label"] + note, percent(answer["probability"])]
-    if outcome := answer.get("outcome"):
-        cells.append(f"[blue]{outcome}[/]" if outcome == "unsure" else outcome)
-    return cells
 
 
 if __name__ == "__main__":

@@ -98,8 +98,15 @@ def _told(line: str, status: int) -> int:
 
 def _stopped() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more ends what still winds down
-    errors.print("stopped", soft_wrap=True)
+    say_stopped("stopped")
     return INTERRUPTED
+
+
+def say_stopped(line: str) -> None:
+    """Says that the user stopped a command, below the `^C` that a terminal shows."""
+    if errors.is_terminal:
+        errors.print()
+    errors.print(escape(line), soft_wrap=True)
 
 
 def _misused(error: Exception) -> int:

@@ -18,7 +18,6 @@ from typing import Any, TextIO
 from kfp import local
 from kfp.local.logging_utils import local_logger_context
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -36,8 +35,7 @@ from components.shared.storage.store import on_disk
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.costs import StepCost, step_costs
-from pipelines.ending import FaultError, Stopped, fault_line
-from pipelines.output import errors
+from pipelines.ending import FaultError, Stopped, fault_line, say_stopped
 from pipelines.processes import at_a_time, steps_as_processes
 from pipelines.progress_bar import ProgressBar
 from pipelines.settings import check_together
@@ -159,11 +157,7 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
             raise _failure(transcript.failed, statuses, error, log) from error
         except Stopped:
             where = f" in {transcript.step.name}" if transcript.step else ""
-            errors.print(
-                f"stopped{where}; the same command goes on where it was; the whole log is "
-                f"{escape(str(log))}",
-                soft_wrap=True,
-            )
+            say_stopped(f"stopped{where}; the same command goes on where it was; the log is {log}")
             raise
     return LocalRun(dict(task.outputs), costs, log)
 

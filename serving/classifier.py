@@ -224,13 +224,13 @@ class Classifier:
         """
         files = find_files(paths)
         with ThreadPoolExecutor(_THREADS) as pool:
-            read_file = partial(_read_file, max_slices=max_slices)
+            reading = partial(read_file, max_slices=max_slices)
             chunk = list(islice(files, batch_size))
-            decoding = pool.map(read_file, chunk)
+            decoding = pool.map(reading, chunk)
             while chunk:
                 decoded = list(decoding)
                 next_chunk = list(islice(files, batch_size))
-                decoding = pool.map(read_file, next_chunk)
+                decoding = pool.map(reading, next_chunk)
                 yield from zip(chunk, self._classify_read(decoded, batch_size), strict=True)
                 chunk = next_chunk
 
@@ -316,7 +316,16 @@ def _samples(folder: Path) -> tuple[bytes, ...]:
         return ()
 
 
-def _read_file(path: Path, max_slices: int) -> Slices | ImageError:
+def read_file(path: Path, max_slices: int) -> Slices | ImageError:
+    """Reads an image or a volume.
+
+    Args:
+        path: Anything may be there.
+        max_slices: That are read of a volume.
+
+    Returns:
+        Its slices, or why it cannot be read.
+    """
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

@@ -32,9 +32,17 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         rows: Cells. Text that a spreadsheet would take for a formula, such as `=1+1`, gets an
             apostrophe before it; numbers stay.
     """
+    return csv_lines([header]) + csv_lines(rows)
+
+
+def csv_lines(rows: Iterable[Sequence[object]]) -> str:
+    """Returns rows as lines of CSV; for rows that come one after the other.
+
+    Args:
+        rows: As `csv_text` takes them.
+    """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(header)
     for row in rows:
         writer.writerow([_as_text(cell) for cell in row])
     return file.getvalue()

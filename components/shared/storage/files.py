@@ -4,8 +4,10 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -30,6 +32,26 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_bytes(content.encode() if isinstance(content, str) else content)
     beside.replace(path)
+
+
+@contextmanager
+def written_atomically(path: Path) -> Iterator[TextIO]:
+    """Lends a text file that takes the place of another when the context ends well.
+
+    Args:
+        path: The file; its folder is made where missing.
+
+    Yields:
+        A file beside it, UTF-8, open for writing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(beside, "w", encoding="utf-8", newline="") as file:
+            yield file
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def read_json(path: Path, kind: type[Content], remedy: str) -> Content:

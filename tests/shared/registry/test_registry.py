@@ -124,7 +124,10 @@ def test_references(registry: Registry, add: Add) -> None:
     assert registry.resolve("latest") == registry.resolve("candidate") == 3
     assert registry.resolve("champion") == 2
     for reference in ("", "0", "03", "-1", "1.0", "Champion", "../1", "9" * 10):
-        with pytest.raises(UserError, match="names no version; (give a number, latest, champion|did you mean 'champion')"):
+        with pytest.raises(
+            UserError,
+            match=r"names no version; (give a number, latest|did you mean)",
+        ):
             registry.resolve(reference)
     with pytest.raises(UserError, match="no finished version 4"):
         registry.resolve("4")
