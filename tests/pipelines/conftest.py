@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import cli
+from pipelines import cli, output
 from tests.pipelines.specification import containers_of, kubernetes_of, specification, tasks_of
 
 Invoke = Callable[..., tuple[int, str, str]]
@@ -19,8 +19,8 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> In
     def invoked(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["brain-tumor", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.setattr(cli.console, "_width", 200)
-        monkeypatch.setattr(cli.errors, "_width", 200)
+        monkeypatch.setattr(output.console, "_width", 200)
+        monkeypatch.setattr(output.errors, "_width", 200)
         capsys.readouterr()
         status = 0
         try:

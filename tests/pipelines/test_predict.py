@@ -92,7 +92,7 @@ OF_CSV = [
     ("scans/a/volume.nii", "", "Brain Tumor", "unsure", ""),
     ("scans/a/volume.nii", "11", "Brain Tumor", "Brain Tumor", ""),
     ("scans/a/volume.nii", "12", "Healthy", "Healthy", ""),
-    ("missing.png", "", "", "", "No such file or directory"),
+    ("missing.png", "", "", "", "unreadable: No such file or directory"),
 ]
 
 
@@ -142,7 +142,7 @@ def test_heat_maps(invoke: Invoke) -> None:
         (["--csv", "scans/a.png"], "--csv: scans/a.png is no name of a CSV file; give one such as"),
         (["--csv", "scans"], "--csv: scans is no name of a CSV file"),
         (["--csv", "a.csv", "-f", "json"], "--csv and --format json: give one of the two"),
-        (["--csv", "scans/=1+1.png/a.csv"], "scans/=1+1.png/a.csv: Not a directory"),
+        (["--csv", "scans/=1+1.png/a.csv"], "scans/=1+1.png/a.csv: File exists"),
         (["--heatmaps", "scans/=1+1.png"], "scans/=1+1.png: File exists"),
     ],
 )

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.errors import UserError
+from components.shared.registry import Registry
 from serving import cli
+from tests.shared.registry.versions import publish
 
 
 def _refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +32,21 @@ def test_why_it_does_not_start_is_in_the_termination_log(
     _refused([str(tmp_path)], monkeypatch)
     assert 4000 < len(log.read_bytes()) <= 4096
     log.read_text(encoding="utf-8")  # no letter is cut in two
+
+
+def test_a_version_of_a_registry_is_served_from_a_folder_that_goes(tmp_path: Path) -> None:
+    registry = Registry.open(str(tmp_path / "registry"))
+    publish(registry, tmp_path / "model")
+    with cli._lent(f"{registry.uri}#latest") as folder:
+        assert (folder / "metadata.json").exists()
+    assert not folder.exists()
+    with cli._lent(str(tmp_path / "model")) as folder:
+        assert folder == tmp_path / "model"
+    with (
+        pytest.raises(UserError, match="there is no finished version 2"),
+        cli._lent(f"{registry.uri}#2"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])
