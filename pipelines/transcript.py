@@ -93,6 +93,8 @@ class Transcript(io.TextIOBase):
     def _end_step(self, step: Step, well: bool) -> None:
         self._bar.end()
         self._running = [running for running in self._running if running is not step]
+        if self._running:
+            self._bar.begin(self._running[-1].name)
         self._now.step = None
         if not well:
             step.last_words = self._last_words()

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from components.shared.errors import UserError
+from components.shared.run.progress import begun_line
 from components.tune.rounds import Numbered
 from components.tune.settings import Settings
 from components.tune.space import searched_values
@@ -82,6 +83,17 @@ def count_rounds(settings: Settings) -> int:
     return rounds
 
 
+def _begun(settings: Settings, number: int, before: Sequence[Trial]) -> str:
+    """Returns how the line of a trial begins: `trial 3 of 8 (12 min left)`, as far as is known."""
+    if settings.algorithm == "hyperband":
+        return f"trial {number}"
+    left = None
+    if before:
+        each = statistics.fmean(trial.seconds for trial in before)
+        left = each * (settings.trials - number + 1) / settings.workers
+    return begun_line(number, settings.trials, "trial", left)
+
+
 def best_trial(trials: list[Trial]) -> Trial:
     """Returns the trial of greatest mean validation accuracy; equals are decided by the loss."""
     completed = [trial for trial in trials if not trial.failure]
@@ -103,7 +115,9 @@ def finish(trials: Trials, number: int, proposal: Proposal, before: Sequence[Tri
     values = proposal.values
     searched = searched_values(values.architecture, trials.start)
     settings = "  ".join(f"{name} {getattr(values, name):g}" for name in searched)
-    print(f"trial {number}: {values.architecture}  {settings}", flush=True)
+    print(
+        f"{_begun(trials.settings, number, before)}: {values.architecture}  {settings}", flush=True
+    )
     trial = trials.recall(proposal)
     if trial:
         print(_reuse_reason(trial, before, trials.settings.workers), flush=True)
