@@ -43,7 +43,7 @@ app = typer.Typer(
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="YAML file of pipeline parameters; options win over it."),
+    typer.Option("--config", "-c", help="YAML file of parameters. Options override it."),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder for results, cache and registry.")]
 Which = Annotated[Pipeline, typer.Option(help="Which pipeline.")]
@@ -60,7 +60,7 @@ def options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and end."
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
 ) -> None:
@@ -217,10 +217,10 @@ def compile(
     pipeline: Which = Pipeline.training,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write. Unset: the committed one."),
+        typer.Option("--output", "-o", help="File to write. Without it: the committed one."),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; fail if the file differs.")
+        bool, typer.Option("--check", help="Write nothing. Fail if the file differs.")
     ] = False,
     kubernetes_manifest: Annotated[
         str | None,
@@ -253,7 +253,7 @@ def submit(
     given: dict[str, Any],
     cluster: Cluster,
     endpoint: Annotated[
-        str, typer.Option(envvar="KFP_ENDPOINT", help="KFP API, such as http://localhost:8080.")
+        str, typer.Option(envvar="KFP_ENDPOINT", help="Address of KFP, as http://localhost:8080.")
     ],
     pipeline: Which = Pipeline.training,
     token: Annotated[
@@ -263,7 +263,7 @@ def submit(
         str,
         typer.Option(
             envvar="KFP_COOKIE",
-            help="Cookie of a session, NAME=VALUE, where a login page stands before KFP.",
+            help="Session cookie, NAME=VALUE, if a login page protects KFP.",
             show_default=False,
         ),
     ] = "",
@@ -272,18 +272,18 @@ def submit(
         typer.Option(envvar="KFP_CA_FILE", help="PEM file of a private authority to trust."),
     ] = None,
     namespace: Annotated[
-        str, typer.Option(envvar="KFP_NAMESPACE", help="Yours, in a multi-user KFP.")
+        str, typer.Option(envvar="KFP_NAMESPACE", help="Your namespace in a multi-user KFP.")
     ] = "",
-    experiment: Annotated[str, typer.Option(help="Made where missing.")] = "brain-tumor",
-    run_name: Annotated[str, typer.Option(help="Empty: made from the version.")] = "",
+    experiment: Annotated[str, typer.Option(help="Created if missing.")] = "brain-tumor",
+    run_name: Annotated[str, typer.Option(help="Name of the run.")] = "",
     service_account: Annotated[
-        str, typer.Option(help="Of the steps' pods. Empty: KFP's own.", show_default=False)
+        str, typer.Option(help="Of the steps. Empty takes KFP's own.", show_default=False)
     ] = "",
     cron: Annotated[
         str,
         typer.Option(
-            help="Start a run again and again, such as '0 6 * * 1' for Mondays at six (KFP's time "
-            "zone). It replaces the recurring run of that name in the experiment.",
+            help="Start a run on a schedule, for example '0 6 * * 1' for Mondays at six. "
+            "It replaces the recurring run of the same name in the experiment.",
             show_default=False,
         ),
     ] = "",
@@ -317,7 +317,7 @@ def submit(
 Model = Annotated[
     str,
     typer.Argument(
-        help="A registered version: its folder, or REGISTRY#VERSION, as runs/registry#champion."
+        help="Registered version: a folder or REGISTRY#VERSION, as runs/registry#champion."
     ),
 ]
 
@@ -367,9 +367,9 @@ def recalibrate(
     data: Data,
     how: Evaluate,
     registry: Annotated[
-        str, typer.Option(help="Takes the new version. Empty for the one that MODEL names.")
+        str, typer.Option(help="For the new version. Empty takes that of MODEL.")
     ] = "",
-    output: Annotated[Path, typer.Option(help="Folder for what is decoded meanwhile.")] = Path(
+    output: Annotated[Path, typer.Option(help="Folder for decoded images.")] = Path(
         "runs/recalibration"
     ),
 ) -> None:
@@ -395,9 +395,9 @@ def predict(
     model: Model,
     files: Annotated[list[Path], typer.Argument(help="Images and volumes, or folders of them.")],
     slices: Annotated[
-        int | None, typer.Option(min=1, help="That are read of a volume. 16 if not set.")
+        int | None, typer.Option(min=1, help="Most slices to read of a volume. 16 if not set.")
     ] = None,
-    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.table,
     csv: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="CSV file to write answers to, or - to print them so."),
@@ -442,9 +442,9 @@ def drift(
     rule: DriftRule,
     model: Model,
     report: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("drift.html"),
-    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.table,
 ) -> None:
-    """Compare what a model is asked, as Prometheus has it, with what it was measured on.
+    """Compare the images that a model gets now with those it was measured on.
 
     Exit status 1 if something drifted.
 
@@ -472,8 +472,8 @@ app.add_typer(models.app, name="models")
 
 @app.command()
 def sample(
-    folder: Annotated[Path, typer.Argument(help="Where to write; made where missing.")],
-    images: Annotated[int, typer.Option(help="How many usable images.")] = 240,
+    folder: Annotated[Path, typer.Argument(help="Folder to write. Created if missing.")],
+    images: Annotated[int, typer.Option(help="Number of usable images.")] = 240,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 7,
 ) -> None:
     """Write made-up images in the layout of the Kaggle dataset."""

@@ -60,46 +60,45 @@ class Cluster(Group):
 
     image: Annotated[str, AfterValidator(check_image)] = Field(
         "brain-tumor-train:0.1.0",
-        description="Image of all steps, as Dockerfile.train builds it; a digest or a tag that "
-        "never moves, because KFP caches by it",
+        description="Image of all steps, built from Dockerfile.train. Use a digest or a tag that "
+        "never moves: KFP's cache compares the name",
     )
     cpu: str = Field(
         "250m",
         pattern=_CPU,
-        description="CPUs that a step asks for, such as 2 or 250m; it uses what is free",
+        description="CPUs that a step requests, for example 2 or 250m. It may use more",
     )
     memory: str = Field(
         "2Gi",
         pattern=_MEMORY,
-        description="Memory that a step asks for and may not exceed, such as 512Mi",
+        description="Memory request and limit of a step, for example 512Mi",
     )
     training_cpu: str = Field(
-        "250m", pattern=_CPU, description="The same for the steps that train a network"
+        "250m", pattern=_CPU, description="CPUs that a step that trains requests"
     )
     training_memory: str = Field(
-        "3Gi", pattern=_MEMORY, description="The same for the steps that train a network"
+        "3Gi", pattern=_MEMORY, description="Memory request and limit of a step that trains"
     )
     shared_memory: str = Field(
-        "2Gi", pattern=_MEMORY, description="Size of /dev/shm where a network is trained"
+        "2Gi", pattern=_MEMORY, description="Size of /dev/shm for the steps that train"
     )
     queue: LabelOrNone = Field(
         "",
-        description="Kueue's LocalQueue in which every step's pod waits for its share of the "
-        "cluster; empty for none",
+        description="Kueue's LocalQueue of every step's pod. Empty uses none",
     )
     priority_class: LabelOrNone = Field(
         "",
-        description="Kueue's WorkloadPriorityClass of the pods in the queue; empty for none",
+        description="Kueue's WorkloadPriorityClass of these pods. Empty uses none",
     )
     run_as_user: UserId = Field(
         65532,
-        description="Number of the user that every step runs as, never root; 0 for that of the "
-        "image, or the one that an OpenShift namespace assigns",
+        description="User id of every step, never root. 0 takes the image's user, or the one that "
+        "OpenShift assigns",
     )
-    run_as_group: UserId = Field(65532, description="The same for the group")
+    run_as_group: UserId = Field(65532, description="Group id of every step. 0 as for the user")
     image_pull_secret: NameOrNone = Field(
         "",
-        description="Secret by which nodes pull the image; empty where they need none",
+        description="Secret to pull the image with. Empty uses none",
     )
     volume_claim: VolumeOrNone = Field(
         "",
@@ -108,12 +107,12 @@ class Cluster(Group):
     )
     kaggle_secret: Name = Field(
         "kaggle-credentials",
-        description="Secret with the keys username and key; it may be absent for public datasets",
+        description="Secret with the keys username and key. A public dataset needs none",
     )
     store_secret: Name = Field(
         "store-credentials",
         description=f"Secret with the keys {', '.join(STORE_VARIABLES)}, as far as an S3 store "
-        "needs them; it may be absent",
+        "needs them. It may be missing",
     )
     gcs_secret: VolumeOrNone = Field(
         "",
@@ -122,21 +121,20 @@ class Cluster(Group):
     )
     signing_secret: VolumeOrNone = Field(
         "",
-        description=f"Secret with the key {SIGNING_KEY}, a private key by which registered "
-        "versions are signed",
+        description=f"Secret with the key {SIGNING_KEY}, which signs registered versions",
     )
     public_key_config_map: VolumeOrNone = Field(
         "",
-        description=f"ConfigMap with the key {PUBLIC_KEY}: versions that are read or deployed have "
-        "to be signed with its private key",
+        description=f"ConfigMap with the key {PUBLIC_KEY}: steps refuse versions that are not "
+        "signed with its private key",
     )
     parallelism: int = Field(
         0,
         ge=0,
         le=100,
-        description="Folds of a cross-validation, or other sources, at a time; 0 for all at once",
+        description="Maximum number of folds, or of other sources, at a time. 0 runs all at once",
     )
-    caching: bool = Field(True, description="Use finished steps of earlier runs")
+    caching: bool = Field(True, description="Reuse finished steps of earlier runs")
 
     @field_validator("priority_class")
     @classmethod

@@ -25,8 +25,8 @@ def deploy(
     served_from: Annotated[
         str,
         typer.Option(
-            help="The registry's address as KServe reads it, where the registry is a folder, such "
-            "as pvc://claim/registry."
+            help="Address of the registry for KServe, if it is a folder here, for "
+            "example pvc://claim/registry."
         ),
     ] = "",
     canary_percent: Annotated[int, _option("canary_percent")] = _FIELDS["canary_percent"].default,
@@ -41,7 +41,7 @@ def deploy(
     address: Annotated[str, _option("address")] = "",
     force_conflicts: Annotated[bool, _option("force_conflicts", "--force-conflicts")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would change.")
+        bool, typer.Option("--dry-run", help="Dry run: show changes, make none.")
     ] = False,
 ) -> None:
     """Roll a registered version out to a KServe InferenceService and make it champion.

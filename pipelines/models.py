@@ -33,15 +33,15 @@ Address = Annotated[
     typer.Option(
         "--registry",
         envvar="BRAIN_TUMOR_REGISTRY",
-        help="Folder, s3://bucket/prefix or gs://bucket/prefix.",
+        help="A folder, s3://bucket/folder or gs://bucket/folder.",
     ),
 ]
 Reference = Annotated[
     str,
     typer.Argument(help="Number, latest, champion or candidate; or REGISTRY#VERSION."),
 ]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history.", show_default=False)]
-Output = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
+Reason = Annotated[str, typer.Option(help="Reason, for the history.", show_default=False)]
+Output = Annotated[Format, typer.Option("--format", "-f", help="Output format.")]
 
 DEFAULT = "runs/registry"
 _READERS = 16
@@ -156,7 +156,7 @@ def verify(
     references: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Numbers, latest, champion or candidate; or REGISTRY#VERSION. None: all versions."
+            help="Numbers, latest, champion or candidate; or REGISTRY#VERSION. Without: all."
         ),
     ] = None,
     registry: Address = DEFAULT,
@@ -197,7 +197,7 @@ def sign(reference: Reference, registry: Address = DEFAULT) -> None:
 @app.command()
 def fetch(
     reference: Reference,
-    folder: Annotated[Path, typer.Argument(help="Made by this; must not exist.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to create.")],
     registry: Address = DEFAULT,
 ) -> None:
     """Download a version, verified, for `predict` and `serve`.
@@ -213,14 +213,12 @@ def fetch(
 
 @app.command()
 def delete(
-    reference: Annotated[
-        str, typer.Argument(metavar="NUMBER", help="Its number; or REGISTRY#NUMBER.")
-    ],
+    reference: Annotated[str, typer.Argument(metavar="NUMBER", help="Number, or REGISTRY#NUMBER.")],
     registry: Address = DEFAULT,
     reason: Reason = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a version for good; its number is never given again."""
+    """Delete a version for good. Its number is never used again."""
     registry, number = _split(reference, registry)
     if not number.isdecimal() or not int(number):
         raise UserError(f"{number!r} is no number of a version; give one such as 3")

@@ -25,17 +25,19 @@ Model = Annotated[
 ]
 Name = Annotated[
     str,
-    typer.Option("--name", "--model_name", help="Serve under this name. Empty: the model's own."),
+    typer.Option(
+        "--name", "--model_name", help="Name to serve under. Empty takes the model's own."
+    ),
 ]
 Host = Annotated[
     str | None,
-    typer.Option("--host", help="Address to listen at; :: for all. 127.0.0.1 if not set."),
+    typer.Option("--host", help="Address to listen at. :: is all. 127.0.0.1 if not set."),
 ]
 HttpPort = Annotated[
-    int | None, typer.Option("--port", "--http_port", help="REST and the page. 8080 if not set.")
+    int | None, typer.Option("--port", "--http_port", help="REST and page. 8080 if not set.")
 ]
 GrpcPort = Annotated[
-    int | None, typer.Option("--grpc-port", "--grpc_port", help="8081 if not set.")
+    int | None, typer.Option("--grpc-port", "--grpc_port", help="Of gRPC. 8081 if not set.")
 ]
 
 

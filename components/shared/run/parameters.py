@@ -300,9 +300,8 @@ class Tune(Group):
         1,
         ge=1,
         le=1000,
-        description="Trials at a time, each in a pod of its own with all of gpu_count. They leave "
-        "their results in state_root, which all pods have to share. A local run takes as many "
-        "processes.",
+        description="Number of trials to train at the same time, each in its own pod with all of "
+        "gpu_count. All pods need the same state_root. A local run uses as many processes.",
     )
 
 
@@ -442,8 +441,8 @@ class Register(Group):
     )
     serving_precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="Numbers that a predictor on CPUs computes in. bfloat16 is faster where the "
-        "CPU multiplies it; the model then has to reach these bounds in bfloat16 too.",
+        description="Number format of a predictor on CPUs. bfloat16 is faster on CPUs that "
+        "multiply it. The gate then also measures the model in bfloat16.",
     )
     registry: Annotated[str, AfterValidator(_store_address)] = Field(
         "",
