@@ -186,9 +186,12 @@ def run(
     [dim]brain-tumor run --source path/to/archive.zip --epochs 20[/]
     """
     from pipelines.local import run_local, show_results
+    from pipelines.next_step import reference, show_next
 
     result = run_local(Pipeline.training, given, runs, console)
     show_results(result, console)
+    if model := result.outputs["model_uri"]:
+        show_next("predict", reference(model), "path/to/images")
 
 
 @app.command()
@@ -205,9 +208,13 @@ def cross_validate(
     [dim]brain-tumor cross-validate --source path/to/archive.zip --folds 5 --epochs 20[/]
     """
     from pipelines.local import run_local, show_cross_validation
+    from pipelines.next_step import show_next
 
     result = run_local(Pipeline.cross_validation, given, runs, console)
     show_cross_validation(result, console)
+    sources = given.get("source", [])
+    named = [sources] if isinstance(sources, str) else sources
+    show_next("run", *(word for source in named for word in ("--source", source)))
 
 
 @app.command()
@@ -473,14 +480,22 @@ app.add_typer(models.app, name="models")
 @app.command()
 def sample(
     folder: Annotated[Path, typer.Argument(help="Folder to write. Created if missing.")],
-    images: Annotated[int, typer.Option(help="Number of usable images.")] = 240,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 7,
+    images: Annotated[
+        int, typer.Option(min=20, max=100_000, help="Number of usable images.")
+    ] = 240,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="The same seed gives the same files.")
+    ] = 7,
 ) -> None:
     """Write made-up images in the layout of the Kaggle dataset."""
     from components.ingest.sample import write_sample
+    from pipelines.next_step import show_next
 
     write_sample(folder, images, seed)
-    console.print(f"wrote {images} images, and a few broken files, to {escape(str(folder))}")
+    console.print(
+        f"wrote {images} images, and a few broken files, to {escape(str(folder))}", soft_wrap=True
+    )
+    show_next("run", "--source", str(folder))
 
 
 @app.command()

@@ -10,7 +10,8 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import typer
 from pydantic import ValidationError
@@ -100,6 +101,20 @@ def _stopped() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more ends what still winds down
     say_stopped("stopped")
     return INTERRUPTED
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Says on Ctrl-C that what was done meanwhile is kept.
+
+    Raises:
+        Stopped: Ctrl-C was pressed.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        say_stopped("stopped; the same command goes on with what it has read")
+        raise Stopped(INTERRUPTED) from error
 
 
 def say_stopped(line: str) -> None:

@@ -1,8 +1,7 @@
 """`brain-tumor evaluate` and `compare`: registered models on images of other sources."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
@@ -30,7 +29,9 @@ from components.shared.storage.store import on_disk
 from components.validate.compare import COMPARISON, Comparison, compare, lead_texts
 from components.validate.logic import validate
 from components.validate.model import JudgedModel, registered_model
-from pipelines.output import console
+from pipelines.ending import going_on
+from pipelines.output import console, errors
+from pipelines.progress_bar import progress_shown
 from pipelines.quiet import quiet_stderr
 
 REPORT = "report.html"
@@ -209,7 +210,8 @@ def ingested(data: Data, output: Path) -> Iterator[ImageDataset]:
     source, labels = sources_here(data.source), pinned(data.labels)
     with (
         _folder(output),
-        redirect_stdout(sys.stderr),
+        going_on(),
+        progress_shown("images", errors),
         open_sources(
             source, data.source_version, labels, data.class_folders, judging=True
         ) as opened,

@@ -1,9 +1,8 @@
 """The registry's commands: `brain-tumor models list | show | history | promote | …`."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,8 @@ from rich.table import Table
 
 from components.shared.errors import UserError
 from components.shared.reports.numbers import decimal, percent
-from pipelines.output import Format, console, print_json
+from pipelines.next_step import show_next
+from pipelines.output import Format, console, errors, print_json
 
 if TYPE_CHECKING:
     from components.shared.evaluation.metrics import Interval
@@ -209,6 +209,7 @@ def fetch(
         version = models.resolve(reference)
         models.fetch(version, folder)
     console.print(f"version {version} lies in {escape(str(folder))}", soft_wrap=True)
+    show_next("predict", str(folder), "path/to/images")
 
 
 @app.command()
@@ -241,8 +242,9 @@ def _split(reference: str, registry: str) -> tuple[str, str]:
 def _working(registry: str) -> Iterator["Registry"]:
     """Opens a registry; what it tells meanwhile goes beside the results, to standard error."""
     from components.shared.registry import Registry
+    from pipelines.progress_bar import progress_shown
 
-    with redirect_stdout(sys.stderr):
+    with progress_shown("registry", errors):
         yield Registry.open(registry)
 
 

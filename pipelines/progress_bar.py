@@ -54,10 +54,15 @@ class ProgressBar:
         """Leaves nothing on the terminal."""
         self.end()
 
-    def begin(self, title: str) -> None:
-        """Shows that something has begun, such as a step."""
+    def begin(self, title: str, at_once: bool = True) -> None:
+        """Shows that something has begun, such as a step.
+
+        Args:
+            title: What.
+            at_once: Whether to show it before there is a line of progress.
+        """
         self._clear(title)
-        if self._shown:
+        if self._shown and at_once:
             self._live.start(refresh=True)
 
     def end(self) -> None:
@@ -78,6 +83,7 @@ class ProgressBar:
         if not found:
             return False
         self._add(found)
+        self._live.start()  # does nothing if it is shown
         return not found.begun  # what has begun, such as a trial with its values, is worth a line
 
     def _clear(self, title: str) -> None:
@@ -180,6 +186,6 @@ def progress_shown(title: str, console: Console) -> Iterator[None]:
             if not bar.takes(line):
                 console.print(Text(printable(line)), soft_wrap=True)
 
-        bar.begin(title)
+        bar.begin(title, at_once=False)
         with redirect_stdout(Lines(take)):
             yield

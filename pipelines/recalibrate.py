@@ -23,6 +23,7 @@ from components.shared.reports.numbers import percent
 from components.shared.run.parameters import Data, Evaluate
 from components.validate.judged import Judged, find_overlap, judge
 from pipelines.judge import ingested, judged_model, opened
+from pipelines.next_step import reference, show_next
 from pipelines.output import console
 from pipelines.quiet import quiet_stderr
 
@@ -154,3 +155,4 @@ def show_recalibration(done: Done) -> None:
             f"[yellow]left out: {record.left_out:,} images that the model's own dataset holds[/]"
         )
     console.print(f"version {done.version}  {escape(done.address)}", soft_wrap=True)
+    show_next("models", "promote", reference(done.address))

@@ -161,7 +161,7 @@ def test_object_stores_tell_their_progress_elsewhere(
     assert json.loads(out) == [{"version": 1, "error": None}]
     assert "bytes downloaded" in err
     status, out, _ = invoke("models", "fetch", "latest", tmp_path / "got", "--registry", s3_uri)
-    assert out == f"version 1 lies in {tmp_path / 'got'}\n"
+    assert out.splitlines()[0] == f"version 1 lies in {tmp_path / 'got'}"
     verify(tmp_path / "got")
 
 
@@ -209,7 +209,7 @@ def test_verify(registry: Registry, done: Callable[..., str], invoke: Invoke) ->
 
 def test_fetch(registry: Registry, done: Callable[..., str], told: Told, tmp_path: Path) -> None:
     folder = tmp_path / "fetched"
-    assert done("fetch", "champion", folder) == f"version 2 lies in {folder}\n"
+    assert done("fetch", "champion", folder).startswith(f"version 2 lies in {folder}\n")
     verify(folder)
     assert "is there already" in told("models", "fetch", "1", folder)
 

@@ -1,0 +1,38 @@
+"""What a user does next, as a command to copy."""
+
+import os
+import shlex
+from pathlib import Path
+
+from rich.markup import escape
+
+from components.shared.model_folder.contract import NAME
+from pipelines.output import console
+
+
+def show_next(*words: str) -> None:
+    """Prints the next command.
+
+    Args:
+        *words: Of it, behind `brain-tumor`. They are quoted where a shell needs it.
+    """
+    command = shlex.join(["brain-tumor", *words])
+    console.print(f"{'next':<18}{escape(command)}", soft_wrap=True)
+
+
+def reference(address: str) -> str:
+    """Returns a version as people write it, such as `runs/registry#3`.
+
+    Args:
+        address: Where it lies, such as `/home/me/runs/registry/brain-tumor/3`.
+    """
+    registry, name, version = address.rpartition(f"/{NAME}/")
+    return f"{_near(registry)}#{version}" if name else _near(address)
+
+
+def _near(place: str) -> str:
+    """Returns a path below the working directory without it."""
+    place = place.removeprefix("file://")
+    if os.path.isabs(place) and Path(place).is_relative_to(Path.cwd()):
+        return os.path.relpath(place)
+    return place
