@@ -34,10 +34,12 @@ Host = Annotated[
     typer.Option("--host", help="Address to listen at. :: is all. 127.0.0.1 if not set."),
 ]
 HttpPort = Annotated[
-    int | None, typer.Option("--port", "--http_port", help="REST and page. 8080 if not set.")
+    int | None,
+    typer.Option("--port", "--http_port", min=0, max=65535, help="REST and page. 8080 if not set."),
 ]
 GrpcPort = Annotated[
-    int | None, typer.Option("--grpc-port", "--grpc_port", help="Of gRPC. 8081 if not set.")
+    int | None,
+    typer.Option("--grpc-port", "--grpc_port", min=0, max=65535, help="Of gRPC. 8081 if not set."),
 ]
 
 

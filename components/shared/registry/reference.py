@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.shared.errors import UserError
+from components.shared.model_folder.contract import NAME
 from components.shared.registry.registry import Registry
 from components.shared.storage import read_location
 
@@ -40,6 +41,10 @@ def version_folder(given: str) -> Iterator[Path]:
     """
     registry, reference = split_reference(given)
     if os.path.isdir(given):
+        if os.path.isdir(os.path.join(given, NAME)):
+            raise UserError(
+                f"model {given}: a registry; say which version of it, such as {given}#champion"
+            )
         yield Path(given)
         return
     if not registry:

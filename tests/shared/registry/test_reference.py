@@ -46,3 +46,13 @@ def test_a_folder_may_have_a_hash_in_its_name(tmp_path: Path) -> None:
     (tmp_path / "models#3").mkdir()
     with version_folder(str(tmp_path / "models#3")) as folder:
         assert folder == tmp_path / "models#3"
+
+
+def test_a_registry_alone_is_told_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "registry" / "brain-tumor").mkdir(parents=True)
+    given = f"{tmp_path}/registry"
+    with (
+        pytest.raises(UserError, match=f"model {given}: a registry; .* {given}#champion$"),
+        version_folder(given),
+    ):
+        pass
