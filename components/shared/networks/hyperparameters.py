@@ -81,3 +81,11 @@ class Training:
         own = asdict(replace(self, start=None))
         del own["start"]
         return own.pop("network") | own | (self.start.settings if self.start else {})
+
+    def of_one(self, number: int) -> "Training":
+        """Returns the training of one network of the ensemble.
+
+        Args:
+            number: Which, from 0.
+        """
+        return replace(self, ensemble=1, mirror=False, seed=self.seed + number)

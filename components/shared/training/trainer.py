@@ -3,6 +3,8 @@
 import hashlib
 import math
 import platform
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -64,21 +66,15 @@ def train(
     Raises:
         UserError: The loss stopped being a number, or the architecture cannot be built.
     """
-    ensemble = training.ensemble
     network = network or table.network(training.network.architecture)
-    with work_folder(Path(state) / _fingerprint(dataset, split, training)) as work:
-        try:
-            fits = []
-            for number in range(ensemble):
-                one = replace(training, seed=training.seed + number)
-                if ensemble > 1:
-                    begun = begun_line(number + 1, ensemble, "network")
-                    print(f"{begun}: seed {one.seed}", flush=True)
-                fits.append(fit(dataset, split, one, state=work / f"{number}", network=network))
-        except DivergedError as error:
-            raise UserError(f"{error}; give a smaller learning rate") from error
+    with ExitStack() as lent:
+        fits, works = [], []
+        for number in range(training.ensemble):
+            work = lent.enter_context(_work_of(dataset, split, training, number, state))
+            fits.append(_fit(dataset, split, training, number, work, network))
+            works.append(work)
         fitted = fits[0]
-        if ensemble > 1 or training.mirror:
+        if training.ensemble > 1 or training.mirror:
             model = averaged([each.model for each in fits], training.mirror)
             smoothing = network.recipe.label_smoothing
             loss, accuracy = validate(model, dataset, split.part("validation"), smoothing)
@@ -103,8 +99,71 @@ def train(
             best=fitted.best,
             curves=plot(draw_curves(fitted)),
         )
-        forget(work)
+        for work in works:
+            forget(work)
         return fitted
+
+
+def train_networks(
+    dataset: ImageDataset,
+    split: Split,
+    training: Training,
+    numbers: Iterable[int],
+    *,
+    state: str | Path,
+    network: Network | None = None,
+) -> list[Fit]:
+    """Trains some networks of an ensemble and keeps them where `train` finds them trained.
+
+    Args:
+        dataset: The images.
+        split: Its train and validation parts are used.
+        training: What is trained and how, as `train` is told.
+        numbers: Which networks, from 0.
+        state: Folder that `train` is told too; whoever shares it can train other networks.
+        network: How to build and train them; None for that which the table names.
+
+    Returns:
+        What became of each.
+
+    Raises:
+        UserError: The loss stopped being a number, or the architecture cannot be built.
+    """
+    network = network or table.network(training.network.architecture)
+    fits = []
+    for number in numbers:
+        with _work_of(dataset, split, training, number, state) as work:
+            fits.append(_fit(dataset, split, training, number, work, network))
+    return fits
+
+
+def _fit(
+    dataset: ImageDataset,
+    split: Split,
+    training: Training,
+    number: int,
+    work: Path,
+    network: Network,
+) -> Fit:
+    """Trains one network of an ensemble, or goes on where its work ended."""
+    one = training.of_one(number)
+    if training.ensemble > 1:
+        begun = begun_line(number + 1, training.ensemble, "network")
+        print(f"{begun}: seed {one.seed}", flush=True)
+    try:
+        return fit(dataset, split, one, state=work, network=network)
+    except DivergedError as error:
+        raise UserError(f"{error}; give a smaller learning rate") from error
+
+
+def _work_of(
+    dataset: ImageDataset, split: Split, training: Training, number: int, state: str | Path
+) -> AbstractContextManager[Path]:
+    """Lends the folder of one network's work, which is named by all that the network depends on."""
+    one = training.of_one(number)
+    told = hashlib.sha256(f"{one} {code_digest(fit.__module__)}".encode()).hexdigest()[:12]
+    name = "-".join([dataset.digest[:12], split.digest()[:12], one.network.architecture, told])
+    return work_folder(Path(state) / name)
 
 
 def training_record(
@@ -165,13 +224,3 @@ def _write_tensorboard(folder: Path, history: tuple[Epoch, ...]) -> None:
                     assert math.isfinite(figure)
                     tf.summary.scalar(f"epoch_{name}", figure, step=epoch.epoch)
         writer.close()
-
-
-def _fingerprint(
-    dataset: ImageDataset,
-    split: Split,
-    training: Training,
-) -> str:
-    """Returns a name for the work in progress that any other work does not have."""
-    told = hashlib.sha256(f"{training} {code_digest(fit.__module__)}".encode()).hexdigest()[:12]
-    return "-".join([dataset.digest[:12], split.digest()[:12], training.network.architecture, told])

@@ -18,9 +18,10 @@ from components.shared.errors import UserError
 from components.shared.networks.hyperparameters import Hyperparameters, Training
 from components.shared.networks.network import Network
 from components.shared.networks.reference import PARAMETERS, REFERENCE
+from components.shared.training.batches import training_batches
 from components.shared.training.fit import Epoch, Fit
 from components.shared.training.record import TrainingRecord
-from components.shared.training.trainer import draw_curves, history_csv, train
+from components.shared.training.trainer import draw_curves, history_csv, train, train_networks
 from components.train.component import train as train_component
 
 VALUES = Hyperparameters("reference", 0.01, 0.2, 64, augmentation=False)
@@ -106,6 +107,47 @@ def test_an_average_is_measured_as_one(
     (said,) = how
     html = (tmp_path / "report.html").read_text()
     assert {"ensemble": "mean of 2 networks", "mirror": "with mirror images"}[said] in html
+
+
+def test_networks_that_workers_trained_are_those_of_one_pod(
+    dataset: ImageDataset,
+    split: Split,
+    tmp_path: Path,
+    run: Train,
+    tiny: Network,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    of_one_pod = run(ensemble=3, epochs=2)
+    training = Training(network=VALUES, ensemble=3, epochs=2)
+
+    def work(*numbers: int) -> None:
+        train_networks(dataset, split, training, numbers, state=tmp_path / "state", network=tiny)
+
+    def taken_back(*given: Any) -> Any:
+        if given[-2:] == (2, 1):  # the second epoch of the network whose seed is 2
+            raise KeyboardInterrupt
+        return training_batches(*given)
+
+    work(1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("components.shared.training.fit.training_batches", taken_back)
+        work(0, 2)
+    capsys.readouterr()
+    work(0, 2)  # the pod is started again
+    said = capsys.readouterr().out
+    assert said.index("resumed after epoch 2") < said.index("resumed after epoch 1")
+    assert said.count("epoch  2/2") == 1
+
+    collected = run(ensemble=3, epochs=2)
+    said = capsys.readouterr().out
+    assert said.count("resumed after epoch 2") == 3
+    assert "epoch  " not in said, "nothing is trained twice"
+    for one, other in zip(
+        collected.model.get_weights(), of_one_pod.model.get_weights(), strict=True
+    ):
+        assert np.array_equal(one, other)
+    assert not [path for path in (tmp_path / "state").iterdir() if path.is_dir()]
 
 
 @pytest.mark.parametrize(
