@@ -16,11 +16,8 @@ from pipelines.data import make_dataset
 from pipelines.definition import pipeline
 from pipelines.placement import (
     LIGHT,
-    connect_store,
-    let_verify,
-    mount_volume,
     place,
-    place_on_gpus,
+    place_training,
 )
 
 NAME = "brain-tumor-cross-validation"
@@ -96,11 +93,7 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
         for task in (folds_task, collect_task):
             place(task, cluster, cluster.cpu, cluster.memory)
         place(check_task, cluster, *LIGHT)
-        place(fold_task, cluster, cluster.training_cpu, cluster.training_memory)
-        place_on_gpus(fold_task, cluster, run)
-        connect_store(fold_task, cluster)
-        let_verify(fold_task, cluster)
-        mount_volume(fold_task, cluster)
+        place_training(fold_task, cluster, run)
 
         return Outputs(
             data_report=data_task.outputs["data_report"],

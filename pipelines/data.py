@@ -22,7 +22,7 @@ def make_dataset(
     Returns:
         The task with the dataset and its report.
     """
-    with dsl.ParallelFor(workers.outputs["Output"], name="ingest-workers") as worker:
+    with dsl.ParallelFor(workers.outputs["ingest_workers"], name="ingest-workers") as worker:
         ingest_task = ingest(
             source=run.source,
             source_version=run.source_version,

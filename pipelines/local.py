@@ -92,11 +92,10 @@ def run_local(
         "state_root": str(root / ".state"),
         "git_revision": _revision_if_any(),
     }
+    alone = {"gpu_count": "0", "ingest_workers": 1, "train_workers": 1}  # one takes all CPUs
+    parameters = here | parameters | alone
     parameters = {
-        **{name: value for name, value in here.items() if name in pipeline.run.model_fields},
-        **parameters,
-        "gpu_count": "0",
-        "ingest_workers": 1,  # which takes all CPUs
+        name: parameters[name] for name in parameters if name in pipeline.run.model_fields
     }
     cluster = Cluster(parallelism=1)  # one takes all CPUs
     check_together(parameters, cluster)

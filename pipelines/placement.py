@@ -81,6 +81,21 @@ def place_on_gpus(
     kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", "Memory", cluster.shared_memory)
 
 
+def place_training(task: PipelineTask, cluster: Cluster, run: Gpus) -> None:
+    """Gives a task that trains networks all that such a task needs.
+
+    Args:
+        task: The task.
+        cluster: What is compiled in.
+        run: Its parameters; in place of their values stand KFP's channels.
+    """
+    place(task, cluster, cluster.training_cpu, cluster.training_memory)
+    place_on_gpus(task, cluster, run)
+    connect_store(task, cluster)
+    let_verify(task, cluster)
+    mount_volume(task, cluster)
+
+
 def connect_kaggle(task: PipelineTask, cluster: Cluster) -> None:
     """Gives a task the Kaggle account, if there is one."""
     kubernetes.use_secret_as_env(

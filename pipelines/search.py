@@ -6,7 +6,7 @@ from kfp.dsl import PipelineTask
 from components.shared.run.parameters import TrainingRun, Tune
 from components.tune.component import plan_search, propose, train_trial, tune
 from pipelines.cluster import Cluster
-from pipelines.placement import connect_store, let_verify, mount_volume, place, place_on_gpus
+from pipelines.placement import connect_store, let_verify, mount_volume, place, place_training
 
 
 def tune_network(
@@ -62,11 +62,9 @@ def tune_network(
     tune_task = tune(**images, search=search).after(trial_task).set_display_name("Tune network")
     for task in (plan_task, propose_task):
         place(task, cluster, cluster.cpu, cluster.memory)
+    connect_store(propose_task, cluster)
+    let_verify(propose_task, cluster)
+    mount_volume(propose_task, cluster)
     for task in (trial_task, tune_task):
-        place(task, cluster, cluster.training_cpu, cluster.training_memory)
-        place_on_gpus(task, cluster, run)
-    for task in (propose_task, trial_task, tune_task):
-        connect_store(task, cluster)
-        let_verify(task, cluster)
-        mount_volume(task, cluster)
+        place_training(task, cluster, run)
     return tune_task

@@ -14,13 +14,13 @@ from components.deploy.component import deploy
 from components.evaluate.component import evaluate
 from components.ingest.component import other_sources
 from components.register.component import register
-from components.shared.run.parameters import Train, TrainingRun
+from components.shared.run.parameters import TrainingRun
 from components.split.component import split
-from components.train.component import train
 from components.validate.component import validate
 from pipelines.cluster import Cluster
 from pipelines.data import make_dataset, read_other_source
 from pipelines.definition import pipeline
+from pipelines.networks import train_model
 from pipelines.placement import (
     LIGHT,
     connect_predictor,
@@ -29,7 +29,6 @@ from pipelines.placement import (
     let_verify,
     mount_volume,
     place,
-    place_on_gpus,
 )
 from pipelines.search import tune_network
 
@@ -90,18 +89,15 @@ def training_pipeline(
             run, cluster, check_task=check_task, data_task=data_task, split_task=split_task
         )
 
-        # 4. The final CNN is trained with them.
-        train_task = train(
-            dataset=dataset,
-            split=split_task.outputs["split"],
-            architecture=tune_task.outputs["architecture"],
-            learning_rate=tune_task.outputs["learning_rate"],
-            dropout=tune_task.outputs["dropout"],
-            dense=tune_task.outputs["dense"],
-            augmentation=tune_task.outputs["augmentation"],
-            **run.of(Train),
-            state_root=run.state_root,
-        ).set_display_name("Train network")
+        # 4. The final CNN, or several, are trained with them.
+        train_task = train_model(
+            run,
+            cluster,
+            check_task=check_task,
+            data_task=data_task,
+            split_task=split_task,
+            tune_task=tune_task,
+        )
 
         # 5. It is measured on images it has not seen, and on all, beside two floors.
         evaluate_task = evaluate(
@@ -181,17 +177,14 @@ def training_pipeline(
         # Nothing is said of retries: KFP repeats a step whose pod was lost, and no other.
         for task in (split_task, evaluate_task, validate_task):
             place(task, cluster, cluster.cpu, cluster.memory)
-        place(train_task, cluster, cluster.training_cpu, cluster.training_memory)
         place(register_task, cluster, cluster.cpu, cluster.memory, cached=False)
         for task in (check_task, others_task):
             place(task, cluster, *LIGHT)
         place(deploy_task, cluster, *LIGHT, cached=False)
         connect_predictor(deploy_task)
-        place_on_gpus(train_task, cluster, run)
-        for task in (train_task, register_task, deploy_task):
-            connect_store(task, cluster)
         let_sign(register_task, cluster)
-        for task in (train_task, register_task, deploy_task):
+        for task in (register_task, deploy_task):
+            connect_store(task, cluster)
             let_verify(task, cluster)
             mount_volume(task, cluster)
 

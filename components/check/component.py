@@ -1,7 +1,7 @@
 """KFP interface of the check step, whose inputs are the parameters of the pipeline at hand."""
 
 import linecache
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp.dsl import Artifact, Output, PipelineTask
 
@@ -9,14 +9,16 @@ from components.shared.run.kfp_component import component
 from components.shared.run.parameters import Group
 
 _SOURCE = '''\
-def check(parameters: Output[Artifact], {inputs}) -> list[int]:
+def check(parameters: Output[Artifact], {inputs}) -> NamedTuple(
+    "Outputs", [("ingest_workers", list), ("train_workers", list)]
+):
     """Checks every parameter of the run before anything takes time.
 
     Args:
         parameters: All that were checked, as JSON.
 
     Returns:
-        The numbers of the workers that ingest.
+        The numbers of the workers that ingest, and of those that train networks.
     """
     given = dict(locals())
     del given["parameters"]
@@ -25,12 +27,12 @@ def check(parameters: Output[Artifact], {inputs}) -> list[int]:
     with step("check", parameters):
         import json
 
-        from components.check.logic import check_parameters
+        from components.check.logic import check_parameters, train_workers
         from components.shared.storage.files import write_atomically
 
         check_parameters(given)
         write_atomically(parameters.path, json.dumps(given, indent=1))
-        return list(range(1, ingest_workers + 1))
+        return list(range(1, ingest_workers + 1)), train_workers(given)
 '''
 
 
@@ -44,13 +46,13 @@ def check(run: Group) -> PipelineTask:
         run: The run; in place of its values stand KFP's channels.
 
     Returns:
-        The task; the ones that take time come after it. Its output are the numbers, from 1, of
-        the workers that ingest.
+        The task; the ones that take time come after it. Its outputs are the numbers, from 1,
+        of the workers that ingest, and of those that train networks.
     """
     inputs = ", ".join(f"{p.name}: {p.type.__name__}" for p in run.parameters())
     source = _SOURCE.format(inputs=inputs)
     file = f"<check {inputs}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    made: dict[str, Any] = {"Artifact": Artifact, "Output": Output}
+    made: dict[str, Any] = {"Artifact": Artifact, "NamedTuple": NamedTuple, "Output": Output}
     exec(compile(source, file, "exec"), made)
     return component(made["check"])(**dict(run))

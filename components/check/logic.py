@@ -67,19 +67,33 @@ def check_external_bounds(values: Mapping[str, Any]) -> None:
 
 
 def check_shared_state(values: Mapping[str, Any]) -> None:
-    """Checks that the workers of a search have a place for their results.
+    """Checks that workers who share their results have a place for them.
 
     Args:
-        values: Of all parameters; only the training pipeline has a search.
+        values: Of all parameters; only the training pipeline has such workers.
 
     Raises:
         UserError: They have none.
     """
-    if values.get("tune_workers", 1) > 1 and not values["state_root"]:
+    several = [name for name in ("tune_workers", "train_workers") if values.get(name, 1) > 1]
+    if several and not values["state_root"]:
         raise UserError(
-            "tune_workers: the workers leave their results in state_root; set it to a folder "
+            f"{several[0]}: the workers leave their results in state_root; set it to a folder "
             "that all pods share"
         )
+
+
+def train_workers(values: Mapping[str, Any]) -> list[int]:
+    """Returns the numbers, from 1, of the workers that train the networks of an ensemble.
+
+    Args:
+        values: Of all parameters; only the training pipeline has such workers.
+
+    Returns:
+        No more than there are networks. None where there is one, which is the step that trains.
+    """
+    workers = min(values.get("train_workers", 1), values["ensemble"])
+    return list(range(1, workers + 1)) if workers > 1 else []
 
 
 def checked(model: type[Checked], given: Mapping[str, Any]) -> Checked:

@@ -56,6 +56,7 @@ def cross_validate(
         seed: Of everything random.
         state_root: Folder that outlives a killed step; empty for none.
     """
+    given = dict(locals())
     from components.shared.run.step import state_folder, step
 
     with step(f"cross-validate-{fold}", fold_result, fold_metrics):
@@ -63,7 +64,7 @@ def cross_validate(
 
         from components.cross_validate.logic import cross_validate
         from components.shared.data.dataset import ImageDataset, Split
-        from components.shared.networks.hyperparameters import Hyperparameters, Training
+        from components.shared.networks.hyperparameters import Training
         from components.shared.training.start import starting_from
 
         images = ImageDataset(dataset.path)
@@ -71,22 +72,7 @@ def cross_validate(
             done = cross_validate(
                 images,
                 Split.open(Path(splits.path) / f"fold-{fold}", images),
-                Training(
-                    network=Hyperparameters(
-                        architecture=architecture,
-                        learning_rate=learning_rate,
-                        dropout=dropout,
-                        dense=dense,
-                        augmentation=augmentation,
-                        pretrained_weights=pretrained_weights,
-                    ),
-                    ensemble=ensemble,
-                    mirror=average_mirror_image,
-                    epochs=epochs,
-                    patience=patience,
-                    seed=seed,
-                    start=start,
-                ),
+                Training.told(given, start),
                 fold=fold,
                 target_sensitivity=target_sensitivity,
                 target_error=target_error,

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -218,7 +218,7 @@ def test_the_first_step_says_every_fault_in_one_line(
     pipeline: Pipeline, containers: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     # As in a pod: what KFP copied into the pipeline, with the values as its JSON has them.
-    namespace: dict[str, Any] = {}
+    namespace: dict[str, Any] = {"NamedTuple": NamedTuple}
     exec(containers["check"]["command"][-1], namespace)
     values = {parameter.name: parameter.default for parameter in pipeline.run.parameters()}
     written = dsl.Artifact(uri=str(tmp_path / "parameters"))
@@ -251,16 +251,16 @@ def test_the_checked_number_of_workers_ingests(
 ) -> None:
     loop = _ingest_loop(spec)
     items = loop["parameterIterator"]["items"]["inputParameter"]
-    checked = {"producerTask": "check", "outputParameterKey": "Output"}
+    checked = {"producerTask": "check", "outputParameterKey": "ingest_workers"}
     assert loop["inputs"]["parameters"][items]["taskOutputParameter"] == checked
     assert "iteratorPolicy" not in loop  # all at once
     assert set(spec["components"]["comp-for-loop-1"]["dag"]["tasks"]) == {"ingest"}
-    namespace: dict[str, Any] = {"List": list}
+    namespace: dict[str, Any] = {"NamedTuple": NamedTuple}
     exec(containers["check"]["command"][-1], namespace)
     values = {parameter.name: parameter.default for parameter in pipeline.run.parameters()}
     written = dsl.Artifact(uri=str(tmp_path / "parameters"))
-    assert namespace["check"](written, **values) == [1]
-    assert namespace["check"](written, **values | {"ingest_workers": 3}) == [1, 2, 3]
+    assert namespace["check"](written, **values) == ([1], [])
+    assert namespace["check"](written, **values | {"ingest_workers": 3}) == ([1, 2, 3], [])
 
 
 def test_other_values_take_what_is_cached(spec: dict[str, Any]) -> None:

@@ -204,12 +204,13 @@ def test_keys_that_are_no_names() -> None:
         check_run(Pipeline.training, {7: 1})  # type: ignore[dict-item]
 
 
-def test_workers_of_a_search_need_a_place_to_meet() -> None:
-    check_together({"tune_workers": 1}, Cluster())
-    check_together({"tune_workers": 4}, Cluster(volume_claim="work"))
-    check_together({"tune_workers": 4, "state_root": "/mnt/shared"}, Cluster())
-    with pytest.raises(UserError, match="tune_workers: the workers leave their results in state_"):
-        check_together({"tune_workers": 4}, Cluster())
+@pytest.mark.parametrize("name", ["tune_workers", "train_workers"])
+def test_workers_who_share_results_need_a_place_to_meet(name: str) -> None:
+    check_together({name: 1}, Cluster())
+    check_together({name: 4}, Cluster(volume_claim="work"))
+    check_together({name: 4, "state_root": "/mnt/shared"}, Cluster())
+    with pytest.raises(UserError, match=f"{name}: the workers leave their results in state_"):
+        check_together({name: 4}, Cluster())
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """The compiled training pipeline."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from kfp import dsl
 
 from pipelines import compile as compiling
 from pipelines.catalogue import Pipeline
@@ -12,9 +14,19 @@ from tests.pipelines.specification import kubernetes_of, specification
 PLACES = {"nodeSelector", "nodeAffinity", "tolerations", "emptyDirMounts"}
 STEPS = {
     *("check", "ingest", "assemble", "split", "plan-search", "propose", "train-trial", "tune"),
-    *("train", "evaluate", "other-sources", "ingest-other", "validate", "register", "deploy"),
+    *(
+        "train-networks",
+        "train",
+        "evaluate",
+        "other-sources",
+        "ingest-other",
+        "validate",
+        "register",
+        "deploy",
+    ),
 }
-TRAINING = ("train-trial", "tune", "train")
+TRAINING = ("train-trial", "tune", "train-networks", "train")
+IN_LOOPS = ("train-trial", "train-networks")
 OUTSIDE = ("ingest", "ingest-other", "propose", *TRAINING, "register", "deploy")
 
 
@@ -38,25 +50,26 @@ def test_the_steps_stand_in_their_order(tasks: dict[str, dict[str, Any]]) -> Non
         "propose": set(),  # but for the loop over rounds
         "train-trial": set(),  # but for the loop over trials in it
         "tune": {"assemble", "split", "plan-search", "for-loop-2"},
-        "train": {"assemble", "split", "tune"},
+        "train-networks": set(),  # but for the loop over workers
+        "train": {"assemble", "split", "tune", "for-loop-4"},
         "evaluate": {"assemble", "split", "train"},
         "other-sources": {"check"},
         "ingest-other": set(),  # but for the loop over other sources
         "validate": {"ingest-other"},
-        "register": {"assemble", "split", "train", "evaluate", "for-loop-4"},
+        "register": {"assemble", "split", "train", "evaluate", "for-loop-5"},
         "deploy": set(),  # but for the conditions that it stands behind
     }
 
 
 def test_deploy_waits_for_a_registered_model_and_a_wish(spec: dict[str, Any]) -> None:
-    outer = spec["root"]["dag"]["tasks"]["condition-5"]
+    outer = spec["root"]["dag"]["tasks"]["condition-6"]
     assert outer["dependentTasks"] == ["register"]
     wish = outer["triggerPolicy"]["condition"]
     assert wish == "inputs.parameter_values['pipelinechannel--inference_service'] != ''"
-    inner = spec["components"]["comp-condition-5"]["dag"]["tasks"]["condition-6"]
+    inner = spec["components"]["comp-condition-6"]["dag"]["tasks"]["condition-7"]
     registered = inner["triggerPolicy"]["condition"]
     assert registered == "inputs.parameter_values['pipelinechannel--register-registered'] == true"
-    assert set(spec["components"]["comp-condition-6"]["dag"]["tasks"]) == {"deploy"}
+    assert set(spec["components"]["comp-condition-7"]["dag"]["tasks"]) == {"deploy"}
 
 
 def test_the_best_values_flow_to_train(tasks: dict[str, dict[str, Any]]) -> None:
@@ -78,7 +91,7 @@ def test_gpus_come_from_run_parameters(
             assert "accelerator" not in container["resources"]
             assert not PLACES & set(kubernetes[name])
             continue
-        channel = "pipelinechannel--" if name == "train-trial" else ""  # as in every loop
+        channel = "pipelinechannel--" if name in IN_LOOPS else ""  # as in every loop
         accelerator = container["resources"]["accelerator"]
         given = tasks[name]["inputs"]["parameters"]
         for field, parameter in (("resourceCount", "gpu_count"), ("resourceType", "gpu_type")):
@@ -105,10 +118,36 @@ def test_a_search_is_rounds_of_trials_side_by_side(spec: dict[str, Any]) -> None
     assert trials["dependentTasks"] == ["propose"]
     assert "iteratorPolicy" not in trials  # a round has one trial a worker
     assert set(spec["components"]["comp-for-loop-3"]["dag"]["tasks"]) == {"train-trial"}
-    for loop in ("for-loop-2", "for-loop-3"):  # it is handed what the trials are told
-        handed = spec["components"][f"comp-{loop}"]["inputDefinitions"]["parameters"]
-        for name in ("gpu_count", "gpu_type", "gpu_node_selector", "gpu_tolerations", "state_root"):
-            assert f"pipelinechannel--{name}" in handed
+
+
+@pytest.mark.parametrize("loop", ["for-loop-2", "for-loop-3", "for-loop-4"])
+def test_a_loop_is_handed_where_its_pods_run(spec: dict[str, Any], loop: str) -> None:
+    handed = spec["components"][f"comp-{loop}"]["inputDefinitions"]["parameters"]
+    places = ("gpu_count", "gpu_type", "gpu_node_selector", "gpu_node_affinity", "gpu_tolerations")
+    for name in (*places, "state_root"):
+        assert f"pipelinechannel--{name}" in handed
+
+
+def test_an_ensemble_is_trained_by_workers_side_by_side(
+    spec: dict[str, Any], containers: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    loop = spec["root"]["dag"]["tasks"]["for-loop-4"]
+    items = loop["parameterIterator"]["items"]["inputParameter"]
+    checked = {"producerTask": "check", "outputParameterKey": "train_workers"}
+    assert loop["inputs"]["parameters"][items]["taskOutputParameter"] == checked
+    assert "iteratorPolicy" not in loop  # all at once
+    assert set(spec["components"]["comp-for-loop-4"]["dag"]["tasks"]) == {"train-networks"}
+    namespace: dict[str, Any] = {"NamedTuple": NamedTuple}
+    exec(containers["check"]["command"][-1], namespace)
+    values = {parameter.name: parameter.default for parameter in Pipeline.training.run.parameters()}
+    written = dsl.Artifact(uri=str(tmp_path / "parameters"))
+
+    def workers(**given: int) -> list[int]:
+        return list(namespace["check"](written, **values | given | {"state_root": "/shared"})[1])
+
+    assert workers() == workers(ensemble=5) == workers(train_workers=4) == []
+    assert workers(ensemble=5, train_workers=2) == [1, 2]
+    assert workers(ensemble=3, train_workers=20) == [1, 2, 3]
 
 
 def test_shared_memory(kubernetes: dict[str, dict[str, Any]]) -> None:

@@ -1,7 +1,8 @@
 """What the search decides and a run can set."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from components.shared.errors import UserError, require_at_least
@@ -74,6 +75,19 @@ class Training:
             self.start.check(self.network.architecture)
         require_at_least(1, epochs=self.epochs, ensemble=self.ensemble)
         require_at_least(0, patience=self.patience)
+
+    @classmethod
+    def told(cls, given: Mapping[str, Any], start: Start | None) -> "Training":
+        """Returns the training that a step's inputs describe.
+
+        Args:
+            given: The inputs by name, others among them.
+            start: The registered version whose weights each network starts from; None for none.
+        """
+        network = Hyperparameters(**{one.name: given[one.name] for one in fields(Hyperparameters)})
+        own = {one.name: given[one.name] for one in fields(cls) if one.name in given}
+        mirror = given["average_mirror_image"]
+        return cls(**own, network=network, mirror=mirror, start=start)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -213,6 +213,21 @@ class Workers(Group):
     )
 
 
+class TrainWorkers(Group):
+    """Who trains the networks of an ensemble."""
+
+    panel = "Train"
+
+    train_workers: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="Number of pods that train the networks of an ensemble in parallel, each with "
+        "all of gpu_count. They keep them in state_root, which all pods have to share. A local run "
+        "trains them one after another.",
+    )
+
+
 class HoldOut(Group):
     """How one part of the images is held out."""
 
@@ -616,6 +631,7 @@ class TrainingRun(
     Register,
     Validate,
     Evaluate,
+    TrainWorkers,
     Train,
     Tune,
     Validation,
