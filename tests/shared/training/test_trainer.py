@@ -23,6 +23,7 @@ from components.shared.training.fit import Epoch, Fit
 from components.shared.training.record import TrainingRecord
 from components.shared.training.trainer import draw_curves, history_csv, train, train_networks
 from components.train.component import train as train_component
+from components.train.component import train_networks as networks_component
 
 VALUES = Hyperparameters("reference", 0.01, 0.2, 64, augmentation=False)
 Train = Callable[..., Any]
@@ -138,12 +139,12 @@ def test_networks_that_workers_trained_are_those_of_one_pod(
     work(0, 2)  # the pod is started again
     said = capsys.readouterr().out
     assert said.index("resumed after epoch 2") < said.index("resumed after epoch 1")
-    assert said.count("epoch  2/2") == 1
+    assert said.count("2 of 2 epochs") == 1
 
     collected = run(ensemble=3, epochs=2)
     said = capsys.readouterr().out
     assert said.count("resumed after epoch 2") == 3
-    assert "epoch  " not in said, "nothing is trained twice"
+    assert "of 2 epochs" not in said, "nothing is trained twice"
     for one, other in zip(
         collected.model.get_weights(), of_one_pod.model.get_weights(), strict=True
     ):
@@ -237,32 +238,48 @@ def test_the_component(
     )  # no door hands one in
     model = dsl.Model(uri=str(tmp_path / "model"), metadata={})
     metrics = dsl.Metrics(uri=str(tmp_path / "metrics"), metadata={})
+    told: dict[str, Any] = {
+        "architecture": "reference",
+        "pretrained_weights": "",
+        "learning_rate": 0.01,
+        "dropout": 0.2,
+        "dense": 64,
+        "augmentation": False,
+        "ensemble": 1,
+        "average_mirror_image": False,
+        "from_model": "",
+        "epochs": 2,
+        "patience": 0,
+        "seed": 0,
+        "state_root": str(tmp_path / "state"),
+    }
+    parts = {
+        "dataset": dsl.Dataset(uri=str(dataset.folder)),
+        "split": dsl.Dataset(uri=str(dataset.folder.parent / "split")),
+    }
+    networks = dsl.Artifact(uri=str(tmp_path / "networks"))
+    of_networks = dsl.Metrics(uri=str(tmp_path / "of_networks"))
+    networks_component.python_func(
+        **parts, **told, networks=networks, networks_metrics=of_networks, worker=1, workers=2
+    )
+    assert (tmp_path / "networks" / "network-1.csv").read_text().count("\n") == 3
+    assert 0 <= of_networks.metadata["network-1_val_accuracy"] <= 1
+    assert "train-networks-1-of-2 finished in" in capsys.readouterr().out
     best_epoch, accuracy = train_component.python_func(
-        dataset=dsl.Dataset(uri=str(dataset.folder)),
-        split=dsl.Dataset(uri=str(dataset.folder.parent / "split")),
+        **parts,
+        **told,
         model=model,
         train_report=dsl.HTML(uri=str(tmp_path / "report.html")),
         train_metrics=metrics,
-        architecture="reference",
-        pretrained_weights="",
-        learning_rate=0.01,
-        dropout=0.2,
-        dense=64,
-        augmentation=False,
-        ensemble=1,
-        average_mirror_image=False,
-        from_model="",
-        epochs=2,
-        patience=0,
-        seed=0,
-        state_root=str(tmp_path / "state"),
     )
     assert best_epoch in (1, 2)
     assert metrics.metadata["best_epoch_val_accuracy"] == accuracy
     assert metrics.metadata["epochs_trained"] == 2
     assert all(math.isfinite(value) for value in metrics.metadata.values())
     assert (tmp_path / "model" / "model.keras").exists()
-    assert "train finished in" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "resumed after epoch 2" in said, "the worker trained it"
+    assert "train finished in" in said
 
 
 def _history(losses: list[float]) -> tuple[Epoch, ...]:
