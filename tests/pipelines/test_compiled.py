@@ -20,7 +20,7 @@ from tests.pipelines.specification import containers_of, kubernetes_of, tasks_of
 ROOT = Path(__file__).parents[2]
 COMPONENTS = "components/*/component.py"
 HEAVY = ("tensorflow", "keras", "keras_tuner", "numpy", "sklearn", "matplotlib", "PIL", "scipy")
-IMAGE = "registry.example/train@sha256:0"
+IMAGE = "registry.example/train@sha256:" + "0" * 64
 AGAIN = "check-2"  # of the training that the drift pipeline may start
 
 
@@ -161,7 +161,7 @@ def test_cpu_and_memory_are_settings(pipeline: Pipeline) -> None:
     for name, container in found.items():
         resources = container["resources"]
         asked = tuple(resources[f"resource{kind}"] for kind in ("CpuRequest", "MemoryLimit"))
-        if name in ("train-trial", "tune", "train", "cross-validate"):
+        if name in ("train-trial", "tune", "train-networks", "train", "cross-validate"):
             assert asked == ("8", "32Gi")
         elif name not in ("check", "other-sources", AGAIN, "deploy", "alert"):
             assert asked == ("1500m", "5Gi")
