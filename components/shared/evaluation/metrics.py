@@ -411,7 +411,8 @@ def wilson(share: float, answers: int) -> tuple[float, float]:
     square = Z**2 / answers
     middle = (share + square / 2) / (1 + square)
     reach = math.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
-    return min(middle - reach, share), max(middle + reach, share)
+    # Rounding errors must not leave the scale, or an interval would begin at -0.0%.
+    return max(min(middle - reach, share), 0.0), min(max(middle + reach, share), 1.0)
 
 
 def point_estimate(labels: np.ndarray, predictor: Predictor) -> np.ndarray:

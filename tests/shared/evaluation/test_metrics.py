@@ -135,6 +135,12 @@ def test_wilsons_interval_is_scipys(right: int, answers: int) -> None:
     assert wilson(right / answers, answers) == pytest.approx((known.low, known.high))
 
 
+def test_wilsons_interval_stays_on_the_scale() -> None:
+    for answers in range(1, 200):
+        (low, _), (_, high) = wilson(0.0, answers), wilson(1.0, answers)
+        assert (f"{low:.1%}", high) == ("0.0%", 1.0)
+
+
 def test_an_interval_of_answers_that_are_all_right_is_no_point() -> None:
     labels, groups = np.repeat([0, 1], 60), np.arange(120) // 2  # 30 groups of each class
     perfect = Predictor(np.where(labels == 0, 0.9, 0.2), 0.5)
