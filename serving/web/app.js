@@ -4,7 +4,7 @@ import { readAddress, remember, view } from "./address.js";
 import { showCard } from "./card.js";
 import { csvOf } from "./csv.js";
 import { showDetail } from "./detail.js";
-import { $, element, tell } from "./dom.js";
+import { $, element, rarely, tell } from "./dom.js";
 import { MAX_FILES, chosen, dropped } from "./folders.js";
 import { Run } from "./run.js";
 import { Server } from "./server.js";
@@ -13,6 +13,7 @@ import { isAskingForToken, onToken } from "./tokens.js";
 import { applyLook } from "./viewer.js";
 import { duration, number, plural, sentence, summary } from "./words.js";
 
+const MANY = 200; // files
 const NARROW = matchMedia("(max-width: 47.99rem)");
 
 let items = []; // {file, name, results: server -> {state, prediction, explanation, problem}}
@@ -33,13 +34,13 @@ const runs = () => (other ? [own, other] : [own]);
 
 // ---------------------------------------------------------------- files
 
-function add({ files, leftOut = 0, unread = 0 }) {
+function add({ files, leftOut = 0, unread = 0, more = false }) {
   const room = MAX_FILES - items.length;
   const added = files.slice(0, room).map((file) => ({ ...file, results: new Map() }));
   const notes = [];
   if (leftOut) notes.push(`${plural(leftOut, "hidden file")} left out.`);
   if (unread) notes.push(`${plural(unread, "file")} or folders cannot be read.`);
-  if (files.length > room) notes.push(`Only ${number(MAX_FILES)} files are taken at a time.`);
+  if (more || files.length > room) notes.push(`Only ${number(MAX_FILES)} files are taken at a time.`);
   $("notes").textContent = notes.join(" ");
   if (!added.length) {
     if (!files.length) tell("No file was found there.");
@@ -47,8 +48,10 @@ function add({ files, leftOut = 0, unread = 0 }) {
   }
   for (const run of runs()) run.add(added);
   items = [...items, ...added];
+  const [first] = added;
+  tell(`Analysing ${added.length === 1 ? first.name : plural(added.length, "image")}…`);
   table.items = items;
-  select(added[0]);
+  select(first);
   for (const run of runs()) run.go();
   showRun();
 }
@@ -83,7 +86,7 @@ function changed(item, run, isNew) {
     for (const run of runs()) if (run.of(item)?.state === "answered") run.look(item);
     render();
   }
-  showRun();
+  showRunSoon();
 }
 
 /** Asks for the card once more where another version answers by now. */
@@ -112,6 +115,8 @@ function again() {
 }
 
 // ---------------------------------------------------------------- the run as a whole
+
+const showRunSoon = rarely(showRun, () => (items.length < MANY ? 0 : 200));
 
 /** Shows how far the files are, and what can be done with them. */
 function showRun() {
@@ -207,7 +212,7 @@ async function compareWith(address) {
   other = null;
   table.comparing = Boolean(address);
   if (address) {
-    const server = Object.assign(new Server(address), { address });
+    const server = new Server(address);
     const run = new Run(server, { changed, ended: showRun });
     other = run;
     try {

@@ -18,6 +18,22 @@ export function tell(text, silently = false) {
   $("status").classList.toggle("visually-hidden", silently);
 }
 
+/** Returns a function that does something soon, once for many calls; `pause`: ms between two. */
+export function rarely(act, pause) {
+  let timer = null;
+  let last = -Infinity;
+  return () => {
+    timer ??= setTimeout(
+      () => {
+        timer = null;
+        act();
+        last = performance.now();
+      },
+      Math.max(0, last + pause() - performance.now()),
+    );
+  };
+}
+
 export function sleep(seconds, signal) {
   return new Promise((resolve, reject) => {
     const stop = () => {

@@ -6,19 +6,26 @@ const LEFT_BY_SYSTEMS = /(^|\/)(\.[^/]*|__MACOSX|@eaDir|Thumbs\.db|desktop\.ini|
 
 const byName = new Intl.Collator("en", { numeric: true }).compare;
 
-/** A list of files that does not grow without end. */
+/** A list of files that does not grow without end; `more`: there were more. */
 class Found {
   constructor() {
-    Object.assign(this, { files: [], leftOut: 0, unread: 0 });
+    Object.assign(this, { files: [], leftOut: 0, unread: 0, more: false });
   }
 
   get full() {
-    return this.files.length >= MAX_FILES;
+    this.more ||= this.files.length >= MAX_FILES;
+    return this.more;
   }
 
+  /** Adds a file of a folder. */
   add(file, name) {
     if (LEFT_BY_SYSTEMS.test(name)) this.leftOut += 1;
-    else if (!this.full) this.files.push({ file, name });
+    else this.take(file, name);
+  }
+
+  /** Adds a file that was chosen by itself. */
+  take(file, name) {
+    if (!this.full) this.files.push({ file, name });
   }
 }
 
@@ -27,7 +34,7 @@ export function chosen(files) {
   const found = new Found();
   for (const file of files) {
     if (file.webkitRelativePath) found.add(file, file.webkitRelativePath);
-    else if (!found.full) found.files.push({ file, name: file.name });
+    else found.take(file, file.name);
   }
   return sorted(found);
 }
@@ -52,8 +59,8 @@ export function dropped(transfer) {
 async function gather(entries) {
   const found = new Found();
   for (const entry of entries) {
-    if (entry instanceof File) found.files.push({ file: entry, name: entry.name });
-    else if (entry.isFile) await addFile(entry, entry.name, found, true);
+    if (entry instanceof File) found.take(entry, entry.name);
+    else if (entry.isFile) await addFile(entry, entry.name, found, "take");
     else await addFolder(entry, found, 1);
   }
   return sorted(found);
@@ -74,12 +81,11 @@ async function addFolder(entry, found, depth) {
   }
 }
 
-async function addFile(entry, name, found, alone = false) {
+async function addFile(entry, name, found, how = "add") {
   if (found.full) return;
   const file = await promised((done, failed) => entry.file(done, failed));
-  if (!file) found.unread += 1;
-  else if (alone) found.files.push({ file, name });
-  else found.add(file, name);
+  if (file) found[how](file, name);
+  else found.unread += 1;
 }
 
 /** Returns null where the browser cannot read it. */

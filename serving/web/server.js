@@ -30,9 +30,10 @@ const TITLES = {
 };
 
 export class Server {
-  /** `base`: its address; empty for the server that the page comes from. */
-  constructor(base = "") {
-    this.base = base && !base.endsWith("/") ? `${base}/` : base;
+  /** `address`: empty for the server that the page comes from. */
+  constructor(address = "") {
+    this.address = address;
+    this.base = address.replace(/([^/])$/, "$1/");
     this.card = null;
   }
 

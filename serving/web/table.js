@@ -1,7 +1,7 @@
 // All files with their answers: sorted, filtered, some rows at a time.
 
 import { remember, view } from "./address.js";
-import { $, canvasOf, element } from "./dom.js";
+import { $, canvasOf, element, rarely } from "./dom.js";
 import { drawWhole, openAddress, openFile } from "./pictures.js";
 import {
   UNFAMILIAR,
@@ -77,11 +77,15 @@ export class Table {
   #items = [];
   #rows = new Map(); // of the items that are seen
   #page = 0;
-  #drawn = 0;
-  #timer = null;
+  #took = 0; // ms, to draw it
 
   /** `results`: returns {own, other} of an item; `chosen`: called with the one that is chosen. */
   constructor({ results, chosen, isSelected }) {
+    /** Draws again soon: at once where that is quick, else in a tenth of the time. */
+    this.refresh = rarely(
+      () => this.draw(),
+      () => (this.#items.length < LONG ? 0 : Math.max(BREATH_MS, 10 * this.#took)),
+    );
     Object.assign(this, { results, chosen, isSelected, classes: [], comparing: false });
     for (const [name, { title, about, compares }] of Object.entries(COLUMNS)) {
       const button = element("button", { type: "button", textContent: title, title: about ?? "" });
@@ -108,18 +112,8 @@ export class Table {
     this.draw();
   }
 
-  /** Draws again soon: at once where that is quick. */
-  refresh() {
-    if (this.#timer !== null) return;
-    const since = performance.now() - this.#drawn;
-    const wait = this.#items.length < LONG ? 0 : Math.max(0, BREATH_MS - since);
-    this.#timer = setTimeout(() => this.draw(), wait);
-  }
-
   draw() {
-    clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#drawn = performance.now();
+    const began = performance.now();
     $("slices").hidden = this.#items.length < 2;
     $("slices").classList.toggle("comparing", this.comparing);
     const all = this.#items.map((item, place) => ({ item, place, ...this.results(item) }));
@@ -136,6 +130,7 @@ export class Table {
     $("rows-shown").textContent =
       `${number(first + 1)}–${number(last)} of ${number(shown.length)}`;
     $("rows-none").hidden = shown.length > 0;
+    this.#took = performance.now() - began;
   }
 
   #filtered(all) {
@@ -220,6 +215,19 @@ export class Table {
   }
 }
 
+/** Writes the ending of a file's name where there is no picture yet. */
+function drawKind(canvas, name) {
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const [, kind = ""] = /\.([a-z0-9]{1,4})(?:\.gz)?$/i.exec(name) ?? [];
+  Object.assign(context, {
+    fillStyle: "#cdd6e0",
+    font: "600 24px sans-serif",
+    textAlign: "center",
+    textBaseline: "middle",
+  });
+  context.fillText(kind.toUpperCase(), THUMBNAIL / 2, THUMBNAIL / 2);
+}
+
 let made = 0;
 
 class Row {
@@ -271,7 +279,8 @@ class Row {
     this.drawn = true;
     const image = (await openFile(this.item.file)) ?? (await openAddress(this.seen));
     if (image) drawWhole(this.thumbnail, image);
-    else this.drawn = false;
+    else drawKind(this.thumbnail, this.item.name);
+    this.drawn = Boolean(image);
     this.undrawable = !image;
     image?.close?.();
   }

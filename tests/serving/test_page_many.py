@@ -189,6 +189,18 @@ def test_a_long_table_has_few_rows_at_a_time(page: Page, tmp_path: Path) -> None
     assert len(_saved(page)) == 400
 
 
+def test_no_more_files_are_taken_than_a_browser_bears(page: Page) -> None:
+    taken = """async () => {
+        const { chosen, MAX_FILES } = await import("/web/folders.js");
+        const found = chosen(Array(MAX_FILES + 1).fill(new File(["x"], "a.png")));
+        const all = chosen(Array(MAX_FILES).fill(new File(["x"], "a.png")));
+        return [MAX_FILES, found.files.length, found.more, all.files.length, all.more];
+    }"""
+    most, *found = page.evaluate(taken)
+
+    assert found == [most, True, most, False]
+
+
 def test_a_run_is_stopped_and_goes_on(page: Page, folder: Path) -> None:
     page.route(PREDICT, lambda route: None)  # a server that is slow without end
     _choose_folder(page, folder)
