@@ -35,12 +35,11 @@ export function readExplanation(answer) {
 
 function prediction(found) {
   check(found && typeof found === "object");
-  const { threshold, model_version: version, outcome, slices } = found;
+  const { threshold, model_version: version, slices } = found;
   return {
     ...answerOf(found),
     threshold: numeric(threshold, 0, 1),
     model_version: numeric(version, 0, Infinity),
-    outcome: outcome === undefined ? undefined : text(outcome),
     slices: listOf(slices ?? [], MAX_SLICES).map((slice) => ({
       number: numeric(slice?.number, 1, Infinity),
       ...answerOf(slice),
@@ -50,7 +49,7 @@ function prediction(found) {
 
 /** Reads what a volume's slice has too. */
 function answerOf(found) {
-  const { label, probability, probabilities, in_distribution: familiar } = found;
+  const { label, probability, probabilities, outcome, in_distribution: familiar } = found;
   check(probabilities && typeof probabilities === "object");
   const shares = Object.entries(probabilities);
   check(shares.length > 1 && shares.length <= MAX_CLASSES);
@@ -62,6 +61,7 @@ function answerOf(found) {
     probabilities: Object.fromEntries(
       shares.map(([name, share]) => [text(name), numeric(share, 0, 1)]),
     ),
+    outcome: outcome === undefined ? undefined : text(outcome),
     in_distribution: familiar,
     in_distribution_score: score === undefined ? undefined : numeric(score, 0, Infinity),
   };

@@ -1,55 +1,51 @@
-// The answers as a table for other programs: a row for each file and version.
+// The answers as a table for other programs: a row for each file and version that answered.
 
-import { outcomeOf, suspicion, uncertainty } from "./words.js";
+import { suspicion, uncertainty } from "./words.js";
 
-const HEAD = [
+/** Named as the fields of an answer, and in the order of the command line's. */
+const COLUMNS = [
   "file",
-  "model",
-  "version",
-  "outcome",
+  "slice",
   "label",
   "probability",
-  "tumor_probability",
-  "threshold",
-  "uncertainty",
+  "outcome",
   "in_distribution",
   "in_distribution_score",
+  "threshold",
+  "model_version",
   "error",
+  "model",
+  "tumor_probability",
+  "uncertainty",
 ];
 const DIGITS = 6;
 // Spreadsheets compute what begins so, also behind blanks and in full width.
 const FORMULA = /^[\s\p{C}]*[=+\-@＝＋－＠]/u;
 
-/** Returns CSV of files that were answered or failed. */
+/** Returns CSV of files that were answered or failed; below a volume its slices. */
 export function csvOf(items, servers) {
   const rows = items.flatMap((item) =>
     servers
       .filter((server) => ["answered", "failed"].includes(item.results.get(server)?.state))
-      .map((server) => rowOf(item.name, server, item.results.get(server))),
+      .flatMap((server) => rowsOf(item, server)),
   );
-  return [HEAD, ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("");
+  const lines = [COLUMNS, ...rows.map((row) => COLUMNS.map((column) => row[column]))];
+  return lines.map((line) => `${line.map(cell).join(",")}\r\n`).join("");
 }
 
-function rowOf(name, server, { prediction, problem }) {
-  const model = server.card?.name;
-  if (problem) {
-    const unknown = Array(HEAD.length - 3).fill(undefined);
-    return [name, model, ...unknown, `${problem.title}: ${problem.message}`];
-  }
+function rowsOf(item, server) {
+  const { prediction, problem } = item.results.get(server);
+  const of = { file: item.name, model: server.card?.name };
+  if (problem) return [{ ...of, error: `${problem.title}: ${problem.message}` }];
+  const { model_version, slices } = prediction;
   return [
-    name,
-    model,
-    prediction.model_version,
-    outcomeOf(prediction),
-    prediction.label,
-    prediction.probability,
-    suspicion(prediction),
-    prediction.threshold,
-    uncertainty(prediction),
-    prediction.in_distribution,
-    prediction.in_distribution_score,
-    undefined,
+    { ...of, ...answer(prediction), uncertainty: uncertainty(prediction) },
+    ...slices.map((one) => ({ ...of, ...answer(one), slice: one.number, model_version })),
   ];
+}
+
+function answer(prediction) {
+  return { ...prediction, tumor_probability: suspicion(prediction) };
 }
 
 function cell(value) {

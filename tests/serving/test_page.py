@@ -1,6 +1,7 @@
 """The page at /, in a real browser against the predictor's real process."""
 
 import base64
+import csv
 import gzip
 import io
 import json
@@ -273,6 +274,12 @@ def test_a_volume_is_shown_with_its_slices(
     expect(page.locator("#legend-text")).to_contain_text(f"Slice {shown}, the most suspect one.")
     expect(page.locator("#servers-picture")).to_be_visible()
     assert "Roe" not in page.content()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download CSV").click()
+    rows = list(csv.DictReader(saved.value.path().read_text("utf-8").splitlines()))
+    assert [row["slice"] for row in rows] == ["", "1", "2", "3", "4"]
+    assert {row["file"] for row in rows} == {"scan.nii.gz"}
+    assert rows[2]["label"] == answer["slices"][1]["label"]
 
     choose(page, file("slice.png", drawn()))
     expect(page.locator("#label")).to_be_visible()

@@ -100,7 +100,7 @@ def test_a_folder_becomes_a_table_with_the_most_uncertain_first(page: Page, fold
     at = rows["patient/b/at.png"]
     assert float(at["tumor_probability"]) == pytest.approx(1 - 191 / 255, abs=1e-4)
     assert float(at["uncertainty"]) == pytest.approx(0.9987, abs=1e-3)
-    assert (at["model"], at["version"], at["threshold"]) == ("brain-tumor", "7", "0.25")
+    assert (at["model"], at["model_version"], at["threshold"]) == ("brain-tumor", "7", "0.25")
     assert "not a JPEG" in rows["patient/notes.txt"]["error"]
 
 
