@@ -28,7 +28,8 @@ def _anchors(page: Path) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
-    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text):
         if re.match(r"[a-z]+:|\.\./\.\./actions/", link):  # GitHub's own pages of workflows
             continue
         file, _, anchor = link.partition("#")
@@ -82,6 +83,17 @@ def test_each_layout_that_data_md_shows_is_tested() -> None:
     assert re.findall(r"^\| ([a-z ]+) \|", table, re.MULTILINE) == re.findall(
         r'^    "([a-z ]+)": Layout\(', tests, re.MULTILINE
     )
+
+
+def test_figures_of_the_readme_are_those_of_the_results() -> None:
+    readme = (ROOT / "README.md").read_text()
+    results = (ROOT / "docs" / "results.md").read_text()
+    figures = re.findall(r"[\d.]+% \([\d.]+–[\d.]+\)", readme)
+    assert len(figures) == 3
+    assert [figure for figure in figures if figure not in results] == []
+    (said,) = re.findall(r"answers (\d+) times as many requests", readme)
+    (measured,) = re.findall(r"\*\*([\d.]+) times\*\* the requests a second", results)
+    assert int(said) == int(float(measured))
 
 
 def test_each_page_is_in_the_navigation_of_the_site() -> None:
