@@ -241,7 +241,7 @@ def compile(
     from pipelines import compile as compiling
 
     output = output or pipeline.committed
-    if kubernetes_manifest:
+    if kubernetes_manifest is not None:
         text = compiling.manifest(pipeline, cluster, kubernetes_manifest)
     else:
         text = compiling.compiled(pipeline, cluster)

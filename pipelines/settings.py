@@ -11,7 +11,7 @@ from components.check.logic import (
     check_shared_state,
     checked,
 )
-from components.shared.errors import UserError
+from components.shared.errors import UserError, one_line
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 
@@ -63,9 +63,8 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"{path}: cannot read the configuration: {' '.join(str(error).split())}"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot read the configuration: {one_line(reason)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: is no mapping of parameters to values, such as 'epochs: 20'")
     return content

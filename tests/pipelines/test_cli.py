@@ -275,6 +275,8 @@ def test_compiling_kubernetes_objects(
     path = tmp_path / "new" / "pipeline.yaml"
     assert invoke("compile", "-o", path, "--kubernetes-manifest", "kubeflow")[0] == 0
     assert path.read_text().count("\n  namespace: kubeflow\n") == 2
+    assert told("compile", "-o", path, "--kubernetes-manifest", "").startswith("'' is no name of")
+    assert told("compile", "-o", tmp_path) == f"{tmp_path}: Is a directory"
     line = told("compile", "-o", path, "--kubernetes-manifest", "Kube Flow")
     assert line.startswith("'Kube Flow' is no name of a namespace")
 

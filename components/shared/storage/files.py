@@ -5,7 +5,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -26,12 +26,12 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
     Args:
         path: The file; its folder is made where missing.
         content: Text (UTF-8) or bytes.
+
+    Raises:
+        OSError: It cannot be written. It names the file.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content.encode() if isinstance(content, str) else content)
-    beside.replace(path)
+    with _beside(Path(path)) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
@@ -44,14 +44,28 @@ def written_atomically(path: Path) -> Iterator[TextIO]:
     Yields:
         A file beside it, UTF-8, open for writing.
     """
+    with (
+        _beside(path) as beside,
+        open(beside, "w", encoding="utf-8", newline="") as file,
+    ):
+        yield file
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Lends the path of a file beside another, whose place it takes when the context ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(beside, "w", encoding="utf-8", newline="") as file:
-            yield file
+        yield beside
         beside.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(beside)):  # a name that says nothing to people
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
