@@ -8,6 +8,7 @@ import { fileSize, plural } from "./words.js";
 const TRIES = 4; // of a busy server, before a person is asked
 const LONGEST_PAUSE_S = 10; // beyond this a person is asked at once
 const PATIENCE_MS = 60_000;
+const AGAIN_S = 1; // after a connection that was lost, once: networks change and pods are replaced
 const LARGE_FILE = 2 ** 23;
 const BUSY = [429, 503];
 
@@ -89,8 +90,8 @@ export class Server {
     }
   }
 
-  /** Sends a request; a failure of the connection becomes a Problem. */
-  async #request(path, signal, options = {}) {
+  /** Sends a request, once more where the connection is lost; that it fails becomes a Problem. */
+  async #request(path, signal, options = {}, isLast = false) {
     const limit = AbortSignal.timeout(PATIENCE_MS);
     const token = tokenOf(this.base);
     const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
@@ -106,10 +107,13 @@ export class Server {
       return response;
     } catch (error) {
       if (signal.aborted) throw error;
-      throw limit.aborted
-        ? new Problem("The server does not answer", "No answer came within a minute.")
-        : unreachable(options.body);
+      if (limit.aborted) {
+        throw new Problem("The server does not answer", "No answer came within a minute.");
+      }
+      if (isLast) throw unreachable(options.body);
     }
+    await sleep(AGAIN_S, signal);
+    return this.#request(path, signal, options, true);
   }
 }
 
