@@ -36,7 +36,7 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.costs import StepCost, step_costs
 from pipelines.ending import FaultError, Stopped, fault_line, say_stopped
-from pipelines.processes import at_a_time, steps_as_processes
+from pipelines.processes import at_a_time, loops_over_outputs, steps_as_processes
 from pipelines.progress_bar import ProgressBar
 from pipelines.settings import check_together
 from pipelines.step_cache import cached_by_code
@@ -146,6 +146,7 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
                 ),
                 local_logger_context(),
                 steps_as_processes() as statuses,
+                loops_over_outputs(),
                 at_a_time(parameters.get("tune_workers", 1)),
                 cached_by_code(),
                 step_costs() as costs,

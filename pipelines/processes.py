@@ -18,6 +18,7 @@ from typing import Any
 
 from kfp.local import logging_utils
 from kfp.local import subprocess_task_handler as handler
+from kfp.local.io import IOStore
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ParallelExecutor
 
 from pipelines.ending import Stopped
@@ -107,6 +108,25 @@ def at_a_time(number: int) -> Iterator[None]:
         yield
     finally:
         ParallelExecutor.__init__ = own
+
+
+@contextmanager
+def loops_over_outputs() -> Iterator[None]:
+    """Lets kfp.local loop over a step's output of any name; it finds only one called `Output`."""
+    own = IOStore.get_parent_input
+
+    def get_parent_input(self: IOStore, key: str) -> Any:
+        try:
+            return own(self, key)
+        except ValueError:
+            step, _, output = key.removeprefix("pipelinechannel--").rpartition("-")
+            return self.get_task_output(step, output)
+
+    IOStore.get_parent_input = get_parent_input
+    try:
+        yield
+    finally:
+        IOStore.get_parent_input = own
 
 
 def with_interpreter(full_command: list[str], executable: str) -> list[str]:

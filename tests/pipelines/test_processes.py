@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 from kfp.local import subprocess_task_handler as handler
+from kfp.local.io import IOStore
 
 from pipelines.catalogue import Pipeline
-from pipelines.processes import steps_as_processes, with_interpreter
+from pipelines.processes import loops_over_outputs, steps_as_processes, with_interpreter
 
 PROJECT = Path(__file__).parents[2]
 SHELL_LINE = next(iter(yaml.safe_load_all(Pipeline.training.committed.read_text())))[
@@ -87,3 +88,15 @@ def test_a_second_signal_does_not_wait() -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(step, 0)
     os.killpg(process.pid, signal.SIGKILL)  # the sleep
+
+
+def test_a_loop_is_over_an_output_of_any_name() -> None:
+    store = IOStore()
+    store.put_task_output("check", "ingest_workers", [1])
+    with loops_over_outputs():
+        for key in ("check-ingest_workers", "pipelinechannel--check-ingest_workers"):
+            assert IOStore(store).get_parent_input(key) == [1]
+        with pytest.raises(ValueError, match="no output named 'other'"):
+            store.get_parent_input("check-other")
+    with pytest.raises(ValueError, match="not found"):
+        store.get_parent_input("check-ingest_workers")
