@@ -21,7 +21,13 @@ from components.shared.data.dataset import (
 )
 from components.shared.images.decode import SHAPE, thumbnail
 
-pytest_plugins = ["tests.browser", "tests.model_folders", "tests.order", "tests.stores"]
+pytest_plugins = [
+    "tests.browser",
+    "tests.command_line",
+    "tests.model_folders",
+    "tests.order",
+    "tests.stores",
+]
 
 
 def _digest(data: bytes) -> str:

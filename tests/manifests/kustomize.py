@@ -54,7 +54,7 @@ def objects(*resources: str | Path, components: tuple[str, ...] = (), **fields: 
         "resources": [_reached(MANIFESTS / folder) for folder in resources],
         "components": [_reached(MANIFESTS / "components" / name) for name in components],
     }
-    return Objects(yaml.safe_load_all(build(json.dumps(folders | fields))))
+    return Objects(yaml.load_all(build(json.dumps(folders | fields)), yaml.CSafeLoader))
 
 
 def _reached(path: Path) -> str:

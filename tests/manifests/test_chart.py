@@ -51,7 +51,7 @@ def rendered(values: Object, release: str = "a-brain-tumor") -> Objects:
     """Returns what Helm would install."""
     command = ("template", release, str(CHART), "--namespace", "elsewhere")
     text = helm(*command, "--kube-version", "1.34.0", values=values)
-    return Objects(yaml.safe_load_all(text))
+    return Objects(yaml.load_all(text, yaml.CSafeLoader))
 
 
 def comparable(found: Objects) -> dict[str, Object]:

@@ -7,7 +7,7 @@ import yaml
 
 def specification(text: str) -> dict[str, Any]:
     """Returns the pipeline's specification."""
-    return next(iter(yaml.safe_load_all(text)))
+    return next(iter(yaml.load_all(text, yaml.CSafeLoader)))
 
 
 def tasks_of(text: str) -> dict[str, dict[str, Any]]:
@@ -31,6 +31,6 @@ def containers_of(text: str) -> dict[str, dict[str, Any]]:
 
 def kubernetes_of(text: str) -> dict[str, dict[str, Any]]:
     """Returns the steps' Kubernetes settings."""
-    *_, platform = yaml.safe_load_all(text)
+    *_, platform = yaml.load_all(text, yaml.CSafeLoader)
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     return {name.removeprefix("exec-"): settings for name, settings in executors.items()}

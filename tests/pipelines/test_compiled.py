@@ -47,16 +47,18 @@ def _imported(code: str, *arguments: str) -> set[str]:
     return set(filter(None, done.stdout.splitlines()[-1].split(",")))
 
 
-def test_compiling_is_repeatable_and_light(pipeline: Pipeline, text: str, tmp_path: Path) -> None:
+def test_compiling_is_repeatable_and_light(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from pipelines import compile as c\n"
         "from pipelines.catalogue import Pipeline; from pipelines.cluster import Cluster\n"
-        "text = c.compiled(Pipeline(sys.argv[1]), Cluster(image=sys.argv[2]))\n"
-        "Path(sys.argv[3]).write_text(text)"
+        "for pipeline in Pipeline:\n"
+        "    text = c.compiled(pipeline, Cluster(image=sys.argv[1]))\n"
+        "    Path(sys.argv[2], pipeline).write_text(text)"
     )
-    path = tmp_path / "pipeline.yaml"
-    assert _imported(code, pipeline, IMAGE, str(path)) == set()
-    assert path.read_bytes() == text.encode()  # though strings hash otherwise in each process
+    assert _imported(code, IMAGE, str(tmp_path)) == set()
+    for pipeline in Pipeline:  # though strings hash otherwise in each process
+        text = compiling.compiled(pipeline, Cluster(image=IMAGE))
+        assert (tmp_path / pipeline).read_bytes() == text.encode()
 
 
 def test_a_comment_names_the_pipeline_its_inputs_and_their_defaults(
@@ -77,7 +79,7 @@ def test_importing_the_doors_of_the_project_is_light() -> None:
     doors = [f"components.{path.parent.name}.component" for path in ROOT.glob(COMPONENTS)]
     assert len(doors) == 12
     modules = [path.stem for path in (ROOT / "pipelines").glob("[a-z]*.py")]
-    here = ("demo", "judge", "local", "recalibrate")  # what runs here looks at the data as well
+    here = ("demo", "judge", "local", "predict", "recalibrate")  # which look at the data as well
     doors += [f"pipelines.{name}" for name in modules if name not in here]
     assert _imported("\n".join(f"import {door}" for door in doors)) == set()
 
@@ -97,13 +99,22 @@ def test_the_check_sees_any_difference(text: str, tmp_path: Path) -> None:
         compiling.check(path, text)
 
 
+@pytest.fixture(scope="module")
+def manifest(pipeline: Pipeline) -> str:
+    return _manifest(pipeline)
+
+
+def _manifest(pipeline: Pipeline) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling, "git_revision", lambda: "0123456789ab")
+        return compiling.manifest(pipeline, Cluster(image=IMAGE), "kubeflow")
+
+
 def test_as_kubernetes_objects_it_is_the_same_pipeline(
-    pipeline: Pipeline, text: str, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, text: str, manifest: str
 ) -> None:
-    monkeypatch.setattr(compiling, "git_revision", lambda: "0123456789ab")
-    cluster = Cluster(image=IMAGE)
-    owner, version = yaml.safe_load_all(compiling.manifest(pipeline, cluster, "kubeflow"))
-    spec, settings = yaml.safe_load_all(text)
+    owner, version = yaml.load_all(manifest, yaml.CSafeLoader)
+    spec, settings = yaml.load_all(text, yaml.CSafeLoader)
 
     assert owner["kind"] == "Pipeline"
     assert version["kind"] == "PipelineVersion"
@@ -118,12 +129,8 @@ def test_as_kubernetes_objects_it_is_the_same_pipeline(
     assert version["metadata"]["name"] == f"{pipeline.info.name}-{named}"
 
 
-def test_kubernetes_objects_are_the_same_bytes_each_time(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compiling, "git_revision", lambda: "0123456789ab")
-    first, second = (compiling.manifest(pipeline, Cluster(), "kubeflow") for _ in range(2))
-    assert first == second
+def test_kubernetes_objects_are_the_same_bytes_each_time(pipeline: Pipeline, manifest: str) -> None:
+    assert _manifest(pipeline) == manifest
 
 
 def test_a_namespace_that_is_none() -> None:
@@ -167,9 +174,11 @@ def test_cpu_and_memory_are_settings(pipeline: Pipeline) -> None:
             assert asked == ("1500m", "5Gi")
 
 
-def test_no_step_runs_as_root(text: str, tasks: dict[str, dict[str, Any]]) -> None:
+def test_no_step_runs_as_root(
+    kubernetes: dict[str, dict[str, Any]], tasks: dict[str, dict[str, Any]]
+) -> None:
     for name in tasks:
-        context = kubernetes_of(text)[name]["securityContext"]
+        context = kubernetes[name]["securityContext"]
         assert context["runAsNonRoot"] is True
         assert int(context["runAsUser"]) == int(context["runAsGroup"]) > 0
 

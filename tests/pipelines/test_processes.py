@@ -7,17 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from kfp.local import subprocess_task_handler as handler
 from kfp.local.io import IOStore
 
 from pipelines.catalogue import Pipeline
 from pipelines.processes import loops_over_outputs, steps_as_processes, with_interpreter
+from tests.pipelines.specification import containers_of
 
 PROJECT = Path(__file__).parents[2]
-SHELL_LINE = next(iter(yaml.safe_load_all(Pipeline.training.committed.read_text())))[
-    "deploymentSpec"
-]["executors"]["exec-ingest"]["container"]["command"][2]
+SHELL_LINE = containers_of(Pipeline.training.committed.read_text())["ingest"]["command"][2]
 
 
 @pytest.mark.parametrize("folder", ["a b", "(x)&y", "it's", '"$HOME"', "python3", "ä\udcff"])

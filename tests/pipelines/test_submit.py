@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from components.shared.errors import UserError
+from pipelines import compile as compiling
 from pipelines import submit as submitting
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
@@ -31,14 +32,14 @@ from tests.pipelines.scenarios import (
 DRIFT = Pipeline.drift
 Play = Callable[..., tuple[Submission | str, Replay]]
 
-
 once_compiled = functools.cache(submitting.compiled)
 
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submitting, "LOOK_AGAIN", 0.0)
-    monkeypatch.setattr(submitting, "compiled", once_compiled)
+    for module in (compiling, submitting):
+        monkeypatch.setattr(module, "compiled", once_compiled)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_the_first_time_everything_is_made_once(played: Play) -> None:
     assert set(pipeline.body) == {"name", "display_name", "description", "namespace"}
     assert not kfp.posted("/pipelines/upload")
     (version,) = kfp.posted("/pipelines/upload_version")
-    spec, platform = yaml.safe_load_all(version.package)
+    spec, platform = yaml.load_all(version.package, yaml.CSafeLoader)
     assert spec["pipelineInfo"]["name"] == Pipeline.training.info.name
     assert platform["platforms"]
     (run,) = kfp.posted("/runs")
@@ -191,7 +192,8 @@ def test_a_pipeline_is_called_what_its_definition_calls_it(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = _sent(monkeypatch, pipeline=pipeline)
-    info = next(yaml.safe_load_all(pipeline.committed.read_text()))["pipelineInfo"]
+    committed = yaml.load_all(pipeline.committed.read_text(), yaml.CSafeLoader)
+    info = next(committed)["pipelineInfo"]
     assert server.body("/pipelines") == {
         "name": info["name"],
         "display_name": info["displayName"],
