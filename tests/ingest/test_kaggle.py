@@ -86,7 +86,7 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(sources, "_KAGGLE_WAIT", 0.001)
     with Kaggle() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         monkeypatch.setitem(
             kaggle_env._env_to_endpoint,
             kaggle_env.KaggleEnv.TEST,

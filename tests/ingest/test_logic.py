@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -270,15 +271,13 @@ from components.ingest.sources import open_source
 from components.shared.images.slices import read
 
 decoding.FILES_IN_A_CHUNK = 5
-source, output, state, decoded, pause = sys.argv[1:]
+source, output, state = sys.argv[1:]
 
-def counted(content, **options):
-    with open(decoded, "a") as file:
-        file.write("x")
-    time.sleep(float(pause))
+def slow(content, **options):
+    time.sleep(0.2)
     return read(content, **options)
 
-decoding.read = counted
+decoding.read = slow
 with open_source(source) as opened:
     ingest(opened, output, state)
 """
@@ -290,41 +289,32 @@ def test_a_killed_run_goes_on_where_it_was(
     as_zip: Writer,
     image_files: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     archive = as_zip(tmp_path / "a.zip", image_files)
-    driver = tmp_path / "driver.py"
-    driver.write_text(DRIVER)
-    decoded = tmp_path / "decoded"
-
-    def start(pause: float) -> subprocess.Popen:
-        places = (archive, tmp_path / "resumed", tmp_path / "state", decoded)
-        return subprocess.Popen(
-            [sys.executable, driver, *map(str, places), str(pause)],
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    process = start(0.2)
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, archive, tmp_path / "resumed", tmp_path / "state"],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 100
     while len(list(tmp_path.glob("state/*/chunk-*.json"))) < 2:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.wait()
     assert not (tmp_path / "resumed").exists()
     finished = len(list(tmp_path.glob("state/*/chunk-*.json")))
     assert 2 <= finished < 5
 
-    decoded.write_text("")
-    process = start(0)
-    out, _ = process.communicate(timeout=100)
-    assert process.returncode == 0
-    assert out.count("was decoded before") == finished
-    assert len(decoded.read_text()) == 24 - 5 * finished
-
+    read = Mock(side_effect=decoding.read)
+    monkeypatch.setattr(decoding, "read", read)
     monkeypatch.setattr(decoding, "FILES_IN_A_CHUNK", 5)
+    run(archive, "resumed")
+    assert capsys.readouterr().out.count("was decoded before") == finished
+    assert read.call_count == 24 - 5 * finished
+
     run(archive, "whole")
     assert content(tmp_path / "resumed") == content(tmp_path / "whole")
     assert list((tmp_path / "state").iterdir()) == []

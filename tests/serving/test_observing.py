@@ -72,7 +72,7 @@ class Receiver:
                 return ExportTraceServiceResponse()
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
         self.grpc = grpc.server(ThreadPoolExecutor(1))
         add_TraceServiceServicer_to_server(Servicer(), self.grpc)
         self.grpc_port = self.grpc.add_insecure_port("127.0.0.1:0")
