@@ -46,6 +46,7 @@ Config = Annotated[
     typer.Option("--config", "-c", help="YAML file of parameters. Options override it."),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder for results, cache and registry.")]
+OpenReport = Annotated[bool, typer.Option("--open", help="Open the report in a browser.")]
 Which = Annotated[Pipeline, typer.Option(help="Which pipeline.")]
 
 
@@ -177,6 +178,7 @@ def _from_json(name: str, text: str) -> Any:
 def run(
     given: dict[str, Any],
     runs: Runs = Path("runs"),
+    open_report: OpenReport = False,
     config: Config = None,
 ) -> None:
     """Run the whole pipeline on this machine.
@@ -189,7 +191,7 @@ def run(
     from pipelines.next_step import reference, show_next
 
     result = run_local(Pipeline.training, given, runs, console)
-    show_results(result, console)
+    show_results(result, console, open_report)
     if model := result.outputs["model_uri"]:
         show_next("predict", reference(model), "path/to/images")
 
@@ -199,6 +201,7 @@ def run(
 def cross_validate(
     given: dict[str, Any],
     runs: Runs = Path("runs"),
+    open_report: OpenReport = False,
     config: Config = None,
 ) -> None:
     """Measure a training on images it has not seen, fold by fold, on this machine.
@@ -211,7 +214,7 @@ def cross_validate(
     from pipelines.next_step import show_next
 
     result = run_local(Pipeline.cross_validation, given, runs, console)
-    show_cross_validation(result, console)
+    show_cross_validation(result, console, open_report)
     sources = given.get("source", [])
     named = [sources] if isinstance(sources, str) else sources
     show_next("run", *(word for source in named for word in ("--source", source)))
@@ -335,6 +338,7 @@ def evaluate(
     model: Model,
     data: Data,
     output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs/evaluation"),
+    open_report: OpenReport = False,
 ) -> None:
     """Measure a registered model on images of another source than its own dataset.
 
@@ -345,7 +349,7 @@ def evaluate(
     from pipelines.judge import evaluate_version, show_evaluation
 
     _require_source(data)
-    show_evaluation(evaluate_version(model, data, output), output)
+    show_evaluation(evaluate_version(model, data, output), output, open_report)
 
 
 @app.command()
@@ -355,6 +359,7 @@ def compare(
     other: Model,
     data: Data,
     output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs/comparison"),
+    open_report: OpenReport = False,
 ) -> None:
     """Compare two registered models on the same images of another source.
 
@@ -363,7 +368,7 @@ def compare(
     from pipelines.judge import compare_versions, show_comparison
 
     _require_source(data)
-    show_comparison(compare_versions((model, other), data, output), output)
+    show_comparison(compare_versions((model, other), data, output), output, open_report)
 
 
 @app.command()
@@ -449,6 +454,7 @@ def drift(
     rule: DriftRule,
     model: Model,
     report: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("drift.html"),
+    open_report: OpenReport = False,
     output: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.table,
 ) -> None:
     """Compare the images that a model gets now with those it was measured on.
@@ -459,6 +465,7 @@ def drift(
     """
     from components.drift.logic import drift_of
     from components.drift.report import write_drift_report
+    from pipelines.output import show_in_browser
 
     found = drift_of(model, rule)
     write_drift_report(report, found)
@@ -467,7 +474,9 @@ def drift(
     else:
         console.print(_drift_table(found))
         console.print(f"version {found.version}: {escape(found.verdict)}", soft_wrap=True)
-        console.print(f"report: {escape(str(report))}", soft_wrap=True)
+        console.print(f"report: {escape(report.absolute().as_uri())}", soft_wrap=True)
+    if open_report:
+        show_in_browser(report)
     if found.drifted:
         raise typer.Exit(1)
 
@@ -501,11 +510,12 @@ def sample(
 @app.command()
 def demo(
     runs: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs/demo"),
+    open_report: OpenReport = False,
 ) -> None:
     """Run the whole pipeline on made-up images and classify three with the result."""
     from pipelines.demo import run_demo
 
-    run_demo(runs, console)
+    run_demo(runs, console, open_report)
 
 
 def _drift_table(found: "Drift") -> Table:

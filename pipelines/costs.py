@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kfp import dsl
@@ -19,12 +19,14 @@ class StepCost:
         seconds: Wall time.
         peak_memory_bytes: Peak resident memory.
         cached: Whether it ran in an earlier run, and this one took its result.
+        outputs: What it made, by the names of its outputs: values, and artifacts with a `path`.
     """
 
     step: str
     seconds: float
     peak_memory_bytes: int
     cached: bool = False
+    outputs: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @contextmanager
@@ -63,4 +65,4 @@ def _cost(outputs: Mapping[str, Any], cached: bool) -> StepCost:
         if isinstance(output, dsl.Artifact) and "peak_memory_bytes" in output.metadata
     )
     memory = int(metadata["peak_memory_bytes"])  # KFP makes every number a float
-    return StepCost(metadata["step"], metadata["seconds"], memory, cached)
+    return StepCost(metadata["step"], metadata["seconds"], memory, cached, outputs)

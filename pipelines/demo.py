@@ -28,12 +28,13 @@ PARAMETERS = {
 }
 
 
-def run_demo(root: Path, console: Console) -> None:
+def run_demo(root: Path, console: Console, open_report: bool = False) -> None:
     """Runs the pipeline, then classifies three images it has never seen.
 
     Args:
         root: Folder for results.
         console: Where to show progress.
+        open_report: Whether to open the report in a browser too.
 
     Raises:
         UserError: A step failed, or the model did not pass the gate.
@@ -41,10 +42,10 @@ def run_demo(root: Path, console: Console) -> None:
     parameters = check_run(Pipeline.training, PARAMETERS)
     run = run_local(Pipeline.training, parameters, root, console)
     if not run.outputs["registered"]:
-        show_results(run, console)
+        show_results(run, console, open_report)
         raise UserError("the demonstration's model did not pass its gate; see the summary above")
     _classify_three(run.outputs["model_uri"], console)
-    show_results(run, console)
+    show_results(run, console, open_report)
 
 
 def _classify_three(model_uri: str, console: Console) -> None:

@@ -30,7 +30,7 @@ from components.validate.compare import COMPARISON, Comparison, compare, lead_te
 from components.validate.logic import validate
 from components.validate.model import JudgedModel, registered_model
 from pipelines.ending import going_on
-from pipelines.output import console, errors
+from pipelines.output import console, errors, show_in_browser
 from pipelines.progress_bar import progress_shown
 from pipelines.quiet import quiet_stderr
 
@@ -98,7 +98,7 @@ def compare_versions(models: tuple[str, str], data: Data, output: Path) -> Compa
         )
 
 
-def show_evaluation(result: ExternalResult, output: Path) -> None:
+def show_evaluation(result: ExternalResult, output: Path, open_report: bool = False) -> None:
     """Prints the figures, by what the labels say, and where everything is."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     patients = f", {result.patients:,} patients" if result.patients else ""
@@ -123,9 +123,8 @@ def show_evaluation(result: ExternalResult, output: Path) -> None:
     console.print(table)
     for note in _notes(result):
         console.print(f"[yellow]{note}[/]")
-    _show_places(
-        output, {"report": REPORT, "figures": EXTERNAL, "answers": PREDICTIONS, "card": CARD}
-    )
+    files = {"figures": EXTERNAL, "answers": PREDICTIONS, "card": CARD}
+    _show_places(output, files, open_report)
 
 
 def _notes(result: ExternalResult) -> Iterator[str]:
@@ -153,7 +152,7 @@ def _cells(
     return cells
 
 
-def show_comparison(comparison: Comparison, output: Path) -> None:
+def show_comparison(comparison: Comparison, output: Path, open_report: bool = False) -> None:
     """Prints both models' figures, the first one's lead, and where the report is."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
@@ -171,7 +170,7 @@ def show_comparison(comparison: Comparison, output: Path) -> None:
         better = comparison.titles[found.high < 0] if found.low > 0 or found.high < 0 else "-"
         table.add_row(MEASURES[found.measure].name, *scores, lead, ends, escape(better))
     console.print(table)
-    _show_places(output, {"report": REPORT, "figures": COMPARISON})
+    _show_places(output, {"figures": COMPARISON}, open_report)
 
 
 @contextmanager
@@ -237,7 +236,13 @@ def _describe(metadata: ModelMetadata, result: ExternalResult, output: Path) -> 
     write_atomically(output / CARD, model_card(described))
 
 
-def _show_places(output: Path, files: dict[str, str]) -> None:
+def _show_places(output: Path, files: dict[str, str], open_report: bool) -> None:
+    """Prints where everything is; opens the report in a browser too, if that is wanted."""
+    report = output / REPORT
+    places = {"report": report.absolute().as_uri()}
+    places |= {name: str(output / file) for name, file in files.items()}
     console.print()
-    for name, file in files.items():
-        console.print(f"{name:<10}{escape(str(output / file))}", soft_wrap=True)
+    for name, place in places.items():
+        console.print(f"{name:<10}{escape(place)}", soft_wrap=True)
+    if open_report:
+        show_in_browser(report)

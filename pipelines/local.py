@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from components.collect.results import CROSS_VALIDATION, PREDICTIONS, CrossValidation
+from components.collect.results import CrossValidation
 from components.ingest.labels_file import pinned
 from components.ingest.several import sources_fingerprint, sources_here, sources_pinned
 from components.shared.errors import UserError
 from components.shared.evaluation.metrics import MEASURES, Scores
 from components.shared.evaluation.predictors import PREDICTORS, Compared
-from components.shared.evaluation.results import EVALUATION, Evaluation
+from components.shared.evaluation.results import Evaluation
 from components.shared.model_folder.signing import Trust
 from components.shared.registry.reference import pinned_version
 from components.shared.run.step import TERMINATION_VARIABLE
@@ -36,8 +36,10 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.costs import StepCost, step_costs
 from pipelines.ending import FaultError, Stopped, fault_line, say_stopped
+from pipelines.output import show_in_browser
 from pipelines.processes import at_a_time, loops_over_outputs, steps_as_processes
 from pipelines.progress_bar import ProgressBar
+from pipelines.reports import report_cross_validation, report_training
 from pipelines.settings import check_together
 from pipelines.step_cache import cached_by_code
 from pipelines.transcript import Step, Transcript, plain
@@ -54,11 +56,18 @@ class LocalRun:
         outputs: The pipeline's outputs: values, and artifacts with a local `path`.
         costs: What each step cost.
         log: File with everything that was printed.
+        revision: Of the code; empty where unknown.
     """
 
     outputs: dict[str, Any]
     costs: list[StepCost]
     log: Path
+    revision: str
+
+    @property
+    def report(self) -> Path:
+        """The folder for its reports."""
+        return self.log.with_suffix("") / "report"
 
 
 def run_local(
@@ -159,7 +168,7 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
             where = f" in {transcript.step.name}" if transcript.step else ""
             say_stopped(f"stopped{where}; the same command goes on where it was; the log is {log}")
             raise
-    return LocalRun(dict(task.outputs), costs, log)
+    return LocalRun(dict(task.outputs), costs, log, parameters["git_revision"])
 
 
 def _failure(
@@ -192,40 +201,43 @@ def _new_log(root: Path) -> TextIO:
     raise AssertionError  # counting has no end
 
 
-def show_results(run: LocalRun, console: Console) -> None:
-    """Prints what each step of a training cost, the held-out figures and where everything is."""
+def show_results(run: LocalRun, console: Console, open_report: bool = False) -> None:
+    """Prints what each step of a training cost, the held-out figures and where the report is.
+
+    Args:
+        run: The training.
+        console: Where to print.
+        open_report: Whether to open the report in a browser too.
+    """
     _show_costs(run, console)
-    evaluation = Path(run.outputs["evaluation"].path)
-    found = Evaluation.open(evaluation)
+    found = Evaluation.open(run.outputs["evaluation"].path)
     console.print(_figures(f"{found.held_out.images:,} held-out images", found.held_out))
     if without := found.without_contradicted:
         console.print(_figures(f"{without.images:,} not contradicted", without))
-    places = {
-        "model": run.outputs["model_uri"] or "not registered: it did not pass the gate, see above"
-    }
-    for name in ("evaluation", "train", "tune", "split", "data"):
-        places[f"{name} report"] = run.outputs[f"{name}_report"].path
-    _show_places(places | {"metrics": str(evaluation / EVALUATION), "log": str(run.log)}, console)
+    model = run.outputs["model_uri"] or "not registered: it did not pass the gate, see above"
+    page = report_training(run.report, run.costs, run.outputs, run.revision, run.log)
+    _show_places({"model": model, "report": page.as_uri()}, console)
+    if open_report:
+        show_in_browser(page)
 
 
-def show_cross_validation(run: LocalRun, console: Console) -> None:
-    """Prints what each step cost, the folds' mean figures and where everything is."""
+def show_cross_validation(run: LocalRun, console: Console, open_report: bool = False) -> None:
+    """Prints what each step cost, the folds' mean figures and where the report is.
+
+    Args:
+        run: The cross-validation.
+        console: Where to print.
+        open_report: Whether to open the report in a browser too.
+    """
     _show_costs(run, console)
-    folder = Path(run.outputs["cross_validation"].path)
-    result = CrossValidation.open(folder)
+    result = CrossValidation.open(run.outputs["cross_validation"].path)
     console.print(_figures(f"mean of {len(result.folds)} folds", result.mean))
     if without := result.without_contradicted:
         console.print(_figures(f"{without.images:,} not contradicted", without.mean))
-    places = {
-        "report": run.outputs["cross_validation_report"].path,
-        "suspicious labels": run.outputs["suspicious_labels"].path,
-        "folds report": run.outputs["folds_report"].path,
-        "data report": run.outputs["data_report"].path,
-        "predictions": str(folder / PREDICTIONS),
-        "metrics": str(folder / CROSS_VALIDATION),
-        "log": str(run.log),
-    }
-    _show_places(places, console)
+    page = report_cross_validation(run.report, run.costs, run.outputs, run.revision, run.log)
+    _show_places({"report": page.as_uri()}, console)
+    if open_report:
+        show_in_browser(page)
 
 
 def _show_costs(run: LocalRun, console: Console) -> None:
@@ -250,7 +262,7 @@ def _show_places(places: dict[str, str], console: Console) -> None:
     console.print()
     for name, place in places.items():  # no table: it would cut the paths
         style = "" if place.startswith(("/", "file:")) else "red"
-        console.print(Text(f"{name:<18}").append(place, style), soft_wrap=True)
+        console.print(Text(f"{name:<8}").append(place, style), soft_wrap=True)
 
 
 def _figures(title: str, compared: Compared[Scores]) -> Table:

@@ -17,7 +17,7 @@ def show_next(*words: str) -> None:
         *words: Of it, behind `brain-tumor`. They are quoted where a shell needs it.
     """
     command = shlex.join(["brain-tumor", *words])
-    console.print(f"{'next':<18}{escape(command)}", soft_wrap=True)
+    console.print(f"{'next':<8}{escape(command)}", soft_wrap=True)
 
 
 def reference(address: str) -> str:

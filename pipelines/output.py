@@ -2,8 +2,10 @@
 
 import json
 import sys
+import webbrowser
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -66,3 +68,8 @@ def _encodes(text: str, encoding: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def show_in_browser(page: Path) -> None:
+    """Opens a page in the browser of this machine, if it has one."""
+    webbrowser.open(page.absolute().as_uri())

@@ -21,6 +21,7 @@ from components.shared.evaluation.predictors import PREDICTORS
 from components.shared.evaluation.subgroups import subgroup_tables
 from components.shared.evaluation.unsure import risk_coverage
 from components.shared.reports import palette
+from components.shared.reports.facts import facts_of
 from components.shared.reports.html import picture, plot, write_report
 from components.shared.reports.numbers import decimal, setting
 
@@ -66,6 +67,7 @@ def write_cross_validation_report(
     write_report(
         path,
         "collect/report.html.j2",
+        {"dataset": result.dataset_digest[:12], "commit": result.git_revision or "unknown"},
         result=result,
         against=against,
         for_it=for_it,
@@ -159,6 +161,7 @@ def write_suspicions_report(
     write_report(
         path,
         "collect/suspicious_labels.html.j2",
+        facts_of(dataset),
         classes=[
             (name, sum(suspicion.label == label for suspicion in suspicions))
             for label, name in enumerate(CLASSES)

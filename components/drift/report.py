@@ -35,6 +35,7 @@ def write_drift_report(path: str | Path, drift: Drift) -> None:
     write_report(
         path,
         "drift/report.html.j2",
+        {"model": f"version {drift.version}"},
         drift=drift,
         rows=[(title(quantity.name), quantity) for quantity in ordered],
         confidence=CONFIDENCE,
@@ -93,4 +94,4 @@ def _distributions(quantities: list[Compared]) -> Figure:
 
 
 def _color(quantity: Compared) -> str:
-    return palette.TUMOR if quantity.drifted else palette.ACCENT
+    return palette.BAD if quantity.drifted else palette.ACCENT

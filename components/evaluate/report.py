@@ -6,19 +6,20 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from markupsafe import Markup
 
-from components.shared.data.classes import TUMOR
+from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.evaluation import figures
-from components.shared.evaluation.comparison import Lead, sentences
+from components.shared.evaluation.comparison import Lead, floors_by_accuracy, sentences
 from components.shared.evaluation.contradicted import (
     WithoutContradicted,
     shown_without_contradicted,
 )
-from components.shared.evaluation.galleries import Gallery, show
+from components.shared.evaluation.galleries import BORDERLINE, SHOWN, Gallery, borderline, show
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES, Predictor
 from components.shared.evaluation.predictor import predict_tumor
-from components.shared.evaluation.predictors import FLOORS, MODEL, PREDICTORS
+from components.shared.evaluation.predictors import MODEL, PREDICTORS
 from components.shared.evaluation.results import Evaluation, PartResult, Shortcuts, Stability
 from components.shared.evaluation.shortcuts import TABLES, shortcut_sentences
 from components.shared.evaluation.stability import (
@@ -33,12 +34,14 @@ from components.shared.evaluation.stability import (
 from components.shared.evaluation.subgroups import subgroup_sentences, subgroup_tables
 from components.shared.evaluation.unsure import risk_coverage
 from components.shared.networks.gradcam import gradcam
+from components.shared.reports.facts import facts_of
 from components.shared.reports.html import picture, plot, write_report
 from components.shared.reports.learning_curves import draw_learning_curves
 from components.shared.reports.numbers import decimal, setting
 from components.shared.training.record import TrainingRecord
 
 _UNSHOWN = frozenset({"libraries", "split_strategy", "dataset_digest", "split_digest"})
+_NEAR, _RIGHT = 8, 6  # shown
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
     write_report(
         path,
         "evaluate/report.html.j2",
+        facts_of(findings.dataset, split),
         evaluation=evaluation,
         against=against,
         for_it=for_it,
@@ -106,10 +110,7 @@ def write_evaluation_report(path: str | Path, findings: Findings) -> None:
             for name in ("accuracy", "sensitivity", "specificity", "auroc")
         ],
         predictors=PREDICTORS,
-        floors=[
-            (kind.title, MEASURES["accuracy"].text(evaluation.held_out.of(name).accuracy.value))
-            for name, kind in FLOORS.items()
-        ],
+        floors=floors_by_accuracy(evaluation.held_out),
         held_out=_part(findings, evaluation.held_out, held_out),
         full_dataset=_part(findings, evaluation.full_dataset, np.arange(len(findings.dataset))),
         trained_on=len(split.train),
@@ -194,7 +195,7 @@ def _part(findings: Findings, result: PartResult, rows: np.ndarray) -> dict[str,
     }
 
 
-def _risk_coverage(findings: Findings) -> str:
+def _risk_coverage(findings: Findings) -> Markup:
     """Draws the error at every coverage of the held-out part and of validation."""
     evaluation, model = findings.evaluation, findings.predictors[MODEL]
     parts = []
@@ -206,34 +207,56 @@ def _risk_coverage(findings: Findings) -> str:
 
 
 def _galleries(findings: Findings, rows: np.ndarray) -> list[Gallery]:
-    """Returns the worst misses and false alarms among some images."""
-    scores, explain = findings.predictors[MODEL].scores, gradcam(findings.model)
-    tumor = findings.dataset.labels[rows] == TUMOR
-    called = scores[rows] >= findings.predictors[MODEL].threshold
+    """Returns what is wrong, what nearly is, and what is right, among some images."""
+    model, explain = findings.predictors[MODEL], gradcam(findings.model)
+    scores, labels = model.scores, findings.dataset.labels
+    tumor, called = labels[rows] == TUMOR, scores[rows] >= model.threshold
 
-    def gallery(title: str, kind: str, meaning: str, ranked: np.ndarray) -> Gallery:
+    def gallery(title: str, kind: str, meaning: str, ranked: np.ndarray, most: int) -> Gallery:
         pictures = show(
             findings.dataset,
             ranked,
-            lambda position: f"P(Brain Tumor) {decimal(scores[position])}",
+            lambda position: (
+                f"P(Brain Tumor) {decimal(scores[position])}; is {CLASSES[labels[position]]}"
+            ),
             lambda pixels: np.asarray(explain(pixels).heatmap),
+            most,
         )
         return Gallery(title, kind, meaning, len(ranked), pictures)
 
-    missed, alarms = rows[tumor & ~called], rows[~tumor & called]
+    def least(which: np.ndarray) -> np.ndarray:
+        found: np.ndarray = rows[which][np.argsort(scores[rows[which]], kind="stable")]
+        return found
+
+    def greatest(which: np.ndarray) -> np.ndarray:
+        found: np.ndarray = rows[which][np.argsort(-scores[rows[which]], kind="stable")]
+        return found
+
+    low, high = "the least P(Brain Tumor) first", "the greatest P(Brain Tumor) first"
     return [
         gallery(
             "Tumours called healthy",
             "tumor",
-            "false negatives, the least P(Brain Tumor) first",
-            missed[np.argsort(scores[missed], kind="stable")],
+            f"false negatives, {low}",
+            least(tumor & ~called),
+            SHOWN,
         ),
         gallery(
             "Healthy images called tumour",
             "healthy",
-            "false positives, the greatest P(Brain Tumor) first",
-            alarms[np.argsort(-scores[alarms], kind="stable")],
+            f"false positives, {high}",
+            greatest(~tumor & called),
+            SHOWN,
         ),
+        gallery(
+            "Borderline",
+            "",
+            BORDERLINE,
+            rows[borderline(scores[rows], model.threshold)],
+            _NEAR,
+        ),
+        gallery("Tumours found", "tumor", high, greatest(tumor & called), _RIGHT),
+        gallery("Healthy images recognised", "healthy", low, least(~tumor & ~called), _RIGHT),
     ]
 
 

@@ -21,6 +21,7 @@ from components.shared.evaluation.metrics import (
 )
 from components.shared.near_duplicates.matcher import correlation
 from components.shared.reports import palette
+from components.shared.reports.facts import facts_of
 from components.shared.reports.html import picture, plot, write_report
 
 FOLDS = 5
@@ -31,6 +32,7 @@ _PICTURES_A_GROUP = 10
 _MIXED_GROUPS = 20
 _QUARANTINED_SHOWN = 50
 _NAMES_SHOWN = 50
+_MOST_BYTES = 6_000  # of a picture
 
 
 class MetadataAccuracy(NamedTuple):
@@ -79,8 +81,8 @@ def write_data_report(
     write_report(
         path,
         "ingest/report.html.j2",
+        facts_of(dataset),
         manifest=manifest,
-        digest=dataset.digest,
         classes=[(name, int((dataset.labels == i).sum())) for i, name in enumerate(CLASSES)],
         groups=len(sizes),
         repeated=int(sizes[sizes > 1].sum()),
@@ -90,7 +92,7 @@ def write_data_report(
         metadata=metadata,
         folds=FOLDS,
         samples=[
-            (name, [picture(p) for p in dataset.read(_some_of(dataset, i, rng))])
+            (name, [picture(p, 150, _MOST_BYTES) for p in dataset.read(_some_of(dataset, i, rng))])
             for i, name in enumerate(CLASSES)
         ],
         patients=dataset.count_patients(np.arange(len(dataset))),
@@ -189,7 +191,10 @@ def _shown(dataset: ImageDataset, group: int) -> Group:
     thumbnails = dataset.thumbnails
     lowest = min(correlation(thumbnails[members[0]], thumbnails[i]) for i in members)
     return Group(
-        len(members), " and ".join(classes), [picture(p, 72) for p in dataset.read(spread)], lowest
+        len(members),
+        " and ".join(classes),
+        [picture(p, 96, _MOST_BYTES) for p in dataset.read(spread)],
+        lowest,
     )
 
 
@@ -207,7 +212,7 @@ def _contradiction(dataset: ImageDataset, group: int) -> list[Claim]:
                 len(its),
                 int(dataset.contradicted[its].sum()),
                 dataset.manifest.images[shown[0]].path,
-                [picture(pixels, 72) for pixels in dataset.read(shown)],
+                [picture(pixels, 96, _MOST_BYTES) for pixels in dataset.read(shown)],
             )
         )
     return claims
@@ -222,7 +227,7 @@ def _draw_sizes(dataset: ImageDataset) -> Figure:
         widths, heights = zip(*sides, strict=True)
         area = [12 + 3 * count for count in sides.values()]
         axes.scatter(
-            widths, heights, s=area, color=colors[label], alpha=0.35, label=name, linewidth=0
+            widths, heights, s=area, color=colors[label], alpha=0.6, label=name, linewidth=0
         )
     axes.set(
         xlabel="width, pixels", ylabel="height, pixels", title="Sizes (area: number of images)"
@@ -241,8 +246,8 @@ def _draw_groups(sizes: np.ndarray) -> Figure:
     edges = [(1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, 49), (50, int(sizes.max()))]
     heights = [int(sizes[(sizes >= low) & (sizes <= high)].sum()) for low, high in edges]
     names = [f"{low}" if low == high else f"{low}–{high}" for low, high in edges[:-1]]
-    names.append(f"{edges[-1][0]} or more")
-    bars = axes.bar(names, heights, color=[palette.HEALTHY] + [palette.ACCENT] * (len(edges) - 1))
+    names.append(f"{edges[-1][0]}+")
+    bars = axes.bar(names, heights, color=[palette.GREY] + [palette.ACCENT] * (len(edges) - 1))
     axes.bar_label(bars, fontsize=8, padding=2)
     axes.set(xlabel="images in the group", ylabel="images", title="Near-duplicate groups")
     axes.tick_params(axis="x", labelsize=8)

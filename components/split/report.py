@@ -7,6 +7,7 @@ import numpy as np
 
 from components.shared.data.classes import CLASSES
 from components.shared.data.dataset import PARTS, ImageDataset, Split, twins_in_training
+from components.shared.reports.facts import facts_of
 from components.shared.reports.html import write_report
 
 TITLES = {"train": "train", "validation": "validation", "held_out": "held out"}
@@ -22,7 +23,15 @@ def write_split_report(path: str | Path, dataset: ImageDataset, split: Split) ->
     """
     rows = [_row(TITLES[part], dataset, split, part) for part in PARTS]
     known = _known(dataset, [split])
-    write_report(path, "split/report.html.j2", split=split, rows=rows, classes=CLASSES, **known)
+    write_report(
+        path,
+        "split/report.html.j2",
+        facts_of(dataset, split),
+        split=split,
+        rows=rows,
+        classes=CLASSES,
+        **known,
+    )
 
 
 def write_folds_report(path: str | Path, dataset: ImageDataset, splits: list[Split]) -> None:
@@ -42,7 +51,15 @@ def write_folds_report(path: str | Path, dataset: ImageDataset, splits: list[Spl
         for fold, split in enumerate(splits, start=1)
     ]
     known = _known(dataset, splits)
-    write_report(path, "split/folds.html.j2", split=splits[0], rows=rows, classes=CLASSES, **known)
+    write_report(
+        path,
+        "split/folds.html.j2",
+        facts_of(dataset),
+        split=splits[0],
+        rows=rows,
+        classes=CLASSES,
+        **known,
+    )
 
 
 def _known(dataset: ImageDataset, splits: list[Split]) -> dict[str, int | None]:

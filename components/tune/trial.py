@@ -62,6 +62,7 @@ class Trials:
     number of processes, in any order and as often as they like, can train for one search.
 
     Attributes:
+        dataset: The images.
         settings: Of the search.
         start: The version that every trial starts from; None for none.
     """
@@ -83,7 +84,7 @@ class Trials:
             state: Folder of all records; the workers of a search share it.
             start: The version that every trial starts from; None for none.
         """
-        self._dataset = dataset
+        self.dataset = dataset
         self._split = split
         self.settings = settings
         self.start = start
@@ -140,7 +141,7 @@ class Trials:
                 start=self.start,
             )
             try:
-                fitted = fit(self._dataset, self._split, training)
+                fitted = fit(self.dataset, self._split, training)
             except DivergedError as error:
                 failure, bests = str(error), []
                 break

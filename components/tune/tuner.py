@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from components.shared.data.dataset import Split
 from components.shared.networks.hyperparameters import Hyperparameters
 from components.shared.reports import palette
+from components.shared.reports.facts import facts_of
 from components.shared.reports.html import plot, write_report
 from components.shared.reports.text import csv_text
 from components.shared.storage.files import write_atomically
@@ -42,12 +43,13 @@ def tune(
     write_report(
         report,
         "tune/report.html.j2",
+        facts_of(trials.dataset, split),
         algorithm=trials.settings.algorithm,
         split=split,
         trials=sorted(enumerate(done, start=1), key=lambda row: -(row[1].score or -1)),
         best=best,
         names=_searched(done),
-        picture=plot(draw_trials(done, best)),
+        trials_plot=plot(draw_trials(done, best)),
     )
     trials.forget([Proposal(trial.values, trial.epochs) for trial in done])
     return best.values, done
@@ -81,7 +83,7 @@ def draw_trials(trials: list[Trial], best: Trial) -> Figure:
             # A little aside, so that trials of one value do not hide each other.
             x = choices.index(getattr(trial.values, name)) + 0.24 * (number / len(trials) - 0.5)
             if trial.score is None:
-                axes.plot(x, low - margin, "x", color=palette.TUMOR)
+                axes.plot(x, low - margin, "x", color=palette.BAD)
             else:
                 axes.plot(x, trial.score, "o", color=palette.ACCENT, alpha=0.75, markersize=6)
             if trial is best:
@@ -90,7 +92,7 @@ def draw_trials(trials: list[Trial], best: Trial) -> Figure:
                     trial.score,
                     "o",
                     color="none",
-                    markeredgecolor=palette.HEALTHY,
+                    markeredgecolor=palette.INK,
                     markersize=12,
                 )
         axes.set_xticks(range(len(choices)), [f"{choice}" for choice in choices])

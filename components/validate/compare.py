@@ -12,6 +12,7 @@ from components.shared.evaluation.comparison import Difference, differences
 from components.shared.evaluation.external import ExternalResult
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES, bootstrap
 from components.shared.model_folder.known_images import KnownImages
+from components.shared.reports.facts import facts_of
 from components.shared.reports.html import write_report
 from components.shared.reports.numbers import decimal, percent
 from components.shared.storage.files import write_atomically
@@ -88,6 +89,7 @@ def compare(
     write_report(
         report_path,
         "validate/comparison.html.j2",
+        facts_of(dataset),
         comparison=comparison,
         few_groups=FEW_GROUPS,
         rows=[_row(comparison, found) for found in comparison.differences],
@@ -117,7 +119,7 @@ def _row(comparison: Comparison, found: Difference) -> dict[str, Any]:
         "lead": lead,
         "ends": ends,
         "verdict": verdict(found, comparison.titles),
-        "kind": "better" if found.low > 0 else "worse" if found.high < 0 else "",
+        "kind": "model" if found.low > 0 else "bad" if found.high < 0 else "",
     }
 
 

@@ -4,18 +4,20 @@ from pathlib import Path
 
 import numpy as np
 
-from components.shared.data.classes import TUMOR
+from components.shared.data.classes import CLASSES, STRANGERS, TUMOR
 from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation import figures
 from components.shared.evaluation.external import ExternalResult
-from components.shared.evaluation.galleries import Gallery, show
+from components.shared.evaluation.galleries import BORDERLINE, Gallery, borderline, show
 from components.shared.evaluation.metrics import FEW_GROUPS, MEASURES, Scores
 from components.shared.evaluation.predictors import MODEL
+from components.shared.reports.facts import facts_of
 from components.shared.reports.html import write_report
 from components.shared.reports.numbers import decimal, percent
 from components.validate.judged import SURE, Judged
 from components.validate.model import JudgedModel
 
+_SHOWN = 8  # of each gallery
 _CARDS = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
 
 
@@ -39,6 +41,7 @@ def write_external_report(
     write_report(
         path,
         "validate/report.html.j2",
+        {"model": model.title} | facts_of(dataset),
         result=result,
         model=model,
         cards=[
@@ -78,7 +81,7 @@ def _rows(
 
 
 def _galleries(dataset: ImageDataset, judged: Judged, model: JudgedModel) -> list[Gallery]:
-    """Returns sure and other mistakes of each kind, and what the check for strangers got wrong."""
+    """Returns what is wrong, borderline and right, and what the check for strangers got wrong."""
     scores, rows = judged.model.scores, judged.rows
     tumor = dataset.labels[rows] == TUMOR
     called = scores[rows] >= judged.model.threshold
@@ -88,11 +91,12 @@ def _galleries(dataset: ImageDataset, judged: Judged, model: JudgedModel) -> lis
     def caption(position: int) -> str:
         record = dataset.manifest.images[position]
         known = [record.site, record.sequence, record.type]
-        said = ", ".join(value for value in known if value)
-        return f"P(Brain Tumor) {decimal(scores[position])}{'; ' if said else ''}{said}"
+        said = [CLASSES[record.label] if record.label < len(CLASSES) else STRANGERS]
+        said += [value for value in known if value]
+        return f"P(Brain Tumor) {decimal(scores[position])}; is {', '.join(said)}"
 
     def gallery(title: str, kind: str, meaning: str, ranked: np.ndarray) -> Gallery:
-        pictures = show(dataset, ranked, caption, model.explain)
+        pictures = show(dataset, ranked, caption, model.explain, _SHOWN)
         return Gallery(title, kind, meaning, len(ranked), pictures)
 
     def mistakes(chosen: np.ndarray) -> np.ndarray:
@@ -110,6 +114,10 @@ def _galleries(dataset: ImageDataset, judged: Judged, model: JudgedModel) -> lis
         ):
             ranked = mistakes(wrong & of_sure & of_class)
             found.append(gallery(f"{which}: {title}", kind, "the surest first", ranked))
+    near = rows[borderline(scores[rows], judged.model.threshold)]
+    found.append(gallery("Borderline", "", BORDERLINE, near))
+    surest = np.argsort(-right, kind="stable")
+    found.append(gallery("Right", "", "the surest first", rows[surest][~wrong[surest]]))
     if judged.flagged is not None:
         flagged = rows[judged.flagged[rows]]
         meaning = "brain MRI that the model takes for something else"

@@ -23,6 +23,7 @@ class Listed:
     def __init__(self, labels: np.ndarray, groups: np.ndarray, path: str = "a/{}.png") -> None:
         self.labels, self.duplicate_groups = labels.astype(np.int8), groups
         self.manifest = self
+        self.source, self.source_version, self.digest = "sample://", "1", "0123456789abcdef"
         self.images = [
             SimpleNamespace(path=path.format(i), group=int(group)) for i, group in enumerate(groups)
         ]

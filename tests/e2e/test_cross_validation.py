@@ -6,8 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from components.shared.reports.html import MAX_BYTES
+from tests.browser import needs_browser
+from tests.report_pages import report_faults
 
 SCRIPT = Path(sys.executable).with_name("brain-tumor")
 OPTIONS = [
@@ -26,9 +31,15 @@ def _run(runs: Path, *changed: str) -> str:
     return done.stdout
 
 
-def _place(out: str, name: str) -> Path:
-    (found,) = re.findall(rf"^{name} +(/.*)$", out, re.MULTILINE)
+def _report(out: str) -> Path:
+    (found,) = re.findall(r"^report +file://(/.*)$", out, re.MULTILINE)
     return Path(found.strip())
+
+
+def _place(out: str, name: str) -> Path:
+    """Where the first page of the reports says a file is."""
+    (found,) = re.findall(rf"<code>(/.*/{name})</code>", _report(out).read_text())
+    return Path(found)
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +64,21 @@ def test_every_image_is_predicted_once(first: str) -> None:
     ]
     assert re.findall(r"^([\w-]+) +[\d.]+ s", first, re.MULTILINE) == [*steps, "total"]
     assert "mean of 2 folds" in first
-    result = json.loads(_place(first, "metrics").read_text())
+    result = json.loads(_place(first, "cross_validation.json").read_text())
     assert [fold["fold"] for fold in result["folds"]] == [1, 2]
-    rows = list(csv.DictReader(_place(first, "predictions").read_text().splitlines()))
+    rows = list(csv.DictReader(_place(first, "predictions.csv").read_text().splitlines()))
     assert len(rows) == result["images"] == sum(fold["images"] for fold in result["folds"])
     assert {row["fold"] for row in rows} == {"1", "2"}
     assert all(0 <= float(row["probability_tumor"]) <= 1 for row in rows)
 
 
-def test_the_reports_are_there(first: str) -> None:
-    for name in ("report", "suspicious labels", "folds report", "data report"):
-        html = _place(first, name).read_text()
-        assert html.startswith("<!doctype html>")
-        assert len(html.encode()) < 2_000_000
+@needs_browser
+def test_the_reports_are_good_to_look_at(first: str, browser: Any) -> None:
+    pages = sorted(_report(first).parent.glob("*.html"))
+    names = ["cross-validation", "data", "folds", "index", "labels"]
+    assert [page.stem for page in pages] == names
+    assert max(page.stat().st_size for page in pages) < MAX_BYTES
+    assert report_faults(browser, *pages) == []
 
 
 def test_other_resamples_train_nothing_again(runs: Path, first: str) -> None:

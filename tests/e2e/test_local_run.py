@@ -9,14 +9,21 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.shared.model_folder.checksums import verify
 from components.shared.model_folder.metadata import read_metadata
+from components.shared.reports.html import MAX_BYTES
+from tests.browser import needs_browser
 from tests.deploy.kube_api import KubeAPI, serve, write_kubeconfig
+from tests.report_pages import report_faults, widths_in_kfp
 
 SCRIPT = Path(sys.executable).with_name("brain-tumor")
+REPORTS = [
+    *("data", "split", "search", "training", "evaluation", "other-source-1", "gate", "model-card")
+]
 STEPS = ["ingest", "assemble", "split", "tune", "train", "evaluate", "register"]
 OPTIONS = [
     *("--source", "sample://?images=60"),
@@ -44,6 +51,19 @@ class Run:
         """Where the summary says a thing is."""
         (found,) = re.findall(rf"^{name} +(/.*)$", self.out, re.MULTILINE)
         return Path(found.strip())
+
+    def report(self) -> Path:
+        """The first page of its reports."""
+        (found,) = re.findall(r"^report +file://(/.*)$", self.out, re.MULTILINE)
+        return Path(found.strip())
+
+    def log(self) -> Path:
+        return self.report().parents[1].with_suffix(".log")
+
+    def figures(self) -> Path:
+        """The numbers of the evaluation, where the first page says they are."""
+        (found,) = re.findall(r"<code>(/.*/evaluation.json)</code>", self.report().read_text())
+        return Path(found)
 
 
 def _command(runs: Path, *changed: str) -> list[str]:
@@ -79,16 +99,34 @@ def test_the_pipeline_runs_from_images_to_a_registered_model(runs: Path, first: 
 
 
 def test_the_reports_and_metrics_are_there(first: Run) -> None:
-    for name in ("evaluation", "train", "tune", "split", "data"):
-        html = first.place(f"{name} report").read_text()
-        assert html.startswith("<!doctype html>") or html.startswith("<!DOCTYPE html>")
+    index = first.report().read_text()
+    links = re.findall(r'<li><a href="([\w-]+).html">', index)
+    assert links == REPORTS
+    for name in links:
+        html = (first.report().parent / f"{name}.html").read_text()
+        assert html.startswith("<!doctype html>")
         assert "http://" not in html
         assert "https://" not in html
-        assert len(html.encode()) < 2_000_000
-    evaluation = json.loads(first.place("metrics").read_text())
+        assert len(html.encode()) < MAX_BYTES
+        assert "brain-tumor run --runs" in html  # the command
+        assert f'<a href="{name}.html" aria-current="page">' in html
+    evaluation = json.loads(first.figures().read_text())
     assert 0 <= evaluation["held_out"]["model"]["accuracy"]["value"] <= 1
-    (trials,) = first.place("tune report").parent.glob("trials/trials.csv")
+    (trials,) = first.figures().parents[2].glob("*/trials/trials.csv")
     assert len(list(csv.DictReader(trials.read_text().splitlines()))) == 1
+
+
+@needs_browser
+def test_the_reports_are_good_to_look_at(first: Run, browser: Any) -> None:
+    pages = sorted(first.report().parent.glob("*.html"))
+    assert len(pages) == 1 + len(REPORTS)
+    assert report_faults(browser, *pages) == []
+
+
+@needs_browser
+def test_a_picture_is_enlarged_in_the_frame_of_the_kfp_ui(first: Run, browser: Any) -> None:
+    small, large, small_again = widths_in_kfp(browser, first.report().with_name("evaluation.html"))
+    assert large > 2 * small == 2 * small_again
 
 
 def test_the_console_is_for_people_and_the_log_has_all(first: Run) -> None:
@@ -97,7 +135,7 @@ def test_the_console_is_for_people_and_the_log_has_all(first: Run) -> None:
     assert "Traceback" not in first.out + first.err
     assert not first.err.strip()
     assert "held-out images" in first.out
-    log = first.place("log").read_text()
+    log = first.log().read_text()
     assert "KFP Executor" in log
     assert "\x1b[" not in log
 
@@ -207,9 +245,8 @@ def test_a_run_killed_in_training_is_resumed_by_the_same_command(runs: Path, fir
     rest = list(range(int(found[1]) + 1, 9))
     assert [int(epoch) for epoch in re.findall(r"(\d) of 8 epochs ", resumed.out)] == rest
     assert all(resumed.costs()[name] == "cached" for name in ("ingest", "split", "tune"))
-    record = json.loads(
-        next(resumed.place("train report").parent.rglob("training.json")).read_text()
-    )
+    (training,) = resumed.figures().parents[2].glob("train/model/training.json")
+    record = json.loads(training.read_text())
     assert record["epochs"] == 8
     assert resumed.place("model").name == "2"
 

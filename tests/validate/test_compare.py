@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from components.shared.data.dataset import ImageDataset
 from components.validate.compare import COMPARISON, Comparison, compare
 from components.validate.model import Answers, JudgedModel
+from tests.browser import needs_browser
+from tests.report_pages import report_faults
 from tests.validate.conftest import Case, Source
 from tests.validate.test_logic import NOTHING, Known
 
@@ -69,3 +72,11 @@ def test_a_model_has_no_lead_on_itself(
     assert {(lead.value, lead.low, lead.high) for lead in found.differences} == {(0, 0, 0)}
     # What either model's own dataset holds is left out for both.
     assert [result.images for result in found.results] == [39, 39]
+
+
+@needs_browser
+def test_the_report_is_good_to_look_at(
+    dataset: ImageDataset, model: JudgedModel, tmp_path: Path, browser: Any
+) -> None:
+    compared(dataset, model, model, tmp_path)
+    assert report_faults(browser, tmp_path / "report.html") == []

@@ -108,3 +108,10 @@ def _listed(found: list[Lead], every: str = f"all {_COUNT}") -> str:
         return f"{every} measures"
     names = [MEASURES[lead.measure].name for lead in found]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def floors_by_accuracy(compared: Compared[Scores]) -> list[tuple[str, str]]:
+    """Returns title and accuracy of each floor, as people read them, the best first."""
+    best_first = sorted(FLOORS, key=lambda name: -compared.of(name).accuracy.value)
+    text = MEASURES["accuracy"].text
+    return [(FLOORS[name].title, text(compared.of(name).accuracy.value)) for name in best_first]

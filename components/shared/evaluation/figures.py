@@ -1,8 +1,9 @@
-"""The report's pictures of numbers, each as a data URI."""
+"""The report's pictures of numbers, each as SVG."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -19,7 +20,7 @@ from components.shared.reports.html import plot
 from components.shared.reports.numbers import decimal, percent
 
 
-def roc_plot(labels: np.ndarray, predictors: Mapping[str, Predictor]) -> str:
+def roc_plot(labels: np.ndarray, predictors: Mapping[str, Predictor]) -> Markup:
     """Draws the ROC curve of the model and of the floors, with each one's threshold as a dot.
 
     Args:
@@ -52,7 +53,7 @@ def roc_plot(labels: np.ndarray, predictors: Mapping[str, Predictor]) -> str:
 
 def calibration_plot(
     labels: np.ndarray, scores: np.ndarray, uncalibrated: np.ndarray | None = None
-) -> str:
+) -> Markup:
     """Draws how often images were tumours against how probable the model said it was.
 
     Args:
@@ -60,7 +61,7 @@ def calibration_plot(
         scores: P(Brain Tumor), float [n].
         uncalibrated: The same before calibration; None leaves that out.
     """
-    figure = Figure(figsize=(4.6, 4.3))
+    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
     axis, counts_axis = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     axis.plot([0, 1], [0, 1], color=palette.GREY, lw=1, ls="--", label="perfectly calibrated")
     after = "model" if uncalibrated is None else "after calibration"
@@ -77,12 +78,11 @@ def calibration_plot(
         true = np.bincount(bins, labels == TUMOR, minlength=BINS)[used] / counts[used]
         axis.plot(said, true, ms=5, lw=1.2, **style)
     axis.set(ylabel="share that are tumours", ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
-    axis.legend(frameon=False, loc="upper left")
+    figure.legend(frameon=False, loc="outside upper left", ncols=1)
     counts_axis.bar((np.arange(BINS) + 0.5) / BINS, counts, 0.92 / BINS, color=palette.ACCENT_LIGHT)
     counts_axis.set(xlabel="P(Brain Tumor) given by the model", ylabel="images")
     _plain(axis)
     _plain(counts_axis)
-    figure.tight_layout()
     return plot(figure)
 
 
@@ -90,7 +90,7 @@ def threshold_sweep(
     held_out: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
     threshold: float,
-) -> str:
+) -> Markup:
     """Draws what other thresholds would have given.
 
     Args:
@@ -122,7 +122,7 @@ def threshold_sweep(
 
 def risk_coverage_plot(
     parts: Sequence[tuple[str, RiskCoverage, Answered | None]], target_error: float | None
-) -> str:
+) -> Markup:
     """Draws how many answers are wrong if only the surest images are answered.
 
     Args:
@@ -145,7 +145,7 @@ def risk_coverage_plot(
     )
     axis.xaxis.set_major_formatter(PercentFormatter(1))
     axis.yaxis.set_major_formatter(PercentFormatter(1))
-    axis.legend(frameon=False, loc="upper left")
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return plot(figure)
 
 
@@ -163,7 +163,7 @@ def _plain(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def stability_plot(found: Stability) -> str:
+def stability_plot(found: Stability) -> Markup:
     """Draws, change by change, how many answers flip and what accuracy is left."""
     figure = Figure(figsize=(9.4, 7.4), layout="tight")
     flips, accuracy = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
@@ -196,7 +196,7 @@ def stability_plot(found: Stability) -> str:
 
 def _alarm(change: Change) -> str:
     if change.family == BORDER_ALONE:
-        return palette.ACCENT  # where it is right to flip
+        return palette.SAND  # where it is right to flip
     if change.flips.value >= UNSTEADY:
-        return palette.TUMOR
-    return palette.HEALTHY if change.flips.value < STEADY else palette.GREY
+        return palette.BAD
+    return palette.ACCENT if change.flips.value < STEADY else palette.GREY

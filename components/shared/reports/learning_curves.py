@@ -44,7 +44,7 @@ def draw_learning_curves(
             axes.axvline(best_epoch, color=palette.SOFT, lw=1, ls=":", label="best epoch")
         if kept:
             axes.plot(best_epoch, kept[name], "o", color=palette.ACCENT, label="weights kept")
-        axes.set(xlabel="epoch", ylabel=name)
+        axes.set(xlabel="epoch", ylabel=name, xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color=palette.GRID, lw=0.7)
         axes.set_axisbelow(True)

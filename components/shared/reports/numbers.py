@@ -1,7 +1,5 @@
 """Numbers for people. What shows one rounds it here, so that it reads the same everywhere."""
 
-_MORE_DIGITS = 3  # at most, to keep a number apart from 0 and 1
-
 
 def percent(value: float, digits: int = 1, signed: bool = False) -> str:
     """Returns a share as a percentage.
@@ -14,7 +12,7 @@ def percent(value: float, digits: int = 1, signed: bool = False) -> str:
     Returns:
         Such as `98.8%`. Only all is `100.0%`: 0.9996 is `99.96%`, and 0.0004 is `0.04%`.
     """
-    return f"{value:{'+' if signed else ''}.{_digits(value, digits + 2) - 2}%}"
+    return f"{value:{'+' if signed else ''}.{_digits(value, digits + 2, 3) - 2}%}"
 
 
 def decimal(value: float, digits: int = 3, signed: bool = False) -> str:
@@ -28,7 +26,7 @@ def decimal(value: float, digits: int = 3, signed: bool = False) -> str:
     Returns:
         Such as `0.988`. As in `percent`, 0.9996 is no `1.000`, and 0.0004 no `0.000`.
     """
-    return f"{value:{'+' if signed else ''}.{_digits(value, digits)}f}"
+    return f"{value:{'+' if signed else ''}.{_digits(value, digits, 1)}f}"
 
 
 def count(value: float) -> str:
@@ -54,12 +52,12 @@ def setting(value: str | int | float | bool | None) -> str:
     return value or "none"
 
 
-def _digits(value: float, digits: int) -> int:
-    """Returns how many digits keep a number between 0 and 1 apart from both."""
+def _digits(value: float, digits: int, more: int) -> int:
+    """Returns how many digits, or so many more, keep a number between 0 and 1 apart from both."""
     if 0 < abs(value) < 1:
-        for more in range(digits, digits + _MORE_DIGITS):
-            if 0 < round(abs(value), more) < 1:
-                return more
+        for enough in range(digits, digits + more + 1):
+            if 0 < round(abs(value), enough) < 1:
+                return enough
     return digits
 
 

@@ -19,8 +19,10 @@ from components.shared.networks import table
 from components.shared.networks.average import averaged
 from components.shared.networks.hyperparameters import Training
 from components.shared.networks.network import Network
+from components.shared.reports.facts import facts_of
 from components.shared.reports.html import plot, write_report
 from components.shared.reports.learning_curves import draw_learning_curves
+from components.shared.reports.numbers import setting
 from components.shared.reports.text import csv_text
 from components.shared.run.code import code_digest
 from components.shared.run.progress import begun_line
@@ -35,6 +37,16 @@ MODEL = "model.keras"
 HISTORY = "history.csv"
 RECORD = "training.json"
 TENSORBOARD = "tensorboard"
+_SETTINGS = (
+    "learning_rate",
+    "dropout",
+    "dense",
+    "augmentation",
+    "ensemble",
+    "mirror",
+    "patience",
+    "seed",
+)
 
 
 def train(
@@ -94,7 +106,9 @@ def train(
         write_report(
             report,
             "train/report.html.j2",
+            facts_of(dataset, split),
             record=record,
+            settings={name: setting(getattr(record, name)) for name in _SETTINGS},
             history=fitted.history,
             best=fitted.best,
             curves=plot(draw_curves(fitted)),
