@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from components.shared.data.dataset import (
     MANIFEST,
@@ -28,6 +29,12 @@ pytest_plugins = [
     "tests.order",
     "tests.stores",
 ]
+
+# The same examples in every run, however slow the machine is that draws them.
+settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 
 def _digest(data: bytes) -> str:
