@@ -47,7 +47,7 @@ def check_image(reference: str) -> str:
         wanted = _HEX_DIGITS.get(algorithm)
         if wanted is None:
             known = ", ".join(_HEX_DIGITS)
-            raise ValueError(f"its digest is {algorithm}, which nobody knows; there are {known}")
+            raise ValueError(f"its digest is {algorithm}, which is unknown; use {known}")
         if not re.fullmatch(f"[a-f0-9]{{{wanted}}}", digits):
             raise ValueError(
                 f"its digest has {len(digits)} characters; {algorithm} has {wanted}, of 0-9 and a-f"

@@ -175,8 +175,8 @@ def _check_cron(cron: str) -> None:
     """
     if not re.fullmatch(r"[0-9A-Za-z*/,?-]+( [0-9A-Za-z*/,?-]+){4}", cron):
         raise UserError(
-            f"--cron: {cron!r} has not the five fields minute, hour, day of the month, month and "
-            "day of the week; give one such as '0 6 * * 1', Mondays at six"
+            f"--cron: {cron!r} does not have the five fields minute, hour, day of the month, "
+            "month and day of the week; give one such as '0 6 * * 1', Mondays at six"
         )
 
 

@@ -281,7 +281,7 @@ class KubernetesAPI:
                 "or check the kubeconfig's context"
             )
         if error.status == 401:
-            return UserError("the API server takes the credentials for nobody's; log in again")
+            return UserError("the API server does not accept the credentials; log in again")
         if error.status == 403 and "admission webhook" not in message:
             return UserError(
                 f"not allowed to {verb} {here} ({message}); bind {_ROLE} to who runs this"

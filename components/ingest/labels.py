@@ -149,8 +149,7 @@ class Labels:
         path = _table_path(cells["path"])
         if path in self._rows:
             raise ValueError(
-                f"'{printable(path)}' stands in row {self._rows[path].number:,} too; remove one of "
-                "them"
+                f"'{printable(path)}' is in row {self._rows[path].number:,} too; remove one of them"
             )
         assigned = _assigned(cells["label"], classes) if self.says_labels else None
         if is_placeholder(cells.get("patient", "known")):

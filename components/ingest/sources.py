@@ -296,7 +296,7 @@ def _size_problem(size: int) -> str | None:
 def _in_folder(root: Path) -> _Listing:
     def find(name: str, max_bytes: int) -> bytes:
         if os.path.realpath(root / name) != os.path.join(os.path.realpath(root), name):
-            raise ValueError("it is a link, or lies behind one")
+            raise ValueError("it is a link, or is behind a link")
         return read_file(root / name, max_bytes)
 
     return _Listing(_below(root), lambda name, _: _read_file(root / name), find)

@@ -119,8 +119,8 @@ def test_whatever_a_writer_of_csv_quotes_comes_back(
         ("path,label\ns3://b/a.png,Healthy\n", "is absolute"),
         ("path,label\nx/../a.png,Healthy\n", "row 2: the path 'x/../a.png' holds '..'"),
         ("path,label\n..\\a.png,Healthy\n", "holds '..'"),
-        ("path,label\na.png,Healthy\n.\\a.png,Healthy\n", "row 3: 'a.png' stands in row 2 too"),
-        ("path,label\nu\u0308.png,Healthy\n\u00fc.png,Healthy\n", "row 3: 'ü.png' stands in row 2"),
+        ("path,label\na.png,Healthy\n.\\a.png,Healthy\n", "row 3: 'a.png' is in row 2 too"),
+        ("path,label\nu\u0308.png,Healthy\n\u00fc.png,Healthy\n", "row 3: 'ü.png' is in row 2"),
         ("path,label\n\na,b.png,Healthy\n", "row 3: has 3 cells, the first row has 2"),
         ('path,label\n"a.png,Healthy\n', "row 2: unexpected end of data; put text"),
         ('path,label\n"a"b.png,Healthy\n', "row 2: ',' expected after '\"'"),
@@ -148,7 +148,7 @@ def test_a_first_row_that_is_no_header_is_not_shown() -> None:
 
 def test_rows_are_counted_as_spreadsheets_do() -> None:
     content = 'path,label,note\na.png,Healthy,"one\ntwo"\n\nb.png,Healthy,\nb.png,Healthy,\n'
-    assert "row 5: 'b.png' stands in row 4 too" in refused(content)
+    assert "row 5: 'b.png' is in row 4 too" in refused(content)
 
 
 @pytest.mark.parametrize(

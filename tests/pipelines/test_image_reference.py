@@ -51,7 +51,7 @@ def test_what_a_node_can_pull(reference: str) -> None:
         ("0123456789abcdef" * 4, "id of an image"),
         ("train@" + SHA256[:-1], "63 characters"),
         ("train@" + SHA256.upper().replace("SHA", "sha"), "of 0-9 and a-f"),
-        ("train@md5:" + "0" * 32, "nobody knows"),
+        ("train@md5:" + "0" * 32, "which is unknown"),
     ],
 )
 def test_what_none_can(reference: str, reason: str) -> None:

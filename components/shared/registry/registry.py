@@ -227,7 +227,9 @@ class Registry:
                 signed already; or nobody is there to sign.
         """
         if not self._signer:
-            raise UserError(f"nobody signs: set {SIGNING_KEY} to the file of a private key")
+            raise UserError(
+                f"there is no signing key: set {SIGNING_KEY} to the file of a private key"
+            )
         self._require(version)
         with tempfile.TemporaryDirectory(prefix="sign-") as temporary:
             folder = Path(temporary)
