@@ -514,8 +514,10 @@ def demo(
 ) -> None:
     """Run the whole pipeline on made-up images and classify three with the result."""
     from pipelines.demo import run_demo
+    from pipelines.next_step import show_next
 
     run_demo(runs, console, open_report)
+    show_next("predict", f"{runs}/registry#latest", "path/to/images")
 
 
 def _drift_table(found: "Drift") -> Table:

@@ -2,12 +2,16 @@
 
 import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from rich.markup import escape
 
 from components.shared.model_folder.contract import NAME
 from pipelines.output import console
+
+PROGRAM = "brain-tumor"
 
 
 def show_next(*words: str) -> None:
@@ -16,7 +20,7 @@ def show_next(*words: str) -> None:
     Args:
         *words: Of it, behind `brain-tumor`. They are quoted where a shell needs it.
     """
-    command = shlex.join(["brain-tumor", *words])
+    command = shlex.join([_program(), *words])
     console.print(f"{'next':<8}{escape(command)}", soft_wrap=True)
 
 
@@ -28,6 +32,14 @@ def reference(address: str) -> str:
     """
     registry, name, version = address.rpartition(f"/{NAME}/")
     return f"{_near(registry)}#{version}" if name else _near(address)
+
+
+def _program() -> str:
+    """Returns how this program is called: by its name, or by its path where no shell finds it."""
+    called = Path(sys.argv[0])
+    if called.name != PROGRAM or shutil.which(PROGRAM) == str(called.absolute()):
+        return PROGRAM
+    return _near(str(called.absolute()))
 
 
 def _near(place: str) -> str:

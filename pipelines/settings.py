@@ -15,6 +15,8 @@ from components.shared.errors import UserError, one_line
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 
+_MAX_CONFIG = 1_000_000  # characters
+
 
 def check_run(pipeline: Pipeline, given: dict[str, Any]) -> dict[str, Any]:
     """Checks run parameters.
@@ -61,7 +63,11 @@ def read_config(path: Path) -> dict[str, Any]:
         UserError: The file cannot be read or is no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MAX_CONFIG + 1)
+        if len(text) > _MAX_CONFIG:
+            raise UserError(f"{path}: has more than {_MAX_CONFIG:,} characters; it is no YAML file")
+        content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot read the configuration: {one_line(reason)}") from error

@@ -1,6 +1,7 @@
 """The command that a user is told to give next works when it is copied."""
 
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,22 @@ def test_a_version_is_named_as_people_write_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert reference(address.format(here=tmp_path)) == told
+
+
+def test_a_program_that_no_shell_finds_is_called_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / ".venv" / "bin" / "brain-tumor"
+    program.parent.mkdir(parents=True)
+    program.touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [".venv/bin/brain-tumor", "run"])
+    monkeypatch.setenv("PATH", "/usr/bin")
+    show_next("demo")
+    monkeypatch.setenv("PATH", str(program.parent))
+    show_next("demo")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == [".venv/bin/brain-tumor", "brain-tumor"]
 
 
 def test_what_a_shell_would_take_apart_is_quoted(capsys: pytest.CaptureFixture[str]) -> None:

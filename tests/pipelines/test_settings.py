@@ -251,3 +251,8 @@ def test_what_is_of_no_pattern_is_told_by_an_example_that_is_allowed() -> None:
                 checked(model, {name: "ä b"})
             (example,) = re.findall("like '(.+)'$", str(error.value))
             checked(model, {name: example, **({"queue": "a"} if name == "priority_class" else {})})
+
+
+def test_a_configuration_without_an_end_is_not_read_to_it() -> None:
+    with pytest.raises(UserError, match="/dev/zero: has more than 1,000,000 characters"):
+        read_config(Path("/dev/zero"))
