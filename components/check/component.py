@@ -10,7 +10,7 @@ from components.shared.run.parameters import Group
 
 _SOURCE = '''\
 def check(parameters: Output[Artifact], {inputs}) -> NamedTuple(
-    "Outputs", [("ingest_workers", list), ("train_workers", list)]
+    "Outputs", [("ingest_workers", list[int]), ("train_workers", list[int])]
 ):
     """Checks every parameter of the run before anything takes time.
 

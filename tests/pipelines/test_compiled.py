@@ -272,6 +272,22 @@ def test_the_checked_number_of_workers_ingests(
     assert namespace["check"](written, **values | {"ingest_workers": 3}) == ([1, 2, 3], [])
 
 
+def test_a_loop_hands_on_the_type_that_its_step_takes(spec: dict[str, Any]) -> None:
+    # A real KFP's driver fails where they differ; kfp.local does not.
+    handed = 0
+    for component in (c for c in spec["components"].values() if "dag" in c):
+        inside = component.get("inputDefinitions", {}).get("parameters", {})
+        for task in component["dag"]["tasks"].values():
+            takes = spec["components"][task["componentRef"]["name"]].get("inputDefinitions", {})
+            for name, source in task.get("inputs", {}).get("parameters", {}).items():
+                channel = source.get("componentInputParameter", "")
+                if channel.endswith("-loop-item"):
+                    wanted = takes["parameters"][name]["parameterType"]
+                    assert inside[channel]["parameterType"] == wanted
+                    handed += 1
+    assert handed
+
+
 def test_other_values_take_what_is_cached(spec: dict[str, Any]) -> None:
     ingest = spec["components"]["comp-for-loop-1"]["dag"]["tasks"]["ingest"]
     given = _ingest_loop(spec)["inputs"]["parameters"]
