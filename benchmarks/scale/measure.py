@@ -28,7 +28,7 @@ from components.shared.training.fit import fit
 from components.split.logic import make_split
 from components.tune.settings import Settings
 from components.tune.trial import Trial
-from components.tune.walk import walking
+from components.tune.walk import Walk
 from tests.stores import BUCKET, Proxy, S3Server
 
 FOLDER = "source"
@@ -167,10 +167,10 @@ def _replay(algorithm: str, trials: int) -> float:
         workers=10,
     )
     told, started = 0, cpu_seconds()
-    with walking(settings) as walk:
-        while told < trials and (proposals := walk.ask()):
-            walk.tell([0.5 + 0.4 * ((told + n) % 7) / 7 for n in range(len(proposals))])
-            told += len(proposals)
+    walk = Walk(settings)
+    while told < trials and (proposals := walk.ask()):
+        walk.tell([0.5 + 0.4 * ((told + n) % 7) / 7 for n in range(len(proposals))])
+        told += len(proposals)
     return cpu_seconds() - started
 
 

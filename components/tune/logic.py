@@ -9,7 +9,7 @@ from components.tune.rounds import Numbered
 from components.tune.settings import Settings
 from components.tune.space import searched_values
 from components.tune.trial import Trial, Trials
-from components.tune.walk import Proposal, walking
+from components.tune.walk import Proposal, Walk
 
 
 def search(trials: Trials) -> list[Trial]:
@@ -27,11 +27,11 @@ def search(trials: Trials) -> list[Trial]:
     """
     trials.settings.check(trials.start)
     done: list[Trial] = []
-    with walking(trials.settings, trials.start) as walk:
-        while proposals := walk.ask():
-            for proposal in proposals:
-                done.append(finish(trials, len(done) + 1, proposal, done))
-            walk.tell([trial.score for trial in done[-len(proposals) :]])
+    walk = Walk(trials.settings, trials.start)
+    while proposals := walk.ask():
+        for proposal in proposals:
+            done.append(finish(trials, len(done) + 1, proposal, done))
+        walk.tell([trial.score for trial in done[-len(proposals) :]])
     if all(trial.failure for trial in done):
         raise UserError(
             f"tune: all {len(done)} trials failed, the last with: {done[-1].failure}; "
@@ -51,19 +51,19 @@ def next_round(trials: Trials) -> list[Numbered]:
     """
     trials.settings.check(trials.start)
     before = 0
-    with walking(trials.settings, trials.start) as walk:
-        while proposals := walk.ask():
-            recalled = [trials.recall(proposal) for proposal in proposals]
-            missing: dict[Proposal, int] = {}
-            for number, (proposal, trial) in enumerate(
-                zip(proposals, recalled, strict=True), before + 1
-            ):
-                if trial is None:
-                    missing.setdefault(proposal, number)
-            if missing:
-                return [Numbered(number, proposal) for proposal, number in missing.items()]
-            walk.tell([trial.score for trial in recalled if trial])
-            before += len(proposals)
+    walk = Walk(trials.settings, trials.start)
+    while proposals := walk.ask():
+        recalled = [trials.recall(proposal) for proposal in proposals]
+        missing: dict[Proposal, int] = {}
+        for number, (proposal, trial) in enumerate(
+            zip(proposals, recalled, strict=True), before + 1
+        ):
+            if trial is None:
+                missing.setdefault(proposal, number)
+        if missing:
+            return [Numbered(number, proposal) for proposal, number in missing.items()]
+        walk.tell([trial.score for trial in recalled if trial])
+        before += len(proposals)
     return []
 
 
@@ -76,10 +76,10 @@ def count_rounds(settings: Settings) -> int:
     if settings.algorithm == "bayesian":  # which takes long to ask, and has no end of its own
         return -(-settings.trials // settings.workers)
     rounds = 0
-    with walking(settings) as walk:
-        while proposals := walk.ask():
-            walk.tell([0.0] * len(proposals))
-            rounds += 1
+    walk = Walk(settings)
+    while proposals := walk.ask():
+        walk.tell([0.0] * len(proposals))
+        rounds += 1
     return rounds
 
 

@@ -1,12 +1,9 @@
 """KerasTuner's oracles, asked for as many trials at a time as there are workers."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from tempfile import TemporaryDirectory
 
 import keras_tuner
-from keras_tuner.engine import base_tuner
 from keras_tuner.engine.trial import Trial as Asked
 from keras_tuner.engine.trial import TrialStatus
 
@@ -36,20 +33,21 @@ class Walk:
     """The way of a search through its space, round by round.
 
     An oracle decides what to try from the seed and the results so far. So a fresh walk that is
-    told the recorded results comes to where an earlier one was, and nothing depends on
-    KerasTuner's own files, which a kill can leave half-written.
+    told the recorded results comes to where an earlier one was. KerasTuner's own files, which a
+    kill can leave half-written, are not even written.
     """
 
-    def __init__(self, settings: Settings, start: Start | None, oracle: keras_tuner.Oracle) -> None:
-        """Begins; `walking` lends one.
+    def __init__(self, settings: Settings, start: Start | None = None) -> None:
+        """Begins.
 
         Args:
-            settings: Of the search.
+            settings: Of the search, checked.
             start: The version that every trial starts from; None for none.
-            oracle: Who decides what to try.
         """
         self._settings = settings
-        self._oracle = oracle
+        self._oracle = _oracle(settings, start)
+        self._oracle.verbose = 0
+        self._oracle.save = self._oracle._save_trial = lambda *_: None
         self._fixed = Hyperparameters(pretrained_weights=settings.pretrained_weights)
         if start and start.dense:
             self._fixed = replace(self._fixed, dense=start.dense)
@@ -88,21 +86,6 @@ class Walk:
         values = asked.hyperparameters.values
         epochs = int(values.get("tuner/epochs", self._settings.epochs))
         return Proposal(proposed_values(values, self._fixed), epochs)
-
-
-@contextmanager
-def walking(settings: Settings, start: Start | None = None) -> Iterator[Walk]:
-    """Lends a walk at its beginning.
-
-    Args:
-        settings: Of the search, checked.
-        start: The version that every trial starts from; None for none.
-    """
-    oracle = _oracle(settings, start)
-    oracle.verbose = 0
-    with TemporaryDirectory(prefix="tuner-") as scratch:
-        base_tuner.BaseTuner(oracle=oracle, directory=scratch, project_name="search")
-        yield Walk(settings, start, oracle)
 
 
 def _oracle(settings: Settings, start: Start | None) -> keras_tuner.Oracle:
