@@ -10,21 +10,6 @@ from keras import layers
 from components.shared.images.decode import SHAPE
 
 
-def with_augmentation(model: keras.Model, augmentation: layers.Layer) -> keras.Model:
-    """Puts augmentation before a model; it acts in training only.
-
-    Args:
-        model: From uint8 [n, 150, 150, 3]; the result shares its weights.
-        augmentation: From such images to varied ones.
-
-    Returns:
-        A model of the same inputs and outputs.
-    """
-    return keras.Sequential(
-        [keras.Input(SHAPE, dtype="uint8"), augmentation, model], name=f"augmented_{model.name}"
-    )
-
-
 def reference_augmentation(seed: int) -> layers.Layer:
     """Makes the reference implementation's.
 

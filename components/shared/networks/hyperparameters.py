@@ -8,6 +8,8 @@ from typing import Any
 from components.shared.errors import UserError, require_at_least
 from components.shared.networks.start import Start
 
+BATCH_SIZE = 32  # that learning rates are given for
+
 
 @dataclass(frozen=True)
 class Hyperparameters:
@@ -15,7 +17,8 @@ class Hyperparameters:
 
     Attributes:
         architecture: Name of the network, see `components.shared.networks.table`.
-        learning_rate: Of the optimizer; where its recipe has a schedule, the greatest.
+        learning_rate: Of the optimizer, for batches of 32; where its recipe has a schedule, the
+            greatest.
         dropout: Share of units dropped, 0..1.
         dense: Units of the first dense layer, where a network has some.
         augmentation: Whether training images are varied.
@@ -53,6 +56,7 @@ class Training:
         mirror: Whether the model averages its answers to an image and to its mirror image.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never stops early.
+        batch_size: Images of a batch, of all devices together.
         seed: Of everything random.
         start: The registered version whose weights each network starts from; None for none.
     """
@@ -62,6 +66,7 @@ class Training:
     mirror: bool = False
     epochs: int
     patience: int = 0
+    batch_size: int = BATCH_SIZE
     seed: int = 0
     start: Start | None = None
 
@@ -73,7 +78,9 @@ class Training:
         """
         if self.start:
             self.start.check(self.network.architecture)
-        require_at_least(1, epochs=self.epochs, ensemble=self.ensemble)
+        require_at_least(
+            1, epochs=self.epochs, ensemble=self.ensemble, batch_size=self.batch_size
+        )
         require_at_least(0, patience=self.patience)
 
     @classmethod
@@ -88,6 +95,11 @@ class Training:
         own = {one.name: given[one.name] for one in fields(cls) if one.name in given}
         mirror = given["average_mirror_image"]
         return cls(**own, network=network, mirror=mirror, start=start)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate for these batches: it grows as the square root of their size."""
+        return self.network.learning_rate * math.sqrt(self.batch_size / BATCH_SIZE)
 
     @property
     def settings(self) -> dict[str, Any]:

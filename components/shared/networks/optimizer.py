@@ -1,11 +1,27 @@
-"""Adam with its update in one kernel."""
+"""The optimizers: their gradients come added up over the devices, and Adam's update is one kernel."""
+
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 
+class _OfAddedGradients:
+    """Takes gradients that are added up over the devices already, so that clipping sees all.
+
+    Keras adds them up after it has clipped each device's.
+    """
+
+    def _all_reduce_sum_gradients(self, pairs: Any) -> Any:
+        return pairs
+
+
+class AdamW(_OfAddedGradients, keras.optimizers.AdamW):
+    """Keras' AdamW."""
+
+
 @keras.saving.register_keras_serializable(package="brain_tumor")
-class FusedAdam(keras.optimizers.Adam):
+class FusedAdam(_OfAddedGradients, keras.optimizers.Adam):
     """Adam, the same formula, as one pass over each variable instead of about ten.
 
     The first dense layer of the reference's network holds 11.2 M weights; passing over them is a

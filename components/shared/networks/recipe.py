@@ -8,7 +8,7 @@ import keras
 
 from components.shared.networks.augment import StrongAugmentation, reference_augmentation
 from components.shared.networks.hyperparameters import Hyperparameters
-from components.shared.networks.optimizer import FusedAdam
+from components.shared.networks.optimizer import AdamW, FusedAdam
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ class Recipe:
         clip = self.clip_norm or None
         if not self.weight_decay:
             return FusedAdam(rate, global_clipnorm=clip)
-        optimizer = keras.optimizers.AdamW(
-            rate, weight_decay=self.weight_decay, global_clipnorm=clip
-        )
+        optimizer = AdamW(rate, weight_decay=self.weight_decay, global_clipnorm=clip)
         # Biases and the scales of normalization are no reason for a large network.
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         return optimizer

@@ -16,11 +16,11 @@ import tensorflow as tf
 
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.networks import table
-from components.shared.networks.augment import with_augmentation
-from components.shared.networks.hyperparameters import Training
+from components.shared.networks.hyperparameters import BATCH_SIZE, Training
 from components.shared.networks.network import Network
 from components.shared.run.progress import done_line
-from components.shared.training.batches import BATCH_SIZE, training_batches, validation_batches
+from components.shared.training.batches import Batches
+from components.shared.training.feed import Feed
 from components.shared.training.hardware import precision
 from components.shared.training.head import refit_head
 from components.shared.training.start import take_weights
@@ -93,7 +93,8 @@ def fit(
     """Trains a network and keeps its best epoch by validation, or the mean of its last ones.
 
     On a CPU the same seed gives the same weights, also where the run was killed and resumed, as
-    long as the number of threads is the same.
+    long as the number of threads is the same. All GPUs that are here share each batch, and train
+    as one of them does, but for rounding.
 
     Args:
         dataset: The images.
@@ -119,16 +120,19 @@ def fit(
     policy = precision(recipe.bfloat16_on_cpu)
     if not tf.config.list_physical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()
-    with _policy(policy):
+    feed = Feed.of(dataset, train, validation, training.batch_size)
+    with _policy(policy), feed.strategy.scope():
         model = network.build(values)
         if training.start:
             take_weights(model, training.start)
-        augmented = values.augmentation
-        trained = with_augmentation(model, recipe.augmentation(seed)) if augmented else model
+        trained = feed.trained(model, recipe.augmentation(seed) if values.augmentation else None)
+        steps = math.ceil(len(train) / training.batch_size)
+        scaled = replace(values, learning_rate=training.learning_rate)
         trained.compile(
-            recipe.optimizer(values, epochs, steps=math.ceil(len(train) / BATCH_SIZE)),
+            recipe.optimizer(scaled, epochs, steps),
             keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing),
             metrics=["accuracy"],
+            steps_per_execution=feed.steps_per_execution(steps),
             jit_compile=False,
         )
         trained.optimizer.build(trained.trainable_variables)
@@ -140,8 +144,10 @@ def fit(
         number = len(progress.history)
         started = time.perf_counter()
         logs = trained.fit(
-            training_batches(dataset, train, weights, seed, number),
-            validation_data=validation_batches(dataset, validation),
+            feed.training(train, weights, seed, number),
+            validation_data=feed.validation(validation),
+            steps_per_epoch=feed.steps(train),
+            validation_steps=feed.steps(validation),
             initial_epoch=number,
             epochs=number + 1,
             shuffle=False,  # the order is set already
@@ -151,7 +157,7 @@ def fit(
         if not all(math.isfinite(figure) for figure in figures.values()):
             raise DivergedError(
                 f"the loss is not a number in epoch {number + 1} at learning rate "
-                f"{values.learning_rate:g}"
+                f"{training.learning_rate:g}"
             )
         epoch = Epoch(epoch=number + 1, seconds=time.perf_counter() - started, **figures)
         progress.add(epoch)
@@ -170,8 +176,12 @@ def fit(
         refit_head(final, dataset, train, weights)
     if recipe.refit_head or best.epoch > plain_epochs:
         model.set_weights(final.get_weights())
-        checked = validation_batches(dataset, validation)
-        found = trained.evaluate(checked, verbose=0, return_dict=True)
+        found = trained.evaluate(
+            feed.validation(validation),
+            steps=feed.steps(validation),
+            verbose=0,
+            return_dict=True,
+        )
         best = replace(best, val_loss=found["loss"], val_accuracy=found["accuracy"])
     averaged = max(0, best.epoch - plain_epochs)
     return Fit(final, tuple(progress.history), best, policy, averaged)
@@ -194,7 +204,7 @@ def validate(
     measured = keras.Model(model.inputs, model.outputs)  # so that the model stays uncompiled
     loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
     measured.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
-    batches = validation_batches(dataset, rows)
+    batches = Batches(dataset, BATCH_SIZE).validation(rows)
     found = measured.evaluate(batches, verbose=0, return_dict=True)
     return found["loss"], found["accuracy"]
 

@@ -4,6 +4,7 @@ import platform
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.python.client import device_lib
 
 
 def precision(bfloat16_on_cpu: bool = True) -> str:
@@ -20,6 +21,17 @@ def precision(bfloat16_on_cpu: bool = True) -> str:
         major, _ = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
         return "mixed_bfloat16" if major >= 8 else "mixed_float16" if major == 7 else "float32"
     return "mixed_bfloat16" if bfloat16_on_cpu and _cpu_multiplies_bfloat16() else "float32"
+
+
+def devices() -> tuple[str, ...]:
+    """Returns the names of the GPUs that are here, all of which train; none where there is none."""
+    return tuple(device.name for device in tf.config.list_logical_devices("GPU"))
+
+
+def free_memory(device: str) -> int:
+    """Returns how many bytes a GPU of `devices` has for TensorFlow that nothing takes yet."""
+    limits = {found.name: found.memory_limit for found in device_lib.list_local_devices()}
+    return limits[device] - tf.config.experimental.get_memory_info(device)["current"]
 
 
 def device_name() -> str:
