@@ -29,7 +29,7 @@ from components.shared.evaluation.predictor import predict_rows
 from components.shared.networks import compact, efficientnet, reference
 from components.shared.networks.augment import StrongAugmentation
 from components.shared.networks.compact import compact_cnn
-from components.shared.networks.hyperparameters import Hyperparameters, Training
+from components.shared.networks.hyperparameters import BATCH_SIZE, Hyperparameters, Training
 from components.shared.networks.network import Network
 from components.shared.networks.recipe import AS_PUBLISHED, FOR_UNSEEN, Recipe
 from components.shared.networks.reference import REFERENCE
@@ -46,6 +46,7 @@ class Variant(NamedTuple):
 
     values: Hyperparameters
     network: Network
+    batch_size: int = BATCH_SIZE
 
 
 def _trained(recipe: Recipe, **values: Any) -> Variant:
@@ -55,6 +56,12 @@ def _trained(recipe: Recipe, **values: Any) -> Variant:
 
 def _with(**changed: Any) -> Variant:
     return _trained(replace(FOR_UNSEEN, **changed))
+
+
+def _in_batches(size: int, power: float) -> Variant:
+    """Trains in other batches, at a rate that grows as a power of their size."""
+    rate = Hyperparameters().learning_rate * (size / BATCH_SIZE) ** (power - 0.5)
+    return _trained(FOR_UNSEEN, learning_rate=rate)._replace(batch_size=size)
 
 
 def _network(name: str, build: Callable[[Hyperparameters], keras.Model]) -> Variant:
@@ -122,6 +129,11 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     "groups count alike": lambda: _with(group_power=1.0),
     "no clipping": lambda: _with(clip_norm=0.0),
     "no dropout": lambda: _trained(FOR_UNSEEN, dropout=0.0),
+    **{
+        f"batches of {size}{rule}": functools.partial(_in_batches, size, power)
+        for size in (64, 128, 256)
+        for rule, power in ((", the same rate", 0.0), ("", 0.5), (", rate in proportion", 1.0))
+    },
     "efficientnet": lambda: Variant(Hyperparameters("efficientnet"), efficientnet.NETWORK),
 }
 
@@ -138,7 +150,9 @@ def course(
     """Trains and predicts, or recalls what is on disk."""
     if not record.exists():
         started = time.perf_counter()
-        training = Training(network=variant.values, epochs=epochs, seed=seed)
+        training = Training(
+            network=variant.values, epochs=epochs, batch_size=variant.batch_size, seed=seed
+        )
         model = fit(dataset, split, training, network=variant.network).model
         seconds = time.perf_counter() - started
         scores = {

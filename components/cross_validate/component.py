@@ -25,6 +25,7 @@ def cross_validate(
     from_model: str,
     epochs: int,
     patience: int,
+    batch_size: int,
     target_sensitivity: float,
     target_error: float,
     seed: int,
@@ -51,6 +52,7 @@ def cross_validate(
         from_model: Registered version whose weights to start from; empty for none.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
+        batch_size: Images of a batch, shared by all GPUs of the step.
         target_sensitivity: Share of validation's tumours to find; 0 for a threshold near 0.5.
         target_error: Share of the answers that may be wrong; the doubtful images are "unsure".
         seed: Of everything random.

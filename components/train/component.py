@@ -25,6 +25,7 @@ def train(
     from_model: str,
     epochs: int,
     patience: int,
+    batch_size: int,
     seed: int,
     state_root: str,
 ) -> NamedTuple("Outputs", [("best_epoch", int), ("validation_accuracy", float)]):  # type: ignore[valid-type]
@@ -47,6 +48,7 @@ def train(
         from_model: Registered version whose weights to start from; empty for none.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
+        batch_size: Images of a batch, shared by all GPUs of the step.
         seed: Of everything random.
         state_root: Folder that outlives a killed step; empty for none.
 

@@ -148,6 +148,7 @@ def test_the_component(
         "from_model": "",
         "epochs": 1,
         "patience": 0,
+        "batch_size": 32,
         "target_sensitivity": 0.0,
         "target_error": 0.02,
         "seed": 0,

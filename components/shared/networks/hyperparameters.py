@@ -78,9 +78,7 @@ class Training:
         """
         if self.start:
             self.start.check(self.network.architecture)
-        require_at_least(
-            1, epochs=self.epochs, ensemble=self.ensemble, batch_size=self.batch_size
-        )
+        require_at_least(1, epochs=self.epochs, ensemble=self.ensemble, batch_size=self.batch_size)
         require_at_least(0, patience=self.patience)
 
     @classmethod

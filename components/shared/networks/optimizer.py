@@ -1,4 +1,4 @@
-"""The optimizers: their gradients come added up over the devices, and Adam's update is one kernel."""
+"""The optimizers: gradients come added up over the devices, and Adam's update is one kernel."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from typing_extensions import is_typeddict
 
 from components.shared.errors import UserError, did_you_mean
-from components.shared.networks.hyperparameters import Hyperparameters
+from components.shared.networks.hyperparameters import BATCH_SIZE, Hyperparameters
 from components.shared.networks.table import ARCHITECTURES, Architecture
 from components.shared.run.scheduling import NodeAffinity, NodeSelector, Toleration
 
@@ -362,6 +362,13 @@ class Train(Group):
     epochs: Count = Field(16, description="Maximum number of epochs to train.")
     patience: int = Field(
         0, ge=0, description="Stop after this many epochs without improvement. 0 never stops early."
+    )
+    batch_size: int = Field(
+        BATCH_SIZE,
+        ge=1,
+        le=65_536,
+        description="Images of a batch, shared by all GPUs of a step. The learning rate is given "
+        "for 32 images and grows with the square root of the batch size.",
     )
     ensemble: int = Field(
         1,

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+
 class _Part(NamedTuple):
     """Which images of a batch a device has; int32 scalars."""
 

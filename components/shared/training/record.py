@@ -7,6 +7,7 @@ import numpy as np
 
 from components.shared.data.dataset import Split
 from components.shared.errors import UserError
+from components.shared.networks.hyperparameters import BATCH_SIZE
 from components.shared.storage.files import read_json
 from components.shared.strict import Strict
 
@@ -28,6 +29,7 @@ class TrainingRecord(Strict):
     best_epoch: int
     averaged_epochs: int = 0
     patience: int
+    batch_size: int = BATCH_SIZE
     seed: int
     from_model: str | None = None
     from_model_digest: str | None = None

@@ -5,11 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 from components.shared.images.decode import SHAPE
-from components.shared.networks.augment import (
-    StrongAugmentation,
-    reference_augmentation,
-    with_augmentation,
-)
+from components.shared.networks.augment import StrongAugmentation, reference_augmentation
 
 KINDS = pytest.mark.parametrize("make", [StrongAugmentation, reference_augmentation])
 RNG = np.random.default_rng(3)
@@ -26,8 +22,8 @@ def _scan(count: int = 1) -> np.ndarray:
 
 @KINDS
 def test_it_acts_in_training_alone(make) -> None:
-    identity = keras.Sequential([keras.Input(SHAPE, dtype="uint8"), layers.Rescaling(1.0)])
-    augmented = with_augmentation(identity, make(2))
+    entry = keras.Input(SHAPE, dtype="uint8")
+    augmented = keras.Sequential([entry, make(2), layers.Rescaling(1.0)])
     assert np.array_equal(augmented(IMAGES, training=False), IMAGES)
     varied = tf.convert_to_tensor(augmented(IMAGES, training=True)).numpy()
     assert varied.shape == IMAGES.shape

@@ -23,6 +23,7 @@ def test_its_settings_are_every_value_by_name() -> None:
         "mirror": False,
         "epochs": 5,
         "patience": 2,
+        "batch_size": 32,
         "seed": 0,
     }
 
@@ -39,6 +40,7 @@ def test_nothing_is_told_by_position() -> None:
         ({"epochs": -3}, "epochs is -3: give at least 1"),
         ({"ensemble": -1}, "ensemble is -1: give at least 1"),
         ({"patience": -9}, "patience is -9: give at least 0"),
+        ({"batch_size": 0}, "batch_size is 0: give at least 1"),
     ],
     ids=str,
 )

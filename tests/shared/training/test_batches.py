@@ -3,7 +3,9 @@ import pytest
 import tensorflow as tf
 
 from components.shared.data.dataset import ImageDataset, Split
-from components.shared.training.batches import BATCH_SIZE, training_batches, validation_batches
+from components.shared.training.batches import Batches
+
+SIZE = 32
 
 
 def _pixels(batches: tf.data.Dataset) -> np.ndarray:
@@ -26,7 +28,7 @@ def train(split: Split) -> np.ndarray:
 
 def test_every_image_comes_once_an_epoch(dataset: ImageDataset, train: np.ndarray) -> None:
     order = _order(
-        dataset, _pixels(training_batches(dataset, train, _alike(train), seed=3, epoch=0))
+        dataset, _pixels(Batches(dataset, SIZE).training(train, _alike(train), seed=3, epoch=0))
     )
     assert sorted(order) == train.tolist()
     assert order != train.tolist()
@@ -36,9 +38,8 @@ def test_the_order_depends_on_seed_and_epoch_alone(
     dataset: ImageDataset, train: np.ndarray
 ) -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        return _order(
-            dataset, _pixels(training_batches(dataset, train, _alike(train), seed, epoch))
-        )
+        batches = Batches(dataset, SIZE).training(train, _alike(train), seed, epoch)
+        return _order(dataset, _pixels(batches))
 
     first = order(3, 0)
     np.random.seed(99)
@@ -49,7 +50,7 @@ def test_the_order_depends_on_seed_and_epoch_alone(
 
 
 def test_labels_stand_with_their_images(dataset: ImageDataset, train: np.ndarray) -> None:
-    batches = list(training_batches(dataset, train, _alike(train), seed=3, epoch=0))
+    batches = list(Batches(dataset, SIZE).training(train, _alike(train), seed=3, epoch=0))
     for pixels, labels, _ in batches:
         expected = dataset.labels[_order(dataset, pixels.numpy())]
         assert labels.shape == (len(pixels), 1)
@@ -57,25 +58,39 @@ def test_labels_stand_with_their_images(dataset: ImageDataset, train: np.ndarray
         assert labels.numpy()[:, 0].tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("size", [32, 48])
 @pytest.mark.parametrize("images", [1, 32, 33, 50, 65])
-def test_no_batch_is_smaller_than_another_by_two(dataset: ImageDataset, images: int) -> None:
+def test_no_batch_is_smaller_than_another_by_two(
+    dataset: ImageDataset, images: int, size: int
+) -> None:
     indices = np.arange(images) % len(dataset)
-    batches = training_batches(dataset, indices, _alike(indices), seed=0, epoch=0)
+    batches = Batches(dataset, size).training(indices, _alike(indices), seed=0, epoch=0)
     sizes = [len(labels) for _, labels, _ in batches]
     assert sum(sizes) == images
-    assert len(sizes) == batches.cardinality() == -(-images // BATCH_SIZE)
+    assert len(sizes) == batches.cardinality() == -(-images // size)
     assert max(sizes) - min(sizes) <= 1
 
 
 def test_validation_keeps_the_order(dataset: ImageDataset, split: Split) -> None:
     indices = split.part("validation")
-    batches = validation_batches(dataset, indices)
+    batches = Batches(dataset, SIZE).validation(indices)
     assert _order(dataset, _pixels(batches)) == indices.tolist()
-    assert batches.cardinality() == -(-len(indices) // BATCH_SIZE)
+    assert batches.cardinality() == -(-len(indices) // SIZE)
 
 
 def test_weights_stand_with_their_images(dataset: ImageDataset, train: np.ndarray) -> None:
     weights = np.arange(len(train), dtype=np.float32)
-    for pixels, _, counted in training_batches(dataset, train, weights, seed=3, epoch=0):
+    for pixels, _, counted in Batches(dataset, SIZE).training(train, weights, seed=3, epoch=0):
         positions = [train.tolist().index(i) for i in _order(dataset, pixels.numpy())]
         assert counted.numpy().tolist() == positions
+
+
+def test_images_that_devices_have_are_named_by_number(
+    dataset: ImageDataset, train: np.ndarray
+) -> None:
+    there = np.sort(train)[1:]
+    plain = Batches(dataset, SIZE).training(there, _alike(there), seed=3, epoch=0)
+    named = Batches(dataset, SIZE, there).training(there, _alike(there), seed=3, epoch=0)
+    for (pixels, labels, _), (numbers, same_labels, _) in zip(plain, named, strict=True):
+        np.testing.assert_array_equal(dataset.read(there[numbers.numpy()]), pixels)
+        np.testing.assert_array_equal(labels, same_labels)

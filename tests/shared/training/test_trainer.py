@@ -190,7 +190,7 @@ def test_divergence_is_told_in_a_line(tmp_path: Path, run: Train) -> None:
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("changed", [{"epochs": 2}, {"seed": 9}, {"patience": 1}], ids=str)
+@pytest.mark.parametrize("changed", [{"epochs": 2}, {"seed": 9}, {"batch_size": 8}], ids=str)
 def test_other_work_is_not_resumed(
     tmp_path: Path,
     run: Train,
