@@ -16,6 +16,7 @@ def plan_search(
     max_trials: int,
     tune_epochs: int,
     executions_per_trial: int,
+    batch_size: int,
     tune_workers: int,
     from_model: str,
     seed: int,
@@ -30,6 +31,7 @@ def plan_search(
         max_trials: How many trials; hyperband decides that itself.
         tune_epochs: Epochs of a trial.
         executions_per_trial: Trainings of a trial; their mean counts.
+        batch_size: Images of a batch, shared by all GPUs of the step.
         tune_workers: How many trials run at a time, each in a pod of its own.
         from_model: Registered version whose weights every trial starts from; empty for none.
         seed: Of everything random.
@@ -49,6 +51,7 @@ def plan_search(
             trials=max_trials,
             epochs=tune_epochs,
             executions=executions_per_trial,
+            batch_size=batch_size,
             workers=tune_workers,
             pretrained_weights=pretrained_weights,
             from_model=from_model,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from components.shared.errors import UserError, require_at_least
+from components.shared.networks.hyperparameters import BATCH_SIZE
 from components.shared.networks.start import Start
 from components.shared.networks.table import ARCHITECTURES
 from components.shared.storage.files import read_json, write_atomically
@@ -23,6 +24,7 @@ class Settings(Strict):
         trials: How many to run; `hyperband` decides that itself from `epochs`.
         epochs: Of each trial; for `hyperband`, of the longest.
         executions: Trainings a trial, of different seeds; their mean counts.
+        batch_size: Images of a batch, which scales the learning rates that are searched.
         seed: Of oracle and trainings.
         workers: How many trials run at a time.
         pretrained_weights: File of Xception's weights without top; empty to download them.
@@ -34,6 +36,7 @@ class Settings(Strict):
     trials: int
     epochs: int
     executions: int = 1
+    batch_size: int = BATCH_SIZE
     seed: int
     workers: int = 1
     pretrained_weights: str = ""
@@ -54,6 +57,7 @@ class Settings(Strict):
             max_trials=self.trials,
             tune_epochs=self.epochs,
             executions_per_trial=self.executions,
+            batch_size=self.batch_size,
             tune_workers=self.workers,
         )
         for architecture in self.architectures:

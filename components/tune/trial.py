@@ -94,6 +94,7 @@ class Trials:
             dataset.digest,
             split.digest(),
             str(settings.executions),
+            str(settings.batch_size),
             str(settings.seed),
             *([start.digest] if start else []),
         ]
@@ -137,6 +138,7 @@ class Trials:
             training = Training(
                 network=proposal.values,
                 epochs=proposal.epochs,
+                batch_size=self.settings.batch_size,
                 seed=self.settings.seed + execution,
                 start=self.start,
             )
