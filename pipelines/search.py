@@ -41,6 +41,7 @@ def tune_network(
         plan_search(
             **run.of(Tune),
             pretrained_weights=run.pretrained_weights,
+            batch_size=run.batch_size,
             from_model=run.from_model,
             seed=run.seed,
         )
