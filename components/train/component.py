@@ -101,6 +101,7 @@ def train_networks(
     from_model: str,
     epochs: int,
     patience: int,
+    batch_size: int,
     seed: int,
     state_root: str,
     worker: int,
@@ -124,6 +125,7 @@ def train_networks(
         from_model: Registered version whose weights to start from; empty for none.
         epochs: Most epochs to train.
         patience: Stop after so many epochs without a better one; 0 never.
+        batch_size: Images of a batch, shared by all GPUs of the step.
         seed: Of everything random.
         state_root: Folder that all steps of the training share.
         worker: Which, from 1.
