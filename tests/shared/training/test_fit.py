@@ -111,7 +111,7 @@ def test_a_killed_run_ends_where_the_unbroken_one_does(
     root, ends = killed
     state = root / architecture
     assert ends[architecture] == -signal.SIGKILL
-    assert (root / f"{architecture}.log").read_text().count("epoch ") == 2
+    assert (root / f"{architecture}.log").read_text().count(" epochs ") == 2
 
     unbroken = _fit(dataset, split, values, 5, seed=1)
     capsys.readouterr()
