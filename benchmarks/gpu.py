@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu --source path/to/archive.zip
 
-Takes three minutes on a machine with a GPU. All train the same network on the same images of a
+Is for a machine with a GPU. All train the same network on the same images of a
 grouped split, validation included, in turn, and the first epoch of each is left out: it compiles.
 The profile of one epoch tells in which share of it a kernel runs on the device, and how often it is
 copied to and from. Without a GPU everything runs all the same, on the CPU: for a look at whether it
@@ -108,7 +108,7 @@ def _usual(work: Work) -> list[float]:
     seconds = []
     for _ in range(work.training.epochs):
         started = time.perf_counter()
-        model.fit(train, validation_data=validation, verbose=0)
+        model.fit(train, validation_data=validation, shuffle=False, verbose=0)
         seconds.append(time.perf_counter() - started)
     return seconds
 
@@ -219,7 +219,8 @@ def main() -> None:
                 network=NETWORKS[name], epochs=options.epochs, batch_size=options.batch_size
             )
             work = Work(dataset, split, training)
-            images, precision = len(split.train), hardware.precision()
+            recipe = table.network(training.network.architecture).recipe
+            images, precision = len(split.train), hardware.precision(recipe.bfloat16_on_cpu)
             print(f"\n{name}: {images:,} images, batches of {options.batch_size}, {precision}")
             print("| | s an epoch | images/s | first epoch, s |\n|---|---|---|---|")
             for contender, courses in _in_turn(work, options.rounds).items():
