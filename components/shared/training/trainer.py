@@ -45,6 +45,7 @@ _SETTINGS = (
     "ensemble",
     "mirror",
     "patience",
+    "batch_size",
     "seed",
 )
 
