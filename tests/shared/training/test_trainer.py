@@ -18,7 +18,7 @@ from components.shared.errors import UserError
 from components.shared.networks.hyperparameters import Hyperparameters, Training
 from components.shared.networks.network import Network
 from components.shared.networks.reference import PARAMETERS, REFERENCE
-from components.shared.training.batches import training_batches
+from components.shared.training.batches import Batches
 from components.shared.training.fit import Epoch, Fit
 from components.shared.training.record import TrainingRecord
 from components.shared.training.trainer import draw_curves, history_csv, train, train_networks
@@ -125,14 +125,16 @@ def test_networks_that_workers_trained_are_those_of_one_pod(
     def work(*numbers: int) -> None:
         train_networks(dataset, split, training, numbers, state=tmp_path / "state", network=tiny)
 
+    batches_of = Batches.training
+
     def taken_back(*given: Any) -> Any:
         if given[-2:] == (2, 1):  # the second epoch of the network whose seed is 2
             raise KeyboardInterrupt
-        return training_batches(*given)
+        return batches_of(*given)
 
     work(1)
     with monkeypatch.context() as patch:
-        patch.setattr("components.shared.training.fit.training_batches", taken_back)
+        patch.setattr(Batches, "training", taken_back)
         with pytest.raises(KeyboardInterrupt):
             work(0, 2)
     capsys.readouterr()
@@ -250,6 +252,7 @@ def test_the_component(
         "from_model": "",
         "epochs": 2,
         "patience": 0,
+        "batch_size": 32,
         "seed": 0,
         "state_root": str(tmp_path / "state"),
     }
