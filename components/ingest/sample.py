@@ -1,8 +1,9 @@
 """Made-up slices in the layout of the Kaggle dataset, for trying things without the real data.
 
 They are drawings, not anatomy: a skull, a brain with folds and ventricles, and in the tumour class
-a lesion with a bright rim. The folder has what makes the real one hard: copies that are
-re-encoded, resized, flipped or turned, several formats and modes, names that lie about the
+a lesion with a bright rim. Some lesions are faint, and some healthy slices have a bright spot, so
+that a model makes mistakes to look at. The folder has what makes the real one hard: copies that
+are re-encoded, resized, flipped or turned, several formats and modes, names that lie about the
 format, and files that are no images at all.
 """
 
@@ -18,11 +19,13 @@ from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.errors import UserError
 from components.shared.storage.files import write_atomically
 
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 MINIMUM = 20
 
 _COPIES = 0.25  # share of images that are a changed copy of an earlier one
 _TUMORS = 0.55
+_FAINT = 0.15  # share of lesions that are small and hardly brighter than what is around them
+_BRIGHT = 0.10  # share of healthy slices with a bright spot, as a vessel makes one
 _SIDES = (160, 200, 256, 320, 512)
 
 Encoder = Callable[[Image.Image], bytes]
@@ -90,6 +93,8 @@ def draw_slice(tumor: bool, rng: np.random.Generator) -> Image.Image:
     image = np.where((radius > 0.93) & (radius < 1.0), rng.uniform(0.65, 0.9), image)
     if tumor:
         image = _with_lesion(image, u, v, rng)
+    elif rng.random() < _BRIGHT:
+        image = _with_spot(image, u, v, rng)
     image = gaussian_filter(image, 0.8) + rng.normal(0, 0.02, x.shape)
     image = np.clip(image * rng.uniform(0.85, 1.15), 0, 1)
     return Image.fromarray(np.uint8(image * 255)).resize((side, side), Image.Resampling.BICUBIC)
@@ -98,16 +103,32 @@ def draw_slice(tumor: bool, rng: np.random.Generator) -> Image.Image:
 def _with_lesion(
     image: np.ndarray, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    direction, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.15, 0.42)
-    size = rng.uniform(0.12, 0.24)
-    du, dv = u - distance * np.cos(direction), v - distance * np.sin(direction)
+    du, dv = _place(u, v, rng)
+    size, strength = rng.uniform(0.12, 0.24), 1.0
+    if rng.random() < _FAINT:
+        size, strength = rng.uniform(0.07, 0.12), rng.uniform(0.15, 0.5)
     bumps = 1 + 0.15 * np.sin(3 * np.arctan2(dv, du) + rng.uniform(0, 6))
     reach = np.hypot(du, dv) / (size * bumps)
     swelling = np.clip(1.6 - reach, 0, 1) * 0.12
     core = rng.uniform(0.70, 0.85)
-    image = image + swelling * (image > 0.05)
-    image = np.where(reach < 1.0, 0.98, image)
-    return np.where(reach < 0.75, core, image)
+    lesion = image + swelling * (image > 0.05)
+    lesion = np.where(reach < 1.0, 0.98, lesion)
+    lesion = np.where(reach < 0.75, core, lesion)
+    return image + strength * (lesion - image)
+
+
+def _with_spot(
+    image: np.ndarray, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    du, dv = _place(u, v, rng)
+    reach = np.hypot(du, dv) / rng.uniform(0.06, 0.12)
+    return np.where(reach < 1.0, np.maximum(image, rng.uniform(0.70, 0.95)), image)
+
+
+def _place(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the coordinates around a random place in the brain."""
+    direction, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.15, 0.42)
+    return u - distance * np.cos(direction), v - distance * np.sin(direction)
 
 
 def _changed_copy(original: Image.Image, rng: np.random.Generator) -> Image.Image:

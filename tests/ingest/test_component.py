@@ -47,7 +47,7 @@ def test_what_they_write(tmp_path: Path, ingested: Step, written: dict[str, Any]
     dataset = ImageDataset(written["dataset"].path)
     assert (images, digest) == (40, dataset.digest)
     metadata = written["dataset"].metadata
-    of_data = {"source": SOURCE, "source_version": "1", "digest": digest}
+    of_data = {"source": SOURCE, "source_version": "2", "digest": digest}
     assert metadata.items() >= of_data.items()
     assert metadata.keys() - of_data == {"step", "seconds", "peak_memory_bytes"}
     metrics = written["data_metrics"].metadata
