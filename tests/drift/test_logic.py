@@ -150,7 +150,10 @@ def test_the_pipeline_ends_by_telling_of_drift(folder: Path, tmp_path: Path) -> 
     registry, runs = str(tmp_path / "registry"), tmp_path / "runs"
     Registry.open(registry).publish(folder, describe)
     given = {"registry": registry, "served_model": "latest", "source": ["sample://"]}
-    with prometheus(folder, shift=0.8) as address, pytest.raises(UserError, match="^alert: version 1: drift in"):
+    with (
+        prometheus(folder, shift=0.8) as address,
+        pytest.raises(UserError, match=r"^alert: version 1: drift in"),
+    ):
         run_local(Pipeline.drift, given | {"prometheus": address}, runs, Console())
     log = next(runs.glob("run-*.log")).read_text()
     assert "alert: version 1: drift in feature_1; look at the run's drift report" in log
