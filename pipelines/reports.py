@@ -150,4 +150,4 @@ def _cards(compared: Compared[Scores], what: str) -> list[tuple[str, str, str]]:
     cards[0] = (f"{cards[0][0]}, {what}", *cards[0][1:])
     floors = floors_by_accuracy(compared)
     told = ", ".join(f"{title} {value}" for title, value in floors)
-    return [*cards, ("Accuracy of the best floor", floors[0][1], told)]
+    return [*cards, ("Accuracy of the best baseline", floors[0][1], told)]

@@ -57,7 +57,7 @@ def write_cross_validation_report(
     Args:
         path: The HTML file.
         result: The figures.
-        found: The model against the floors, by the mean of the folds.
+        found: The model against the baselines, by the mean of the folds.
         labels: int [n], 0 Brain Tumor.
         scores: Out-of-fold P(Brain Tumor), float64 [n].
         thresholds: Of each image's fold, float64 [n].

@@ -17,7 +17,7 @@ SUSPICIOUS = "suspicious_labels.csv"
 
 
 class Figures(Compared[Scores]):
-    """The network and the two floors on the same images."""
+    """The network and the two baselines on the same images."""
 
 
 class FoldFigures(Figures):
@@ -93,7 +93,7 @@ class CrossValidation(BySubgroup):
     def flat(self) -> dict[str, float]:
         """Returns the numbers under names that say what, predictor and measure.
 
-        The network's measures carry `_low` and `_high` beside them, the floors' do not.
+        The network's measures carry `_low` and `_high` beside them, the baselines' do not.
         """
         numbers: dict[str, float] = {
             "folds": len(self.folds),

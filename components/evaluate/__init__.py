@@ -1,1 +1,1 @@
-"""The evaluate step: what the model is worth, beside two floors."""
+"""The evaluate step: what the model is worth, beside two baselines."""

@@ -1,4 +1,4 @@
-"""The evaluate step: one model, two floors, the held-out part and the full dataset."""
+"""The evaluate step: one model, two baselines, the held-out part and the full dataset."""
 
 import math
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ def evaluate(
     target_sensitivity: float = 0.0,
     target_error: float = 0.02,
 ) -> Evaluation:
-    """Measures a model on the held-out part and on the full dataset, beside the two floors.
+    """Measures a model on the held-out part and on the full dataset, beside the two baselines.
 
     The model is calibrated on validation before anything is measured. Each predictor, floors
     included, has its threshold chosen there by the same rule.
@@ -83,7 +83,7 @@ def evaluate(
         model_folder: What the train step wrote: `model.keras`, `history.csv`, `training.json`.
         output_folder: Takes `evaluation.json`, `roc.json` and `predictions.csv`.
         report_path: Takes the HTML report.
-        seed: Of the bootstrap and of the metadata floor.
+        seed: Of the bootstrap and of the metadata baseline.
         bootstrap_samples: Resamples an interval, at least 100.
         target_sensitivity: What the threshold has to reach on validation, 0..1; 0 for none.
         target_error: Share of the answers that may be wrong, between 0 and 1, where the doubtful

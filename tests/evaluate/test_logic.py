@@ -300,7 +300,7 @@ def test_the_report_is_self_contained_small_and_escaped(outcome):
     assert "None of them has a near-duplicate in training" in text
     assert "Shortcuts: is the model right only where" in text
     assert "Stability: does the answer stay" in text
-    assert "floor" in text
+    assert "baseline" in text
 
 
 def test_by_name_says_what_it_is_and_the_component_logs_finite_numbers(

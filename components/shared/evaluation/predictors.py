@@ -30,18 +30,20 @@ class PredictorKind:
 
 
 class Compared(Strict, Generic[T]):
-    """Something of the model, and the same of the two floors that it has to beat."""
+    """Something of the model, and the same of the two baselines that it has to beat."""
 
     model: Annotated[T, PredictorKind("model", "model", "this model", palette.ACCENT)]
     metadata_floor: Annotated[
         T,
         PredictorKind(
-            "metadata-only floor", "metadata only", "floor: size, mode, format", palette.GREY
+            "metadata-only baseline", "metadata only", "baseline: size, mode, format", palette.GREY
         ),
     ]
     nearest_neighbour_floor: Annotated[
         T,
-        PredictorKind("1-NN floor", "1-NN on 32x32", "floor: nearest neighbour", palette.GREY_DARK),
+        PredictorKind(
+            "1-NN baseline", "1-NN on 32x32", "baseline: nearest neighbour", palette.GREY_DARK
+        ),
     ]
 
     def of(self, predictor: str) -> T:

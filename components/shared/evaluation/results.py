@@ -20,7 +20,7 @@ _MEND = "evaluate the model again"
 
 
 class PartResult(Compared[Scores]):
-    """The model and the two floors on one part of the dataset."""
+    """The model and the two baselines on one part of the dataset."""
 
     images: int = Field(gt=0)
     groups: int = Field(gt=0, description="of near-duplicates and images of one patient")
@@ -85,7 +85,7 @@ class BySubgroup(Strict):
 
 
 class Slice(Strict):
-    """Accuracy of the model and of the metadata floor on images with something in common."""
+    """Accuracy of the model and of the metadata baseline on images with something in common."""
 
     name: str
     images: int = Field(gt=0)
@@ -99,9 +99,9 @@ class Shortcuts(Strict):
     """Accuracy by what the file, and not the brain, says; on the held-out part."""
 
     floor_right: Slice | None = Field(
-        description="where the metadata floor is right; null: nowhere"
+        description="where the metadata baseline is right; null: nowhere"
     )
-    floor_wrong: Slice | None = Field(description="the metadata floor is wrong")
+    floor_wrong: Slice | None = Field(description="the metadata baseline is wrong")
     size: tuple[Slice, ...] = Field(description="of the file's image, in pixels")
     mode: tuple[Slice, ...]
     format: tuple[Slice, ...]
@@ -202,7 +202,7 @@ class Evaluation(BySubgroup):
         return _measures(self.held_out) | chosen
 
     def held_out_details(self) -> dict[str, float]:
-        """Returns what puts them into perspective: intervals, floors, shortcuts and stability."""
+        """Returns what puts them into perspective: intervals, baselines, shortcuts, stability."""
         numbers = _intervals_and_floors(self.held_out)
         if self.shortcuts and self.shortcuts.floor_wrong:
             numbers["accuracy_metadata_floor_wrong"] = self.shortcuts.floor_wrong.model.value

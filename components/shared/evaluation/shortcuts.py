@@ -59,7 +59,7 @@ def measure_shortcuts(
         rows: Positions to measure on, int64 [n], n > 0.
         train: Positions that both predictors learned from, int64 [t].
         model: Scores of every image.
-        floor: The metadata floor's.
+        floor: The metadata baseline's.
         samples: Resamples of the duplicate groups behind each interval.
         seed: Of the resamples.
 
@@ -94,8 +94,8 @@ def measure_shortcuts(
 
     records = [dataset.manifest.images[row] for row in rows]
     return Shortcuts(
-        floor_right=outcome("the metadata floor is right", rows[floor_right[rows]]),
-        floor_wrong=outcome("the metadata floor is wrong", rows[~floor_right[rows]]),
+        floor_right=outcome("the metadata baseline is right", rows[floor_right[rows]]),
+        floor_wrong=outcome("the metadata baseline is wrong", rows[~floor_right[rows]]),
         size=common([f"{r.width} x {r.height}" for r in records]),
         mode=common([r.mode for r in records]),
         format=common([r.format for r in records]),
@@ -116,9 +116,11 @@ def shortcut_sentences(found: Shortcuts) -> tuple[list[str], list[str]]:
     """
     wrong = found.floor_wrong
     if wrong is None:
-        return ["The metadata floor gets no image wrong: no image can tell it from the model."], []
+        return [
+            "The metadata baseline gets no image wrong: no image can tell it from the model."
+        ], []
     said = (
-        f"Of the {wrong.images:,} images that the metadata floor gets wrong, the model gets "
+        f"Of the {wrong.images:,} images that the metadata baseline gets wrong, the model gets "
         f"{percent(wrong.model.value)} right"
     )
     if wrong.groups < FEW_GROUPS:

@@ -33,8 +33,8 @@ def test_a_lower_brier_score_is_a_lead():
     assert sentences(found) == (
         [],
         [
-            "beats the metadata-only floor in all eight measures",
-            "beats the 1-NN floor in all eight measures",
+            "beats the metadata-only baseline in all eight measures",
+            "beats the 1-NN baseline in all eight measures",
         ],
     )
 
@@ -45,9 +45,9 @@ def test_says_plainly_where_the_model_does_not_beat_a_floor():
     equal = Lead("nearest_neighbour_floor", "auroc", 0.0, 0.0, 0.0)
     assert sentences([*behind, unsure, equal]) == (
         [
-            "does not beat the metadata-only floor in any of the eight measures",
-            "does not beat the 1-NN floor in AUROC",
-            "leads the 1-NN floor in accuracy, by no more than chance can give",
+            "does not beat the metadata-only baseline in any of the eight measures",
+            "does not beat the 1-NN baseline in AUROC",
+            "leads the 1-NN baseline in accuracy, by no more than chance can give",
         ],
         [],
     )

@@ -71,7 +71,7 @@ def test_a_model_that_reads_the_frame_fails_where_the_frame_misleads(dataset):
     against, for_it = shortcut_sentences(found)
     assert not for_it
     assert (
-        "Of the 20 images that the metadata floor gets wrong, the model gets 0.0% right"
+        "Of the 20 images that the metadata baseline gets wrong, the model gets 0.0% right"
         in against[0]
     )
     assert "it follows the frame" in against[0]
