@@ -15,6 +15,6 @@ def test_each_runtime_answers_as_keras_does_and_is_measured(
         assert set(result["ms"]) == {1, 2}
         assert result["memory"] > 10
 
-    monkeypatch.setattr(measure, "TOLERANCE", -1.0)
+    monkeypatch.setattr(measure, "_TOLERANCE", -1.0)
     with pytest.raises(SystemExit, match="OpenVINO is off by"):
         measure.measure("compact", names[:1], cpus=1, batches=[1], rounds=1, seconds=0.01)

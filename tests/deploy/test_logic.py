@@ -19,8 +19,8 @@ from components.shared.model_folder.smoke import SmokeImage, read_smoke, write_s
 from components.shared.registry import Registry
 from components.shared.registry.history import Alias
 from components.shared.storage.files import write_atomically
+from tests.command_line import Invoke, invoke  # noqa: F401
 from tests.deploy.conftest import BASE, NAME, Cluster, Pod
-from tests.pipelines.conftest import Invoke, invoke  # noqa: F401
 from tests.serving.conftest import running, write_model
 from tests.shared.registry.versions import metadata
 

@@ -163,10 +163,10 @@ def test_its_card_says_what_it_came_from(first: Path, second: Path, fitted: Reca
     assert new.recalibration.from_digest == open_model_folder(first).digest
     card = open_model_folder(second).card
     for part in (
-        "## Recalibrated\n\nIts network is that of version 1 (digest",
-        "from &lt;i&gt;Ulm&lt;/i&gt;. 3 more were left out",
+        "## Recalibrated\n\nIt has the network of version 1 (digest",
+        "from &lt;i&gt;Ulm&lt;/i&gt;. 3 more images were left out",
         "| measure, on these images | version 1 | after |\n|---|---|---|\n| accuracy | ",
-        "**The numbers of this section are of version 1",
+        "**This section measures version 1",
         "| by cross-fitting | ",
         "| fitted on | ",
     ):

@@ -506,7 +506,9 @@ def _registry_near(uri: str) -> str:
     missing = Path(uri)
     with contextlib.suppress(OSError):
         beside = itertools.islice(missing.parent.iterdir(), _LOOKED_AT)
-        found = [path.name for path in beside if (path / NAME).is_dir()]
+        found = [
+            path.name for path in beside if path.name != missing.name and (path / NAME).is_dir()
+        ]
         if found and (meant := did_you_mean(missing.name, found)).endswith("?"):
             return f"; {meant}"
     return ""

@@ -45,7 +45,7 @@ def test_the_rate_rises_and_falls_whatever_the_length(epochs: int) -> None:
 def test_decay_and_schedule_are_two_things() -> None:
     values = Hyperparameters()
     constant = FOR_UNSEEN.optimizer(values, 10, 7)
-    assert type(constant) is keras.optimizers.AdamW
+    assert isinstance(constant, keras.optimizers.AdamW)
     assert float(constant.learning_rate) == pytest.approx(values.learning_rate)
     plain = replace(FOR_UNSEEN, weight_decay=0.0, warm_up=1).optimizer(values, 10, 7)
     assert type(plain) is FusedAdam
