@@ -207,7 +207,8 @@ def _wait_until_ready(server: Running) -> None:
                     return
             except httpx.TransportError:
                 time.sleep(0.05)
-    raise RuntimeError(f"the predictor did not get ready:\n{server.log.read_text()}")
+    status = server.process.poll()
+    raise RuntimeError(f"not ready, exit status {status}:\n{server.log.read_text()}")
 
 
 @pytest.fixture(scope="session")
