@@ -1,11 +1,14 @@
 """OpenVINO and TensorFlow give what Keras gives, for every network, and run nothing else."""
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import openvino
 import pytest
 import tensorflow as tf
 from keras.export import ExportArchive
@@ -138,6 +141,26 @@ def test_openvino_comes_first(tmp_path: Path) -> None:
     folder = save(tmp_path / "model", answer, with_heatmap(answer))
     assert isinstance(load(folder), OpenVinoRuntime)
     assert [runtime.name for runtime in every_runtime(folder)] == ["OpenVINO", "TensorFlow"]
+
+
+def test_openvino_answers_once_while_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads that both give the first answer of a process can wait for each other for ever."""
+
+    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"probability_healthy": tf.cast(images[:, 0, 0, 0], tf.float32) / 255}
+
+    folder = save(tmp_path / "model", answer, with_heatmap(answer))
+    infer, by = openvino.InferRequest.infer, []
+
+    def told(request: openvino.InferRequest, *given: Any, **options: Any) -> Any:
+        by.append(threading.current_thread())
+        return infer(request, *given, **options)
+
+    monkeypatch.setattr(openvino.InferRequest, "infer", told)
+    load(folder, cpus=2)
+    assert by == [threading.main_thread()]
 
 
 def written(path: str) -> Callable:

@@ -50,6 +50,9 @@ class OpenVinoRuntime:
         self._explaining = _read(folder, EXPLAIN)
         self._lock = threading.Lock()
         self.outputs = frozenset(self._classify.names)
+        # OpenVINO's bindings set statics up in the first answer, and wait for Python's lock as they
+        # do. Two threads that both answer first can wait for each other for ever.
+        self.classify(np.zeros((1, *SHAPE), np.uint8))
 
     def classify(self, images: np.ndarray) -> Outputs:
         """Runs the signature that answers; see `Runtime.classify`."""
