@@ -108,9 +108,9 @@ def collect(
     print(f"drawing {bootstrap_samples:,} resamples of the groups", flush=True)
     every = np.ones(len(dataset), dtype=bool)
     figures, mean, samples = _by_fold(dataset, folds, every, bootstrap_samples, seed)
-    # A score of 0 or 1 stands for the answer, whatever threshold gave it.
-    answers = Predictor(pooled.called[MODEL], 0.5)
-    subgroups = by_kind(dataset, np.arange(len(dataset)), answers, bootstrap_samples, seed)
+    # Above its fold's threshold by how much: answers stay, and so does the order within a fold.
+    above = Predictor(0.5 + (pooled.scores[MODEL] - pooled.thresholds[MODEL]) / 2, 0.5)
+    subgroups = by_kind(dataset, np.arange(len(dataset)), above, bootstrap_samples, seed)
     suspicions = suspicious_labels(dataset, pooled.scores[MODEL])
     before = point_estimate(dataset.labels, Predictor(pooled.uncalibrated, 0.5))
     tumor = int(np.sum(dataset.labels == TUMOR))

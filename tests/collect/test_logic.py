@@ -40,6 +40,29 @@ def run(dataset: ImageDataset, tmp_path: Path, write_folds: WriteFolds) -> Colle
     return collected
 
 
+def test_a_fold_that_is_a_site_has_the_auroc_of_its_scores(
+    dataset: ImageDataset, results: list[FoldResult], write_folds: WriteFolds, tmp_path: Path
+) -> None:
+    fold_of = {row: str(result.fold) for result in results for row in result.held_out}
+    known = ImageDataset(dataset.folder)
+    images = [replace(r, site=fold_of[row]) for row, r in enumerate(dataset.manifest.images)]
+    known.manifest = dataset.manifest.model_copy(update={"images": tuple(images)})
+    found = collect(
+        known,
+        write_folds(results),
+        tmp_path / "out",
+        tmp_path / "report.html",
+        tmp_path / "g.html",
+        seed=0,
+        bootstrap_samples=100,
+    )
+    by_site = {one.name: one for one in found.by_site}
+    for result in results:
+        tumor = dataset.labels[list(result.held_out)] == TUMOR
+        expected = roc_auc_score(tumor, result.model.scores)
+        assert by_site[str(result.fold)].auroc.value == pytest.approx(expected)
+
+
 def test_sites_are_measured_at_each_folds_own_threshold(
     dataset: ImageDataset, results: list[FoldResult], write_folds: WriteFolds, tmp_path: Path
 ) -> None:
