@@ -62,7 +62,7 @@ def run_on_terminal(
     command: Sequence[str],
     environment: dict[str, str],
     columns: int = 80,
-    answer: Callable[[str, int], None] | None = None,
+    answer: Callable[[str], str] | None = None,
 ) -> tuple[int, str]:
     """Runs a program that has a terminal of its own.
 
@@ -70,21 +70,19 @@ def run_on_terminal(
         command: The program and its arguments.
         environment: All of its variables.
         columns: The terminal's width.
-        answer: Called with all that was written so far and the process group, whenever there is
-            more. Ctrl-C is SIGINT to the group.
+        answer: Called with all that was written so far, whenever there is more. Returns what a
+            person types then. Ctrl-C is "\\x03".
 
     Returns:
-        The exit status, negative for a signal, and what the program wrote.
+        The exit status, negative for a signal, and what the terminal got: what the program wrote
+        and the echo of what was typed.
     """
     ours, theirs = pty.openpty()
     _size(theirs, columns)
     process = subprocess.Popen(
         command,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
         env=environment,
-        start_new_session=True,
+        preexec_fn=lambda: os.login_tty(theirs),  # so that Ctrl-C is a signal to the program
     )
     os.close(theirs)
     said = b""
@@ -92,7 +90,7 @@ def run_on_terminal(
         while piece := os.read(ours, 65536):
             said += piece
             if answer:
-                answer(said.decode(errors="replace"), process.pid)
+                os.write(ours, answer(said.decode(errors="replace")).encode())
     os.close(ours)
     return process.returncode, said.decode(errors="replace")
 
