@@ -204,6 +204,8 @@ def _loaded(image: ImageFile, kind: str, data: bytes, max_pixels: int) -> Image.
         return png.image(image, data, MAX_SAMPLES * max_pixels)
     if kind == "PNG":
         png.scale_transparency(image, data)
+        png.load(image, data)
+        return image
     image.load()
     for each in jpegs:
         jpeg.check(each)

@@ -144,13 +144,15 @@ def _frame(data: bytes) -> str | None:
             bits, channels = content[0], content[5]
             if marker in _HIERARCHICAL:
                 kind = "a hierarchical JPEG"
+            elif marker in jpeg.ARITHMETIC:
+                kind = "a JPEG with arithmetic coding"
             elif bits != 8:
                 kind = f"a {'lossless ' if marker in _LOSSLESS else ''}JPEG of {bits} bits"
             elif channels not in (1, 3, 4):
                 kind = f"a JPEG of {channels} channels"
             else:
                 return None
-            return f"{kind}, which is not read; save it as a JPEG of 8 bits, PNG or TIFF"
+            return f"{kind}, which is not read; save it as a baseline JPEG, PNG or TIFF"
     return None
 
 

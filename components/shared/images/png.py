@@ -1,7 +1,8 @@
 """PNGs: only what bears on their pixels, and their samples of 16 bits.
 
 A PNG's pixels are whole though its texts, profiles or Exif are broken or very large. Pillow refuses
-the whole file for these, and of most samples of 16 bits it hands over 8.
+the whole file for these, and of most samples of 16 bits it hands over 8. Rows that are missing it
+makes black, and says nothing.
 """
 
 import io
@@ -15,8 +16,15 @@ from PIL.ImageFile import ImageFile
 from components.shared.images import deep
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
-_DEPTH, _COLOUR = 24, 25  # places in a file
-_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by the type of colour
+_DEPTH, _COLOUR, _INTERLACE = 24, 25, 28  # places in a file
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the type of colour
+# First column and row, and steps, of the images that an interlaced one consists of (Adam7).
+_PASSES = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4)),
+    *((1, 0, 2, 2), (0, 1, 1, 2)),
+)
+_UNREAD = 0xA5  # any colour
+_UNPACKED = 2**16  # bytes at once
 # The texts in which ImageMagick and Adobe say which side is up.
 _PROFILE, _XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0\0"
 _MAX_TEXT = 2**20  # bytes, unpacked; Pillow refuses more
@@ -84,6 +92,50 @@ def is_deep(data: bytes) -> bool:
     return data[_DEPTH] == 16
 
 
+class LostError(ValueError):
+    """A PNG whose data end before its image does."""
+
+
+def load(opened: ImageFile, data: bytes) -> None:
+    """Loads a PNG that has all of its rows.
+
+    Args:
+        opened: The file, as Pillow opens it; not loaded.
+        data: The file's bytes.
+
+    Raises:
+        LostError: See the class.
+        Exception: The file is broken in another way.
+    """
+    opened.im = Image.new(opened.mode, opened.size, _UNREAD).im
+    opened.load()
+    # The last row is read last, but for interlaced ones. It may have this colour all the same.
+    last = opened.crop((0, opened.height - 1, opened.width, opened.height))
+    unread = Image.new(opened.mode, last.size, _UNREAD)
+    if (data[_INTERLACE] or last.tobytes() == unread.tobytes()) and not _is_whole(opened, data):
+        raise LostError("the PNG is cut off: its data end before its image")
+
+
+def _is_whole(opened: ImageFile, data: bytes) -> bool:
+    bits = _CHANNELS[data[_COLOUR]] * data[_DEPTH]
+    passes = _PASSES if data[_INTERLACE] else ((0, 0, 1, 1),)
+    sizes = [
+        (-(-(opened.width - x) // across), -(-(opened.height - y) // down))
+        for x, y, across, down in passes
+    ]
+    missing = sum(
+        max(0, height) * (1 + -(-width * bits // 8)) for width, height in sizes if width > 0
+    )
+    unpacker = zlib.decompressobj()
+    for start, end in chunks(data):
+        if data[start + 4 : start + 8] == b"IDAT":
+            packed = data[start + 8 : end - 4]
+            while missing > 0 and (unpacked := unpacker.decompress(packed, _UNPACKED)):
+                missing -= len(unpacked)
+                packed = unpacker.unconsumed_tail
+    return missing <= 0
+
+
 def scale_transparency(opened: ImageFile, data: bytes) -> None:
     """Scales the grey that is transparent to 8 bits, as Pillow scales pixels of 2 and 4 bits.
 
@@ -126,18 +178,19 @@ def image(opened: ImageFile, data: bytes, max_bytes: int) -> Image.Image:
 def _samples(opened: ImageFile, data: bytes, channels: int) -> np.ndarray:
     """Returns uint16 [height, width, channels]."""
     if channels == 1:
-        return _unpacked(opened, "I;16", "I;16B")[..., None]
+        return _unpacked(opened, data, "I;16", "I;16B")[..., None]
     if channels == 2:  # four bytes of which Pillow knows nothing
-        return _unpacked(opened, "RGBA", "RGBA").view(">u2")
+        return _unpacked(opened, data, "RGBA", "RGBA").view(">u2")
     # Pillow keeps but one byte of two: the first of big-endian numbers, the last of little-endian.
     mode = "RGB" if channels == 3 else "RGBA"
-    samples = _unpacked(opened, mode, f"{mode};16B").astype(np.uint16) << 8
+    samples = _unpacked(opened, data, mode, f"{mode};16B").astype(np.uint16) << 8
     again = Image.open(io.BytesIO(data), formats=["PNG"])
-    samples |= _unpacked(again, mode, f"{mode};16L")
+    samples |= _unpacked(again, data, mode, f"{mode};16L")
     return samples
 
 
-def _unpacked(opened: ImageFile, mode: str, layout: str) -> np.ndarray:
+def _unpacked(opened: ImageFile, data: bytes, mode: str, layout: str) -> np.ndarray:
     opened._mode = mode
     opened.tile = [tile._replace(args=layout) for tile in opened.tile]
+    load(opened, data)
     return np.asarray(opened)

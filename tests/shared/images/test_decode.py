@@ -302,6 +302,65 @@ def test_a_jpeg_with_a_hole_is_refused() -> None:
         decode(data[: holes[0]] + data[holes[1] :])
 
 
+def in_scans(across: int, down: int) -> bytes:
+    """A JPEG of three colours, a scan each; the first has so many samples for one of the others."""
+    planes = [picture(120, 96), *[picture(120 // across, 96 // down)] * 2]
+    greys = [encoded(plane.convert("L"), "JPEG", quality=90) for plane in planes]
+    frame, scan = greys[0].index(b"\xff\xc0"), greys[0].index(b"\xff\xda")
+    tables = greys[0].index(b"\xff\xc4")
+    colours = bytes([1, across << 4 | down, 0, 2, 0x11, 0, 3, 0x11, 0])
+    size = greys[0][frame + 4 : frame + 9]
+    parts = [greys[0][:frame], b"\xff\xc0\0\x11", size, b"\3", colours, greys[0][tables:scan]]
+    for number, grey in enumerate(greys, 1):
+        start = grey.index(b"\xff\xda") + 10
+        parts += [b"\xff\xda\0\x08\1", bytes([number]), b"\0\0\x3f\0", grey[start:-2]]
+    return b"".join([*parts, b"\xff\xd9"])
+
+
+@pytest.mark.parametrize("sampling", [(1, 1), (2, 2), (3, 1), (4, 2), (1, 3)])
+def test_a_jpeg_that_lacks_a_scan_or_half_of_one_is_refused(sampling: tuple[int, int]) -> None:
+    data = in_scans(*sampling)
+    truth = Image.open(io.BytesIO(data)).resize(SHAPE[:2], Image.Resampling.BILINEAR)
+    assert np.abs(decode(data).pixels.astype(int) - np.asarray(truth)).max() < 3
+
+    scan = data.rindex(b"\xff\xda")
+    for end in (scan, (scan + len(data)) // 2):
+        with pytest.raises(ImageError, match="unreadable: the JPEG is cut off"):
+            decode(data[:end].removesuffix(b"\xff") + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("name", sorted(set(JPEGS) - {"one pixel"}))
+def test_no_harmless_fault_hides_that_a_part_is_missing(name: str) -> None:
+    """libjpeg tells no more than the first of what it does not like."""
+    data = _jpeg(name)
+    first = data.index(b"\xff\xda")
+    harmless = data[:first] + bytes(3) + data[first:]
+    assert np.abs(decode(harmless).pixels.astype(int) - decode(data).pixels).max() < 3
+    half = harmless[: (first + len(data)) // 2].removesuffix(b"\xff")
+    with pytest.raises(ImageError, match="unreadable: the JPEG is cut off"):
+        decode(half + b"\xff\xd9")
+
+
+def test_no_harmless_fault_hides_that_parts_between_restarts_are_missing() -> None:
+    """Each eighth restart has the same number, so that the others seem to follow one another."""
+    data = _jpeg("restarts")
+    first, hole = data.index(b"\xff\xda"), data.index(b"\xff\xd3")
+    without = data[:hole] + data[data.index(b"\xff\xd3", hole + 2) :]
+    with pytest.raises(ImageError, match="a part of its image is missing"):
+        decode(without[:first] + bytes(3) + without[first:])
+
+
+def test_arithmetic_coding_is_refused_since_it_hides_what_is_missing() -> None:
+    """Made by `cjpeg -arithmetic`: 16x16 pixels of the value 64."""
+    whole = base64.b64decode(
+        "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZG"
+        "NywtQFdBRkxOUlNSMj5aYVpQYEpRUk//yQALCAAQABABAREA/8wABgAQEAX/2gAIAQEAAD8A/wBpkP/Z"
+    )
+    for data in (whole, whole[:-3] + b"\xff\xd9"):
+        with pytest.raises(ImageError, match="unreadable: a JPEG with arithmetic coding, which is"):
+            decode(data)
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_tiff_of_jpegs_that_lack_data_is_refused(mode: str) -> None:
     data = bytearray(encoded(picture(300, 300).convert(mode), "TIFF", compression="jpeg"))

@@ -209,8 +209,16 @@ def test_a_deep_tiff_is_turned_upright(orientation: int) -> None:
     assert (decoded.height, decoded.width) == upright.shape
 
 
-def png(values: np.ndarray, *others: tuple[bytes, bytes], interlaced: bool = False) -> bytes:
-    """Writes numbers of 8 or 16 bits, [height, width, channels], with other chunks before them."""
+def png(
+    values: np.ndarray,
+    *others: tuple[bytes, bytes],
+    interlaced: bool = False,
+    share: float = 1.0,
+) -> bytes:
+    """Writes numbers of 8 or 16 bits, [height, width, channels], with other chunks before them.
+
+    Only a share of the rows may be packed.
+    """
     passes = [(0, 0, 1, 1)]
     if interlaced:
         passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2)]
@@ -221,7 +229,8 @@ def png(values: np.ndarray, *others: tuple[bytes, bytes], interlaced: bool = Fal
     colour = {1: 0, 2: 4, 3: 2, 4: 6}[values.shape[2]]
     size = values.shape[1], values.shape[0]
     head = struct.pack(">IIBBBBB", *size, 8 * values.itemsize, colour, 0, 0, interlaced)
-    chunks = [(b"IHDR", head), *others, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    packed = zlib.compress(rows[: int(share * len(rows))])
+    chunks = [(b"IHDR", head), *others, (b"IDAT", packed), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
 
 
@@ -243,6 +252,19 @@ def test_a_png_of_16_bits_is_stretched_whatever_its_channels(channels: int, grea
     filtered = imagecodecs.png_encode(values if channels > 1 else values[..., 0])
     for data in (filtered, png(values), png(values, interlaced=True)):
         assert np.abs(decode(data).pixels - truth).max() <= 2
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_png_that_lacks_rows_is_refused(channels: int, kind: str, interlaced: bool) -> None:
+    """All chunks are there, and their sums are right."""
+    values = scaled(shares()[..., :channels], kind)
+    for share in (0.9999, 0.5, 0.01):
+        with pytest.raises(ImageError, match="unreadable: the PNG is (broken or )?cut off"):
+            decode(png(values, interlaced=interlaced, share=share))
+    same = np.full_like(values, 0xA5A5 if kind == "u2" else 0xA5)
+    decode(png(same, interlaced=interlaced))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
