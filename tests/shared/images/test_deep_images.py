@@ -261,7 +261,7 @@ def test_a_png_that_lacks_rows_is_refused(channels: int, kind: str, interlaced: 
     """All chunks are there, and their sums are right."""
     values = scaled(shares()[..., :channels], kind)
     for share in (0.9999, 0.5, 0.01):
-        with pytest.raises(ImageError, match="unreadable: the PNG is (broken or )?cut off"):
+        with pytest.raises(ImageError, match=r"unreadable: the PNG is (broken or )?cut off"):
             decode(png(values, interlaced=interlaced, share=share))
     same = np.full_like(values, 0xA5A5 if kind == "u2" else 0xA5)
     decode(png(same, interlaced=interlaced))
