@@ -183,11 +183,10 @@ def _frame(elements: Elements, syntax: uid.UID, index: int) -> np.ndarray:
         frame, _ = get_decoder(syntax).as_array(
             dataset, index=index, decoding_plugin=dicom_frames.PLUGIN
         )
-        if syntax in dicom_frames.JPEG_LS and frame.dtype.kind == "i":
-            # DCMTK packs 16 bits of which the upper ones are empty, those of negative values too.
-            unused = 8 * frame.itemsize - elements.number("BitsStored")
-            return frame << unused >> unused
-        return frame
+        # DCMTK and GDCM pack what lies above the stored bits too: an overlay, or nothing, which
+        # makes negative values positive.
+        unused = 8 * frame.itemsize - elements.number("BitsStored")
+        return frame << unused >> unused if unused > 0 else frame
     plugin = dicom_frames.PLUGIN if syntax in dicom_frames.RLE else ""
     frame, _ = get_decoder(syntax).as_array(
         dataset,

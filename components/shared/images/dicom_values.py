@@ -34,7 +34,7 @@ class Table:
         Args:
             elements: They hold it.
             prefix: Of the keywords of its description and of its entries.
-            is_signed: The values that it is for may be negative, if the file does not say it.
+            is_signed: The values that it is for may be negative.
 
         Raises:
             ImageError: It is broken.
@@ -43,13 +43,11 @@ class Table:
         entries = elements.content(f"{prefix}Data")
         if len(description) < 3 or not entries:
             return None
-        count = int(description[0]) or _MAX_ENTRIES
-        kind = elements.type_of(f"{prefix}Descriptor")
-        if kind == "SS" or (kind != "US" and is_signed):
-            first = int(description.view(np.int16)[1])
-        else:
-            first = int(description[1])
-        bits = int(description[2])
+        count, bits = int(description[0]) or _MAX_ENTRIES, int(description[2])
+        # DCMTK's conversion of implicit files says unsigned of every table.
+        if is_signed or elements.type_of(f"{prefix}Descriptor") == "SS":
+            description = description.view(np.int16)
+        first = int(description[1])
         read = elements.words(f"{prefix}Data")
         if len(read) < count:  # two in a word
             read = np.frombuffer(entries, np.uint8)

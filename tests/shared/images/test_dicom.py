@@ -180,14 +180,16 @@ def test_a_window_that_cannot_be_counts_as_missing(window: dict[str, float]) -> 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN])
 @pytest.mark.parametrize("first", [0, 100, -300])
-def test_tables_of_the_modality_and_for_display(first: int, syntax: str) -> None:
+@pytest.mark.parametrize("says", ["SS", "US"])  # which DCMTK says of every table
+def test_tables_of_the_modality_and_for_display(says: str, first: int, syntax: str) -> None:
     stored = ramp("i2", 10)
     to_values = [(entry * 37) % 1000 for entry in range(700)]
     to_greys = [(entry * 251) % 4096 for entry in range(900)]
-    modality = item(LUTDescriptor=[700, first, 16], LUTData=to_values, ModalityLUTType="US")
+    begin = first if says == "SS" else first % 2**16
+    modality = item(LUTDescriptor=[700, begin, 16], LUTData=to_values, ModalityLUTType="US")
     voi = item(LUTDescriptor=[900, 50, 12], LUTData=to_greys)
     for table in (modality, voi):
-        table["LUTDescriptor"].VR = "SS"
+        table["LUTDescriptor"].VR = says
         table["LUTData"].VR = "US"
     tables = {"ModalityLUTSequence": [modality], "VOILUTSequence": [voi]}
 
@@ -419,6 +421,31 @@ def test_every_compression_of_12_bits(syntax: str, method: str, options: dict[st
     (found,) = shown(dicom(stored, syntax, [frame], 12, **WINDOW))
 
     assert np.abs(found.astype(int) - shown(dicom(stored, **WINDOW))[0]).max() <= 1
+
+
+LOSSLESS = [
+    ("1.2.840.10008.1.2.4.57", "jpeg8", {"lossless": True}),
+    (JPEG_LS, "jpegls", {}),
+    ("1.2.840.10008.1.2.4.90", "jpeg2k", {"codecformat": "j2k", "level": 0}),
+]
+
+
+@pytest.mark.parametrize(("syntax", "method", "options"), LOSSLESS)
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
+def test_what_lies_above_the_stored_bits_of_a_compressed_frame_is_no_value(
+    dtype: str, syntax: str, method: str, options: dict[str, Any]
+) -> None:
+    """Old files keep overlays there, and DCMTK and GDCM compress these too."""
+    bits = 5 if dtype[1] == "1" else 12
+    stored = ramp(dtype, bits)
+    unsigned = f"u{dtype[1]}"
+    garbage = (X + Y).astype(unsigned) << bits
+    packed = stored.view(unsigned) & (2**bits - 1) | garbage
+    frame = getattr(imagecodecs, f"{method}_encode")(packed, **options)
+
+    (found,) = shown(dicom(stored, syntax, [frame], bits))
+
+    assert np.array_equal(found, shown(dicom(stored, bits=bits))[0])
 
 
 @pytest.mark.parametrize("filling", [b"", b"\xff"])  # DCMTK writes it up to an even length
