@@ -138,6 +138,8 @@ def _checked_kind(elements: Elements, syntax: uid.UID) -> str:
         way = f"as {syntax.name}" if is_known else "in a way that the standard does not know"
         raise ImageError("format", f"a DICOM stored {way}, which is not read")
     photometric = elements.text("PhotometricInterpretation")
+    if not photometric:
+        raise ImageError("unreadable", "the DICOM does not say its PhotometricInterpretation")
     samples = elements.number("SamplesPerPixel", 1)
     if (photometric, samples) not in [*((p, 1) for p in _GREYS), *((p, 3) for p in _RGBS)]:
         raise ImageError("format", "a DICOM of other colours than grey, RGB, YBR_FULL or a palette")

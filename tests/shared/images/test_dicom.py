@@ -596,6 +596,7 @@ def many_parts(count: int) -> bytes:
         (hostile(SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4"), "format: a DICOM of a segmentation"),
         (hostile(SOPClassUID="1.2.840.10008.5.1.4.1.1.66.7"), "format: a DICOM of a segmentation"),
         (hostile(PhotometricInterpretation="CMYK"), "format: a DICOM of other colours"),
+        (hostile(PhotometricInterpretation=None), "unreadable: the DICOM does not say its Photo"),
         (hostile(PhotometricInterpretation="PALETTE COLOR"), "format: a DICOM with a segmented"),
         (hostile(BitsAllocated=12), "format: a DICOM of 12 bits a sample"),
         (hostile(Columns=17), "unreadable: the DICOM is broken or cut off"),
