@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from benchmarks import ablation, averaging
+from benchmarks import ablation, averaging, distillation
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.images.decode import SHAPE
 from components.shared.networks.hyperparameters import Hyperparameters
@@ -46,8 +46,8 @@ def test_another_split_or_seed_is_trained_anew(
 
 @pytest.mark.parametrize(
     ("module", "option"),
-    [(ablation, "--folds"), (averaging, "--fold")],
-    ids=["ablation", "averaging"],
+    [(ablation, "--folds"), (averaging, "--fold"), (distillation, "--fold")],
+    ids=["ablation", "averaging", "distillation"],
 )
 @pytest.mark.parametrize("fold", ["0", "6", "one"])
 def test_there_are_folds_1_to_5(

@@ -6,14 +6,16 @@ import keras
 from keras import layers, ops
 
 from components.shared.networks.input_and_answer import grey, images, unsure_answer
-from components.shared.networks.lite0 import lite0
+from components.shared.networks.lite import LITE0, Lite, lite
 from components.shared.networks.network import Network
 from components.shared.networks.recipe import FOR_UNSEEN
 
 BLOCKS = (0, 1, 3, 5, 6, 8, 9)
 
 
-def compact_cnn(dropout: float = 0.3, blocks: Collection[int] = BLOCKS) -> keras.Model:
+def compact_cnn(
+    dropout: float = 0.3, blocks: Collection[int] = BLOCKS, of: Lite = LITE0
+) -> keras.Model:
     """Builds a CNN of 0.4 M parameters for images it has not seen.
 
     Its trunk is seven of the first eleven blocks of EfficientNet-Lite0 with ImageNet's weights,
@@ -23,7 +25,8 @@ def compact_cnn(dropout: float = 0.3, blocks: Collection[int] = BLOCKS) -> keras
 
     Args:
         dropout: Share of the pooled channels dropped, 0..1.
-        blocks: Of EfficientNet-Lite0's, by number from 0.
+        blocks: Of the EfficientNet-Lite's, by number from 0.
+        of: Which EfficientNet-Lite.
 
     Returns:
         The model.
@@ -32,7 +35,7 @@ def compact_cnn(dropout: float = 0.3, blocks: Collection[int] = BLOCKS) -> keras
         UserError: The package that carries ImageNet's weights is missing or changed.
     """
     pixels = images()
-    maps = lite0(grey(pixels), blocks, reduced=True)
+    maps = lite(grey(pixels), blocks, reduced=True, of=of)
     unlike = ops.absolute(ops.subtract(maps, ops.flip(maps, axis=2)))
     both = layers.Concatenate()([maps, unlike])
     pooled = [layers.GlobalAveragePooling2D()(both), layers.GlobalMaxPooling2D()(both)]

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from components.shared.networks.input_and_answer import grey, images, unsure_answer
-from components.shared.networks.lite0 import EVERY_BLOCK, lite0
+from components.shared.networks.lite import EVERY_BLOCK, lite
 from components.shared.networks.network import Network
 from components.shared.networks.recipe import FOR_UNSEEN
 
@@ -24,7 +24,7 @@ def efficientnet(dropout: float = 0.3) -> keras.Model:
         UserError: The package that carries ImageNet's weights is missing or changed.
     """
     pixels = images()
-    maps = lite0(grey(pixels), EVERY_BLOCK, frozen=5)
+    maps = lite(grey(pixels), EVERY_BLOCK, frozen=5)
     features = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(maps))
     return keras.Model(pixels, unsure_answer()(features), name="efficientnet")
 

