@@ -1,7 +1,9 @@
 """Dataset on disk -> batches in TensorFlow, in an order that a resumed run repeats."""
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,10 @@ import tensorflow as tf
 
 from components.shared.data.dataset import ImageDataset
 from components.shared.images.decode import SHAPE
+
+Vary = Callable[[np.ndarray], tf.Tensor]
+_Batch = tuple[np.ndarray | tf.Tensor, np.ndarray, np.ndarray]
+_AHEAD = 2  # batches that are made while the network trains on another
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,12 @@ class Batches:
     on_device: np.ndarray | None = None
 
     def training(
-        self, indices: np.ndarray, weights: np.ndarray, seed: int, epoch: int
+        self,
+        indices: np.ndarray,
+        weights: np.ndarray,
+        seed: int,
+        epoch: int,
+        vary: Vary | None = None,
     ) -> tf.data.Dataset:
         """Returns one epoch of shuffled batches.
 
@@ -39,28 +50,45 @@ class Batches:
             weights: What each of these images counts for, float32 [n].
             seed: Of the run.
             epoch: From 0.
+            vary: Given the images of one batch after another, and gives what to train on; both
+                uint8 [b, 150, 150, 3]. None varies nothing.
 
         Returns:
             Batches of uint8 [b, 150, 150, 3], or of numbers, int32 [b]; of float32 [b, 1], the
             label as P(Healthy); and of the weights, float32 [b].
         """
         order = np.random.default_rng([seed, epoch]).permutation(len(indices))
-        return self._of(indices[order], weights[order])
+        return self._of(indices[order], weights[order], vary)
 
     def validation(self, indices: np.ndarray) -> tf.data.Dataset:
         """Returns the same as `training`, in the given order, all images counting alike."""
         return self._of(indices, np.ones(len(indices), np.float32))
 
-    def _of(self, indices: np.ndarray, weights: np.ndarray) -> tf.data.Dataset:
+    def _of(
+        self, indices: np.ndarray, weights: np.ndarray, vary: Vary | None = None
+    ) -> tf.data.Dataset:
         count = math.ceil(len(indices) / self.size)
 
-        def read() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        def made(batch: np.ndarray) -> _Batch:
+            positions = indices[batch]
+            labels = self.dataset.labels[positions, None].astype(np.float32)
+            images = self._images(positions)
+            return vary(images) if vary else images, labels, weights[batch]
+
+        def read() -> Iterator[_Batch]:
             # Of equal size, or one image less: a last batch of what is left, of one image maybe,
             # would pull as hard as any other, and last before the weights are kept.
-            for batch in np.array_split(np.arange(len(indices)), count):
-                positions = indices[batch]
-                labels = self.dataset.labels[positions, None].astype(np.float32)
-                yield self._images(positions), labels, weights[batch]
+            batches = np.array_split(np.arange(len(indices)), count)
+            # One thread makes them in order. TensorFlow's own prefetch waits for what it is asked
+            # for where operations are to be deterministic.
+            waiting: deque[Future[_Batch]] = deque()
+            with ThreadPoolExecutor(1) as ahead:
+                for batch in batches:
+                    waiting.append(ahead.submit(made, batch))
+                    if len(waiting) > _AHEAD:
+                        yield waiting.popleft().result()
+                for last in waiting:
+                    yield last.result()
 
         there = self.on_device is not None
         signature = (
@@ -75,7 +103,7 @@ class Batches:
         options.autotune.enabled = False
         return (
             batches.apply(tf.data.experimental.assert_cardinality(count))
-            .prefetch(4)
+            .prefetch(_AHEAD)
             .with_options(options)
         )
 

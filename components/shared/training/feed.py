@@ -11,7 +11,7 @@ from keras import layers
 from components.shared.data.dataset import ImageDataset
 from components.shared.images.decode import SHAPE
 from components.shared.training import hardware
-from components.shared.training.batches import Batches
+from components.shared.training.batches import Batches, Vary
 from components.shared.training.on_device import IMAGE_BYTES, OnDevice
 from components.shared.training.parts import InParts, OfWholeBatch, of_whole_batches
 
@@ -26,12 +26,15 @@ class Feed:
     Attributes:
         batches: Of the images.
         devices: How many share each batch.
+        varies: Whether the devices vary images too, as GPUs do; else the CPU does, while it trains
+            on another batch.
         strategy: Of the devices: TensorFlow's default one for a CPU or a GPU, else a mirrored one.
         on_device: Holds the images, where the devices do.
     """
 
     batches: Batches
     devices: int
+    varies: bool
     strategy: tf.distribute.Strategy
     on_device: OnDevice | None
 
@@ -56,6 +59,7 @@ class Feed:
         return cls(
             Batches(dataset, size, rows if on_device else None),
             max(1, len(devices)),
+            bool(devices),
             tf.distribute.MirroredStrategy(devices)
             if len(devices) > 1
             else tf.distribute.get_strategy(),
@@ -76,7 +80,8 @@ class Feed:
         if shared:
             model = of_whole_batches(model)
             augmentation = augmentation and OfWholeBatch(augmentation)
-        before = [layer for layer in (self.on_device, augmentation) if layer is not None]
+        varying = augmentation if self.varies else None
+        before = [layer for layer in (self.on_device, varying) if layer is not None]
         if not before and not shared:
             return model
         entry = (
@@ -86,6 +91,21 @@ class Feed:
         )
         kind = InParts if shared else keras.Sequential
         return kind([entry, *before, model], name=f"trained_{model.name}")
+
+    def vary(self, augmentation: layers.Layer | None) -> Vary | None:
+        """Returns what varies a batch before it gets to the model; None where nothing does.
+
+        Args:
+            augmentation: As for `trained`.
+        """
+        if augmentation is None or self.varies:
+            return None
+
+        @tf.function(input_signature=[tf.TensorSpec((None, *SHAPE), tf.uint8)])
+        def varied(images: tf.Tensor) -> tf.Tensor:
+            return augmentation(images, training=True)
+
+        return varied
 
     def steps_per_execution(self, steps: int) -> int:
         """Returns how many of an epoch's steps run before Python looks again.
@@ -99,10 +119,15 @@ class Feed:
         return None if self.devices == 1 else math.ceil(len(indices) / self.batches.size)
 
     def training(
-        self, indices: np.ndarray, weights: np.ndarray, seed: int, epoch: int
+        self,
+        indices: np.ndarray,
+        weights: np.ndarray,
+        seed: int,
+        epoch: int,
+        vary: Vary | None,
     ) -> tf.data.Dataset:
         """Returns an epoch as `Batches.training` does, for the devices."""
-        return self._distributed(self.batches.training(indices, weights, seed, epoch))
+        return self._distributed(self.batches.training(indices, weights, seed, epoch, vary))
 
     def validation(self, indices: np.ndarray) -> tf.data.Dataset:
         """Returns images as `Batches.validation` does, for the devices."""

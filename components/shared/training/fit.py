@@ -125,7 +125,8 @@ def fit(
         model = network.build(values)
         if training.start:
             take_weights(model, training.start)
-        trained = feed.trained(model, recipe.augmentation(seed) if values.augmentation else None)
+        augmentation = recipe.augmentation(seed) if values.augmentation else None
+        trained = feed.trained(model, augmentation)
         steps = math.ceil(len(train) / training.batch_size)
         scaled = replace(values, learning_rate=training.learning_rate)
         trained.compile(
@@ -137,14 +138,15 @@ def fit(
         )
         trained.optimizer.build(trained.trainable_variables)
     plain_epochs = epochs - round(epochs * recipe.averaged_epochs)
-    progress = _Progress(trained, model, state, plain_epochs)
+    vary = feed.vary(augmentation)
+    progress = _Progress(trained, model, augmentation, state, plain_epochs)
     progress.resume()
 
     while len(progress.history) < epochs and not progress.stalled(training.patience):
         number = len(progress.history)
         started = time.perf_counter()
         logs = trained.fit(
-            feed.training(train, weights, seed, number),
+            feed.training(train, weights, seed, number, vary),
             validation_data=feed.validation(validation),
             steps_per_epoch=feed.steps(train),
             validation_steps=feed.steps(validation),
@@ -213,10 +215,16 @@ class _Progress:
     """The epochs so far, the weights to keep, and both on disk."""
 
     def __init__(
-        self, trained: keras.Model, model: keras.Model, state: Path | None, plain_epochs: int
+        self,
+        trained: keras.Model,
+        model: keras.Model,
+        augmentation: keras.layers.Layer | None,
+        state: Path | None,
+        plain_epochs: int,
     ) -> None:
         self.trained = trained
         self.model = model
+        self.augmentation = augmentation
         self.state = state
         self.plain_epochs = plain_epochs  # those after them are averaged
         self.history: list[Epoch] = []
@@ -276,7 +284,9 @@ class _Progress:
 
     def _variables(self) -> list[keras.Variable]:
         """Weights, statistics, the state of random layers and of the optimizer."""
-        return [*self.trained.variables, *self.trained.optimizer.variables]
+        # On GPUs the last ones are among the first.
+        drawn = self.augmentation.variables if self.augmentation else []
+        return [*self.trained.variables, *self.trained.optimizer.variables, *drawn]
 
 
 def forget(state: Path) -> None:

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 from components.shared.images.decode import SHAPE
-from components.shared.networks.augment import StrongAugmentation, reference_augmentation
+from components.shared.networks.augment import StrongAugmentation, normal, reference_augmentation
 
 KINDS = pytest.mark.parametrize("make", [StrongAugmentation, reference_augmentation])
 RNG = np.random.default_rng(3)
@@ -92,3 +92,9 @@ def test_some_are_blurred() -> None:
     every = contrast(1.0)
     assert every.min() < 5  # a deviation near 1.5 leaves nothing of them
     assert every.max() > 90  # one near 0 leaves them
+
+
+def test_noise_is_what_tensorflow_draws() -> None:
+    seed = tf.constant([3, 5])
+    expected = tf.random.stateless_normal((7, 3, 2), seed)
+    np.testing.assert_allclose(normal((7, 3, 2), seed), expected, atol=1e-5)

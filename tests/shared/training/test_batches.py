@@ -94,3 +94,21 @@ def test_images_that_devices_have_are_named_by_number(
     for (pixels, labels, _), (numbers, same_labels, _) in zip(plain, named, strict=True):
         np.testing.assert_array_equal(dataset.read(there[numbers.numpy()]), pixels)
         np.testing.assert_array_equal(labels, same_labels)
+
+
+def test_each_batch_is_varied_once_and_in_order(dataset: ImageDataset, train: np.ndarray) -> None:
+    seen: list[np.ndarray] = []
+
+    def darker(images: np.ndarray) -> tf.Tensor:
+        seen.append(images)
+        return tf.constant(images // 2)
+
+    batches = Batches(dataset, 3).training(train, _alike(train), 3, 0, darker)
+    varied = list(batches)
+    assert _order(dataset, np.concatenate(seen)) == train[_permuted(len(train))].tolist()
+    for images, (pixels, _, _) in zip(seen, varied, strict=True):
+        np.testing.assert_array_equal(pixels, images // 2)
+
+
+def _permuted(count: int) -> np.ndarray:
+    return np.random.default_rng([3, 0]).permutation(count)
