@@ -45,10 +45,10 @@ _NO_SUCH_PLACE = f"no such file or folder; give {SUPPORTED}"
 
 _STORE_READERS = 8  # a store's answers are waited for, not computed
 _KAGGLE_ATTEMPTS, _KAGGLE_WAIT = 4, 0.5  # seconds, doubled each time and jittered
-# An uncompressed image that is mostly black shrinks a thousand times, and so does a bomb: what
-# shrinks more than _MAX_RATIO may be so large, and all of it together.
+# An uncompressed image that is mostly black shrinks a thousand times, and so does a bomb: all files
+# together that shrink more than _MAX_RATIO may be so large, and each as large as any image.
 _MAX_RATIO = 200
-_MAX_SHRUNK, _MAX_SHRUNK_IN_ALL = 16 * 2**20, 16 * 2**30  # bytes
+_MAX_SHRUNK_IN_ALL = 16 * 2**30  # bytes
 
 
 class _Listing(NamedTuple):
@@ -355,7 +355,7 @@ def _in_zip(stack: ExitStack, path: Path, uri: str) -> _Listing:
         shrunk = 0  # bytes that come of few
         with _zip_errors_translated(uri):
             for entry in archive.entries():
-                name = _entry_name(entry)
+                name = entry.path
                 if name.endswith("/") and not entry.size:
                     continue
                 problem = _entry_problem(entry, name)
@@ -368,7 +368,7 @@ def _in_zip(stack: ExitStack, path: Path, uri: str) -> _Listing:
     def find(name: str, max_bytes: int) -> bytes:
         with _zip_errors_translated(uri):
             for entry in archive.entries():
-                if _entry_name(entry) == name:
+                if entry.path == name:
                     # Which may be larger than an image.
                     small = entry._replace(size=min(entry.size, MAX_BYTES))
                     if problem := _entry_problem(small, name):
@@ -378,12 +378,6 @@ def _in_zip(stack: ExitStack, path: Path, uri: str) -> _Listing:
 
     read = lambda _, place: archive.read(Entry.from_bytes(place), MAX_BYTES + 1)  # noqa: E731
     return _Listing(found(), read, find)
-
-
-def _entry_name(entry: Entry) -> str:
-    """Returns a name as people mean it."""
-    # Programs end a name at a NUL; old ones of Windows separate folders so.
-    return entry.name.partition("\0")[0].replace("\\", "/")
 
 
 @contextmanager
@@ -408,11 +402,7 @@ def _entry_problem(entry: Entry, path: str) -> str | None:
         return "encrypted"
     if entry.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "packed in a way other than deflate"  # whose output zipfile does not bound
-    if entry.size > MAX_BYTES:
-        return _size_problem(entry.size)
-    if entry.size > _MAX_SHRUNK and _shrinks_much(entry):
-        return f"a zip bomb: {entry.packed:,} bytes that unpack to {entry.size:,}"
-    return None
+    return _size_problem(entry.size)
 
 
 def _shrinks_much(entry: Entry) -> bool:

@@ -9,6 +9,7 @@ import struct
 import zipfile
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -48,6 +49,17 @@ class Entry(NamedTuple):
     method: int
     mode: int
     offset: int
+
+    @property
+    def path(self) -> str:
+        """The name as people mean it, with forward slashes."""
+        name = self.name
+        if not self.flags & _UTF8 and not name.isascii():
+            # Info-ZIP's zip and macOS write UTF-8 and do not say so.
+            with suppress(UnicodeDecodeError):
+                name = name.encode("cp437").decode()
+        # Programs end a name at a NUL; old ones of Windows separate folders by backslashes.
+        return name.partition("\0")[0].replace("\\", "/")
 
     def as_bytes(self) -> bytes:
         """Returns the entry as bytes, of which `from_bytes` makes it again."""
