@@ -11,6 +11,7 @@ pair of groups that heads join, to be looked at.
 import argparse
 import io
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -19,7 +20,7 @@ from rich.table import Table
 
 from components.ingest.sources import open_source
 from components.shared.data.groups import join_links
-from components.shared.images.decode import decode, thumbnail
+from components.shared.images.decode import ImageError, decode, thumbnail
 from components.shared.near_duplicates.fingerprints import Fingerprints
 from components.shared.near_duplicates.grouping import THUMBNAIL_CORRELATION
 from components.shared.near_duplicates.heads import head, head_region
@@ -78,9 +79,14 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def images_of(source: str, labels: str = "") -> list[np.ndarray]:
-    """Returns the images of a source, uint8 [150, 150, 3] each."""
+    """Returns the images of a source that can be read, uint8 [150, 150, 3] each."""
+    images = []
     with open_source(source, labels=labels, judging=True) as opened:
-        return [decode(file.read()).pixels for file in opened.files if not file.problem]
+        for file in opened.files:
+            with suppress(ImageError):
+                if not file.problem:
+                    images.append(decode(file.read()).pixels)
+    return images
 
 
 def joined_by_heads(images: list[np.ndarray]) -> tuple[np.ndarray, list[tuple[float, int, int]]]:
@@ -128,7 +134,7 @@ def copy(pixels: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np
 def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--source", required=True, help="images, as of brain-tumor run")
+    parser.add_argument("--source", default="sample://?images=400", help="as for brain-tumor run")
     parser.add_argument("--others", help="another set of images")
     parser.add_argument("--others-labels", default="", help="the table of its labels")
     parser.add_argument("--copies", type=int, default=400, help="images that are changed (400)")
