@@ -13,11 +13,10 @@ import sys
 from components.shared.images.decode import ImageError
 from components.shared.images.slices import read
 
-# To the server, once: ready. From it: the length of a file and the most pixels it may have, then
-# the file. To it: whether that went well, the length of what follows, then how many slices the file
-# holds, the number of each that is read, and their pixels; or a reason, a zero byte and one line
-# for people.
-READY = b"\x01"
+# From the server: the length of a file and the most pixels it may have, then the file. To it:
+# whether that went well, the length of what follows, then how many slices the file holds, the
+# number of each that is read, and their pixels; or a reason, a zero byte and one line for people.
+# The first answer, of length 0, says that the process is ready.
 REQUEST, ANSWER, NUMBER = struct.Struct("<II"), struct.Struct("<?I"), struct.Struct("<I")
 _BYTES_PER_PIXEL = 24  # six copies of RGBA; the greatest that Pillow takes is five
 
@@ -34,7 +33,7 @@ def main(server: int, max_bytes: int, max_pixels: int, max_slices: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server tells when to end
     _limit_memory(max_bytes + max_pixels * _BYTES_PER_PIXEL)
     with socket.socket(fileno=server) as connection, connection.makefile("rb") as source:
-        connection.sendall(READY)
+        connection.sendall(ANSWER.pack(True, 0))
         while request := source.read(REQUEST.size):
             length, pixels = REQUEST.unpack(request)
             good, content = _decoded(source.read(length), max_bytes, pixels, max_slices)

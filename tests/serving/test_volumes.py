@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from components.shared.images.slices import choose
 from pipelines.cli import app
 from serving.classifier import Classifier
-from serving.decoding import Decoders
+from serving.decoding import Decoders, Slices
 from serving.settings import Settings
 from tests.shared.images.dicoms import dicom
 
@@ -152,11 +152,14 @@ def test_slices_count_as_images(predictor: Any) -> None:
 
 
 def test_the_number_of_slices_is_a_setting() -> None:
-    decoders = Decoders(Settings(max_slices=2))
-    try:
-        slices = asyncio.run(decoders.decode(VOLUME))
-    finally:
-        decoders.stop()
+    async def ask() -> Slices:
+        decoders = Decoders(Settings(max_slices=2))
+        try:
+            return await decoders.decode(VOLUME)
+        finally:
+            decoders.stop()
+
+    slices = asyncio.run(ask())
     assert slices.numbers == (16, 26)
     assert slices.pixels[:, 75, 75, 0].tolist() == [250 - 4 * 16, 250 - 4 * 26]
 
