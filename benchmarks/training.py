@@ -17,6 +17,7 @@ The CPU time of all threads can be compared on a machine that does other work to
 """
 
 import argparse
+import math
 import os
 import statistics
 import time
@@ -45,7 +46,6 @@ from components.shared.networks.augment import reference_augmentation
 from components.shared.networks.hyperparameters import BATCH_SIZE, Hyperparameters, Training
 from components.shared.networks.reference import REFERENCE
 from components.shared.training import fit as fitting
-from components.shared.training.batches import Batches
 from components.shared.training.hardware import precision
 from components.split.logic import make_split
 
@@ -141,8 +141,15 @@ def pure_compute(folder: Path, values: Hyperparameters, epochs: int) -> list[Epo
     """Trains on batches that are in memory, and does nothing else."""
     dataset = ImageDataset(folder / "dataset")
     rows = make_split(dataset, "by-name").part("train")
-    weights = np.ones(len(rows), np.float32)
-    batches = list(Batches(dataset, BATCH_SIZE).training(rows, weights, seed=0, epoch=0))
+    order = np.random.default_rng(0).permutation(rows)
+    batches = [
+        (
+            tf.constant(dataset.read(some)),
+            tf.constant(dataset.labels[some, None], tf.float32),
+            tf.ones(len(some)),
+        )
+        for some in np.array_split(order, math.ceil(len(order) / BATCH_SIZE))
+    ]
     tf.config.experimental.enable_op_determinism()
     model = _compiled(values)
     model.make_train_function()

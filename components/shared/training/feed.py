@@ -103,7 +103,7 @@ class Feed:
 
         @tf.function(input_signature=[tf.TensorSpec((None, *SHAPE), tf.uint8)])
         def varied(images: tf.Tensor) -> tf.Tensor:
-            return augmentation(images, training=True)
+            return tf.cast(augmentation(images, training=True), tf.uint8)  # as a network does
 
         return varied
 
