@@ -170,7 +170,7 @@ def _from_json(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{name}: {text!r} is no JSON: {error}") from error
+        raise UserError(f"{name}: {text!r} is not JSON: {error}") from error
 
 
 @app.command()
@@ -423,7 +423,7 @@ def predict(
 ) -> None:
     """Classify images and volumes with a registered model.
 
-    Exit status 1 if a file could not be classified. This is no diagnosis.
+    Exit status 1 if a file could not be classified. This is not a diagnosis.
 
     [dim]brain-tumor predict runs/registry#champion scans --csv answers.csv --heatmaps maps[/]
     """

@@ -163,4 +163,4 @@ def check_namespace(name: str) -> None:
         UserError: No namespace can have it.
     """
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
-        raise UserError(f"{name!r} is no name of a namespace; give one such as kubeflow")
+        raise UserError(f"{name!r} is not the name of a namespace; give one such as kubeflow")

@@ -36,7 +36,7 @@ def check_image(reference: str) -> str:
     found = _REFERENCE.fullmatch(reference)
     if not found:
         lower = _REFERENCE.fullmatch(reference.lower())
-        what = "its name has capital letters" if lower else "it is no reference of an image"
+        what = "its name has capital letters" if lower else "it is not an image reference"
         raise ValueError(f"{what}; give one such as {_EXAMPLE}")
     if len(found["name"]) > _MAX_NAME:
         raise ValueError(f"its name has {len(found['name'])} characters; give {_MAX_NAME} at most")

@@ -97,7 +97,7 @@ class _Client(api.ApiClient):
 
         Raises:
             UserError: The server sends elsewhere.
-            ValueError: The answer is no JSON object.
+            ValueError: The answer is not a JSON object.
             OSError: TLS failed.
         """
         try:
@@ -110,7 +110,7 @@ class _Client(api.ApiClient):
             error.body = (error.body or b"").decode(errors="replace").encode()
             raise
         if not isinstance(json.loads(response.data), dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         return response
 
     def deserialize(self, response: api.rest.RESTResponse, response_type: str) -> Any:
@@ -122,7 +122,7 @@ class _Client(api.ApiClient):
         try:
             return super().deserialize(response, response_type)
         except (TypeError, AttributeError, api.ApiException) as error:
-            raise ValueError(f"it is no {response_type}") from error
+            raise ValueError(f"it is not a {response_type}") from error
 
 
 def _checked_endpoint(endpoint: str) -> str:
@@ -134,7 +134,7 @@ def _checked_endpoint(endpoint: str) -> str:
         usable = False
     if not usable or parts.query or parts.fragment:
         raise UserError(
-            f"--endpoint: {endpoint!r} is no address of an API; give one such as "
+            f"--endpoint: {endpoint!r} is not the address of an API; give one such as "
             "http://localhost:8080"
         )
     if parts.username is not None:

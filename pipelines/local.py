@@ -95,7 +95,7 @@ def run_local(
     """
     root = root.absolute()
     if not str(root).isprintable():  # KFP keeps paths as UTF-8
-        raise UserError(f"runs folder {root}: its path is no plain text; give another folder")
+        raise UserError(f"runs folder {root}: its path is not plain text; give another folder")
     here = {
         "registry": str(root / "registry"),
         "state_root": str(root / ".state"),

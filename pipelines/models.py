@@ -222,7 +222,7 @@ def delete(
     """Delete a version for good. Its number is never used again."""
     registry, number = _split(reference, registry)
     if not number.isdecimal() or not int(number):
-        raise UserError(f"{number!r} is no number of a version; give one such as 3")
+        raise UserError(f"{number!r} is not a version number; give one such as 3")
     version = int(number)
     if not yes:
         typer.confirm(f"Delete version {version} from {registry} for good?", abort=True)

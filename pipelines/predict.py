@@ -137,7 +137,9 @@ def write_csv(rows: Iterator[Row], path: Path) -> Summary:
     if path == STANDARD_OUTPUT:
         return _written(rows, sys.stdout)
     if path.suffix.lower() != ".csv" or path.is_dir():  # an image, as in `--csv a.png b.png`
-        raise UserError(f"--csv: {path} is no name of a CSV file; give one such as answers.csv")
+        raise UserError(
+            f"--csv: {path} is not the name of a CSV file; give one such as answers.csv"
+        )
     with on_disk(path), written_atomically(path) as file:
         return _written(rows, file)
 

@@ -60,17 +60,19 @@ def read_config(path: Path) -> dict[str, Any]:
         The mapping, unchecked.
 
     Raises:
-        UserError: The file cannot be read or is no mapping.
+        UserError: The file cannot be read or is not a mapping.
     """
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(_MAX_CONFIG + 1)
         if len(text) > _MAX_CONFIG:
-            raise UserError(f"{path}: has more than {_MAX_CONFIG:,} characters; it is no YAML file")
+            raise UserError(
+                f"{path}: has more than {_MAX_CONFIG:,} characters; it is not a YAML file"
+            )
         content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot read the configuration: {one_line(reason)}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: is no mapping of parameters to values, such as 'epochs: 20'")
+        raise UserError(f"{path}: is not a mapping of parameters to values, such as 'epochs: 20'")
     return content

@@ -187,7 +187,7 @@ def _check_name(what: str, name: str, limit: int, unit: str = "bytes") -> None:
         UserError: It is empty, too long or not printable.
     """
     if not name or not name.isprintable():
-        raise UserError(f"{what} {name!r} is no name; give one of printable characters")
+        raise UserError(f"{what} {name!r} is not a name; give one of printable characters")
     _check_text(what, name)
     length = len(name.encode() if unit == "bytes" else name)
     if length > limit:

@@ -250,7 +250,7 @@ class Classifier:
     def _predictions(self, outputs: Outputs) -> list[Prediction]:
         """Turns the model's outputs for a batch into answers."""
         if not np.isfinite(outputs[PROBABILITY]).all():
-            raise RuntimeError("the model answered with something that is no number")
+            raise RuntimeError("the model answered with something that is not a number")
         healthy, nothing = outputs[PROBABILITY].tolist(), repeat(None)
         scores = outputs[SCORE].tolist() if self.has_in_distribution_check else nothing
         features = outputs[FEATURES].tolist() if FEATURES in outputs else nothing

@@ -55,7 +55,7 @@ def parse_json(body: bytes, max_values: int) -> Any:
         max_values: Refuse more, because nothing else runs while they are made.
 
     Raises:
-        PredictorError: It is no JSON, or too much of it.
+        PredictorError: It is not JSON, or too much of it.
     """
     if any(_has_more(body, sign, limit) for sign, limit in _MAX_COUNTS.items()):
         raise PredictorError("body-size", "too many keys or texts in the JSON")
@@ -70,7 +70,7 @@ def parse_json(body: bytes, max_values: int) -> Any:
     try:
         return orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError as error:
-        raise PredictorError("malformed", f"the body is no JSON: {error}") from error
+        raise PredictorError("malformed", f"the body is not JSON: {error}") from error
 
 
 def _has_more(body: bytes, sign: bytes, limit: int) -> bool:

@@ -61,7 +61,7 @@ class Inflater:
             try:
                 piece = stream.decompress(data, PIECE)
             except zlib.error as error:
-                raise PredictorError("malformed", f"the body is no {self._coding}") from error
+                raise PredictorError("malformed", f"the body is not {self._coding}") from error
             data, full = stream.unconsumed_tail or stream.unused_data, len(piece) == PIECE
             if piece:
                 yield piece

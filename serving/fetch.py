@@ -156,7 +156,7 @@ class Fetcher:
                 raise PredictorError("url-refused", f"image_url is over {_MAX_URL} characters")
             url = httpx.URL(address)
         except httpx.InvalidURL as error:
-            raise PredictorError("malformed", "image_url is no URL") from error
+            raise PredictorError("malformed", "image_url is not a URL") from error
         if url.port is not None and not 0 < url.port < 65536:
             raise PredictorError("malformed", "the port of image_url is not within 0..65535")
         if url.scheme not in schemes or not url.host:

@@ -213,4 +213,4 @@ def _parsed(body: bytes, deserialize: Callable[[bytes], Any]) -> Any:
         return deserialize(body)
     except DecodeError as error:
         message = deserialize.__self__.__name__  # type: ignore[attr-defined]
-        raise PredictorError("malformed", f"the message is no {message}") from error
+        raise PredictorError("malformed", f"the message is not a {message}") from error

@@ -87,13 +87,13 @@ class Connection(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             if self.parser.get_method() == b"CONNECT":
-                self._refuse(PredictorError("malformed", "this is no proxy"))
+                self._refuse(PredictorError("malformed", "this server is not a proxy"))
             else:
                 self._parse(self._head_without_upgrade() + data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             cause = error.__context__  # of what a callback raised
             if not isinstance(cause, PredictorError):
-                cause = PredictorError("malformed", "the request is no HTTP/1.1")
+                cause = PredictorError("malformed", "the request is not HTTP/1.1")
             self._refuse(cause)
 
     def _head_without_upgrade(self) -> bytes:

@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     )
     image_url_http: bool = Field(False, description="allow http:// beside https://")
     image_url_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        (), description="networks that are no public ones and yet allowed, such as 10.1.0.0/16"
+        (), description="networks that are not public but allowed, such as 10.1.0.0/16"
     )
     image_url_redirects: int = Field(3, ge=0, le=20, description="followed at most")
     image_url_fetches: int = Field(64, ge=1, description="images fetched at once")

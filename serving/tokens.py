@@ -170,7 +170,7 @@ def _digests(path: Path) -> frozenset[bytes]:
         content = _content(path)
         lines = content.decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UserError(f"{path}: the tokens cannot be read: {reason}") from None
     found = set()
     for number, line in enumerate(lines, start=1):
@@ -197,7 +197,7 @@ def _content(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(None, "it is no regular file")
+            raise OSError(None, "it is not a regular file")
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise OSError(None, f"it has more than {MAX_BYTES:,} bytes")

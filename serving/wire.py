@@ -105,4 +105,4 @@ def _varint(message: bytes, start: int) -> tuple[int, int]:
 
 
 def _broken() -> PredictorError:
-    return PredictorError("malformed", "the message is no ModelInferRequest")
+    return PredictorError("malformed", "the message is not a ModelInferRequest")

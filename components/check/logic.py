@@ -117,7 +117,7 @@ def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
     parameter, *inside = (str(part) for part in error["loc"])
     unknown = error["type"] in ("extra_forbidden", "invalid_key")
     if unknown and not inside:
-        return f"{parameter!r} is no parameter; {did_you_mean(parameter, model.model_fields)}"
+        return f"{parameter!r} is not a parameter; {did_you_mean(parameter, model.model_fields)}"
     name = ": ".join(filter(None, (parameter, printable(".".join(inside)))))
     if unknown:
         return f"{name} is not known here"

@@ -162,7 +162,7 @@ def _authorization() -> dict[str, str]:
     if not token:
         return {}
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token):  # httpx would quote it in its error
-        raise UserError(f"{TOKEN_VARIABLE} is no token: letters, digits and -._~+/, then =")
+        raise UserError(f"{TOKEN_VARIABLE} is not a token: use letters, digits and -._~+/, then =")
     return {"Authorization": f"Bearer {token}"}
 
 

@@ -72,7 +72,7 @@ class Prometheus:
             usable = False
         if not usable or parts.query or parts.fragment:
             raise UserError(
-                f"prometheus: {one_line(address)!r} is no address; give one such as "
+                f"prometheus: {one_line(address)!r} is not an address; give one such as "
                 "http://prometheus.monitoring.svc:9090"
             )
         if parts.username is not None:

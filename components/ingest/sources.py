@@ -415,7 +415,9 @@ def _download_from_kaggle(uri: str, place: str, version: str) -> tuple[Path, str
     if not re.fullmatch(r"[\w-]+/[\w-]+", handle):
         raise UserError(f"source {uri}: give kaggle://owner/dataset")
     if version and not re.fullmatch("[0-9]+", version):
-        raise UserError(f"source {uri}: version '{version}' is no number; Kaggle counts 1, 2, 3, …")
+        raise UserError(
+            f"source {uri}: version '{version}' is not a number; Kaggle counts 1, 2, 3, …"
+        )
     import kagglehub  # slow to import, and needed by this source alone
 
     download = tenacity.Retrying(

@@ -26,8 +26,8 @@ METHOD = (
     "A linear classifier on the means of the network's early maps in nine parts of the image, and "
     "on colour, tells the training images and variants of them from made-up photographs, "
     "documents, noise, bent slices, head CT, radiographs, other body parts and ultrasound. It "
-    "gives the probability that an image is no brain MRI slice; the limit is one half, or more if "
-    "it takes more for 97% of the training and validation images to stay within, each judged by "
+    "gives the probability that an image is not a brain MRI slice; the limit is one half, or more "
+    "if it takes more for 97% of the training and validation images to stay within, each judged by "
     "a classifier that did not learn it. A dataset may hold some CT, so a flagged image of its own "
     "is not always a mistake."
 )

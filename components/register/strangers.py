@@ -1,4 +1,4 @@
-"""Made-up images that are no brain MRI: what the in-distribution check learns to tell slices from.
+"""Made-up images that are not brain MRI: what the in-distribution check learns to tell slices from.
 
 No images are shipped or fetched. What these drawings share with photographs and documents is
 their statistics: shapes that hide one another (the dead-leaves model), spectra that fall off as

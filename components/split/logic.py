@@ -41,7 +41,7 @@ def make_split(
     """
     if strategy not in get_args(Strategy):
         raise UserError(
-            f"split: '{strategy}' is no strategy; give {' or '.join(get_args(Strategy))}"
+            f"split: '{strategy}' is not a strategy; give {' or '.join(get_args(Strategy))}"
         )
     _refuse_strangers(dataset)
     if strategy == "grouped":

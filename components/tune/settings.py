@@ -63,14 +63,16 @@ class Settings(Strict):
         for architecture in self.architectures:
             if architecture not in ARCHITECTURES:
                 raise UserError(
-                    f"tune: '{architecture}' is no architecture; give {', '.join(ARCHITECTURES)}, "
+                    f"tune: '{architecture}' is not an architecture; "
+                    f"give {', '.join(ARCHITECTURES)}, "
                     "or several with commas between"
                 )
             if start:
                 start.check(architecture)
         if self.algorithm not in get_args(Algorithm):
             raise UserError(
-                f"tune: '{self.algorithm}' is no algorithm; give {', '.join(get_args(Algorithm))}"
+                f"tune: '{self.algorithm}' is not an algorithm; "
+                f"give {', '.join(get_args(Algorithm))}"
             )
 
     def write(self, folder: str | Path) -> None:

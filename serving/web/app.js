@@ -293,7 +293,7 @@ document.addEventListener("drop", async (event) => {
     tell("Looking for files…");
     add(await dropped(dataTransfer));
   } else {
-    tell("What was dropped is no file. Save the picture first, then drop the file.");
+    tell("You dropped something that is not a file. Save the picture first, then drop the file.");
   }
 });
 document.addEventListener("paste", (event) => {

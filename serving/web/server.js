@@ -131,7 +131,7 @@ async function parsed(response) {
   try {
     return await response.json();
   } catch {
-    throw new Problem("The answer cannot be read", "It is cut off or is no JSON.");
+    throw new Problem("The answer cannot be read", "It is cut off or is not JSON.");
   }
 }
 

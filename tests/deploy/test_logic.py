@@ -233,7 +233,7 @@ def test_without_its_token_the_predictor_answers_nothing(
         monkeypatch.setenv(TOKEN_VARIABLE, wrong)
         assert "HTTP 401" in ServedModel(server.url, server.name).ask(images[0]).fault
     monkeypatch.setenv(TOKEN_VARIABLE, "two\nlines")
-    with pytest.raises(UserError, match=f"{TOKEN_VARIABLE} is no token") as refused:
+    with pytest.raises(UserError, match=f"{TOKEN_VARIABLE} is not a token") as refused:
         ServedModel(server.url, server.name)
     assert "lines" not in str(refused.value)
 

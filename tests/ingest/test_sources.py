@@ -384,7 +384,7 @@ def test_a_scheme_in_capitals() -> None:
     with open_source("SAMPLE://?images=24&seed=1") as source:
         assert len(source.files) == 24 + 3
     assert source_fingerprint("KAGGLE://a/b", "3") == "3"
-    with pytest.raises(UserError, match="s3:// is no bucket's name"), open_source("S3://x"):
+    with pytest.raises(UserError, match="s3:// is not a bucket name"), open_source("S3://x"):
         pass
 
 

@@ -142,7 +142,7 @@ def test_no_command_shows_help_and_an_unknown_one_is_told(invoke: Invoke) -> Non
         (["--split-strategy", "random"], "split_strategy: 'random' is not allowed; it should be"),
         (["--held-out-share", "1.5"], "held_out_share: 1.5 is not allowed; it should be less"),
         (["--min-accuracy", "nan"], "min_accuracy: nan is not allowed"),
-        (["--gpu-node-selector", "{"], "gpu_node_selector: '{' is no JSON"),
+        (["--gpu-node-selector", "{"], "gpu_node_selector: '{' is not JSON"),
         (["--gpu-tolerations", "{}"], "gpu_tolerations: {} is not allowed"),
         (["--source", "a", "--source", "a#weight=2"], "source: ['a', 'a#weight=2'] is not allowed"),
         (["--config", "/nowhere/run.yaml"], "/nowhere/run.yaml: cannot read the configuration"),
@@ -165,7 +165,7 @@ def test_mistakes_are_told_before_anything_runs(
             "--format / -f: 'xml' is not allowed; it should be one of 'table', ",
         ),
         ("serve m --port 1e3", "--port / --http_port: '1e3' is not allowed; it should be a whole"),
-        ("models delete one", "'one' is no number of a version; give one such as 3"),
+        ("models delete one", "'one' is not a version number; give one such as 3"),
         ("submit", "missing option '--endpoint' (env var: 'KFP_ENDPOINT'); see brain-tumor submit"),
         ("models show", "missing argument 'reference'; see brain-tumor models show --help"),
         ("run --epoch 3", "no such option: --epoch; did you mean '--epochs'?"),
@@ -178,7 +178,7 @@ def test_mistakes_are_told_before_anything_runs(
         ("run --architectures compact,Efficentnet", "architectures: 'compact,Efficentnet' is not"),
         (
             "compile --image 'a b c'",
-            "image: 'a b c' is not allowed; it is no reference of an image",
+            "image: 'a b c' is not allowed; it is not an image reference",
         ),
         ("compile --cpu '2 cores'", "cpu: '2 cores' is not allowed; it should be like '250m'"),
     ],
@@ -206,7 +206,7 @@ def test_what_was_meant(told: Callable[..., str], command: str, meant: str) -> N
 def test_a_misspelt_name_in_the_configuration(told: Callable[..., str], tmp_path: Path) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("epoch: 20\n")
-    assert told("run", "-c", config) == "'epoch' is no parameter; did you mean 'epochs'?"
+    assert told("run", "-c", config) == "'epoch' is not a parameter; did you mean 'epochs'?"
 
 
 def test_options_win_over_the_configuration(told: Callable[..., str], tmp_path: Path) -> None:
@@ -255,12 +255,12 @@ def test_parameters_are_those_of_the_chosen_pipeline(
     assert told(*command, "--folds", 1).startswith("folds: 1 is not allowed")
     config = tmp_path / "run.yaml"
     config.write_text("max_trials: 3\n")
-    assert told(*command, "-c", config).startswith("'max_trials' is no parameter")
+    assert told(*command, "-c", config).startswith("'max_trials' is not a parameter")
 
 
 def test_a_parameter_of_the_other_pipeline(told: Callable[..., str]) -> None:
     line = told("submit", "--endpoint", "http://127.0.0.1:9", "--folds", 3)
-    assert line.startswith("'folds' is no parameter")
+    assert line.startswith("'folds' is not a parameter")
 
 
 def test_compiling_for_a_schedule(invoke: Invoke, tmp_path: Path) -> None:
@@ -275,10 +275,12 @@ def test_compiling_kubernetes_objects(
     path = tmp_path / "new" / "pipeline.yaml"
     assert invoke("compile", "-o", path, "--kubernetes-manifest", "kubeflow")[0] == 0
     assert path.read_text().count("\n  namespace: kubeflow\n") == 2
-    assert told("compile", "-o", path, "--kubernetes-manifest", "").startswith("'' is no name of")
+    assert told("compile", "-o", path, "--kubernetes-manifest", "").startswith(
+        "'' is not the name of"
+    )
     assert told("compile", "-o", tmp_path) == f"{tmp_path}: Is a directory"
     line = told("compile", "-o", path, "--kubernetes-manifest", "Kube Flow")
-    assert line.startswith("'Kube Flow' is no name of a namespace")
+    assert line.startswith("'Kube Flow' is not the name of a namespace")
 
 
 def test_a_sample(invoke: Invoke, tmp_path: Path) -> None:
@@ -314,7 +316,7 @@ def test_judging_without_a_model_or_a_source_is_one_line(
 
 def test_json_for_a_parameter() -> None:
     assert cli._from_json("gpu_node_selector", json.dumps({"a": "b"})) == {"a": "b"}
-    with pytest.raises(UserError, match="gpu_node_selector: 'x' is no JSON"):
+    with pytest.raises(UserError, match="gpu_node_selector: 'x' is not JSON"):
         cli._from_json("gpu_node_selector", "x")
 
 

@@ -141,7 +141,7 @@ def test_kubernetes_objects_are_the_same_bytes_each_time(pipeline: Pipeline, man
 
 
 def test_a_namespace_that_is_none() -> None:
-    with pytest.raises(UserError, match="'My_Team' is no name of a namespace"):
+    with pytest.raises(UserError, match="'My_Team' is not the name of a namespace"):
         compiling.manifest(Pipeline.training, Cluster(), "My_Team")
 
 

@@ -88,7 +88,7 @@ def test_a_reference_names_its_registry_itself(
     assert line.endswith("there is no finished version 7; there are 2, 3")
     assert told("models", "show", "registry#champoin").endswith("did you mean 'champion'?")
     for reference in ("registry#champion", "registry#0", "two"):
-        assert "is no number of a version" in told("models", "delete", reference, "-y")
+        assert "is not a version number" in told("models", "delete", reference, "-y")
 
 
 def test_list(registry: Registry, done: Callable[..., str]) -> None:
@@ -221,7 +221,7 @@ def test_delete(registry: Registry, done: Callable[..., str], invoke: Invoke, to
     assert "no finished version 9" in told("models", "delete", "9", "-y")
     status, _, err = invoke("models", "delete", "0", "-y")
     assert status == 2
-    assert "is no number of a version" in err
+    assert "is not a version number" in err
 
 
 def test_deletion_asks_first(
@@ -241,7 +241,7 @@ def test_deletion_asks_first(
         (["show", "[/red]"], "'[/red]' names no version"),
         (["promote", "9"], "there is no finished version 9"),
         (["list", "--registry", "ftp://host/models"], "registry: ftp:// is not supported"),
-        (["list", "--registry", "s3://"], "registry: what follows s3:// is no bucket's name"),
+        (["list", "--registry", "s3://"], "registry: what follows s3:// is not a bucket name"),
     ],
 )
 def test_mistakes_are_told_in_a_line(

@@ -139,8 +139,11 @@ def test_heat_maps(invoke: Invoke) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--csv", "scans/a.png"], "--csv: scans/a.png is no name of a CSV file; give one such as"),
-        (["--csv", "scans"], "--csv: scans is no name of a CSV file"),
+        (
+            ["--csv", "scans/a.png"],
+            "--csv: scans/a.png is not the name of a CSV file; give one such as",
+        ),
+        (["--csv", "scans"], "--csv: scans is not the name of a CSV file"),
         (["--csv", "a.csv", "-f", "json"], "--csv and --format json: give one of the two"),
         (["--csv", "scans/=1+1.png/a.csv"], "scans/=1+1.png/a.csv: File exists"),
         (["--heatmaps", "scans/=1+1.png"], "scans/=1+1.png: File exists"),

@@ -43,13 +43,15 @@ def test_only_what_was_given_comes_back() -> None:
     ],
 )
 def test_a_misspelt_name_is_told_what_was_meant(name: str, meant: str) -> None:
-    with pytest.raises(UserError, match=f"'{name}' is no parameter; did you mean '{meant}'") as e:
+    with pytest.raises(
+        UserError, match=f"'{name}' is not a parameter; did you mean '{meant}'"
+    ) as e:
         check_run(Pipeline.training, {name: 1})
     assert "\n" not in str(e.value)
 
 
 def test_a_name_like_none_is_told_all() -> None:
-    with pytest.raises(UserError, match="'zzz' is no parameter; there are source, ") as error:
+    with pytest.raises(UserError, match="'zzz' is not a parameter; there are source, ") as error:
         check_run(Pipeline.training, {"zzz": 1})
     assert all(name in str(error.value) for name in NAMES)
 
@@ -102,7 +104,7 @@ def test_a_value_that_is_not_allowed(name: str, value: object, allowed: str) -> 
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    with pytest.raises(UserError, match=r"epochs: 0 .*; 'sead' is no parameter"):
+    with pytest.raises(UserError, match=r"epochs: 0 .*; 'sead' is not a parameter"):
         check_run(Pipeline.training, {"epochs": 0, "sead": 1})
 
 
@@ -180,8 +182,8 @@ def test_a_configuration_file(tmp_path: Path) -> None:
     [
         (b"epochs: [1", "cannot read the configuration"),
         (b"\xff\xfe\x00", "cannot read the configuration"),
-        (b"- epochs", "is no mapping"),
-        (b"", "is no mapping"),
+        (b"- epochs", "is not a mapping"),
+        (b"", "is not a mapping"),
         (b"!!python/object/apply:os.system ['true']", "cannot read the configuration"),
     ],
 )

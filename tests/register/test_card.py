@@ -309,7 +309,7 @@ def test_the_card_of_a_version_without_check_and_calibration_says_nothing_of_the
     older = metadata.model_copy(update={"in_distribution": None, "temperature": None})
     write_description(tmp_path, older)
     text = (tmp_path / "model_card.md").read_text()
-    assert "Images that are no brain MRI" not in text
+    assert "Images that are not brain MRI" not in text
     assert "calibrated" not in text
     assert "None" not in text
 

@@ -119,7 +119,7 @@ def test_a_chosen_file_gets_the_predictors_answer(
             else " It does not look like a brain MRI slice."
         )
     )
-    expect(page.locator("#answer")).to_contain_text("This is no diagnosis.")
+    expect(page.locator("#answer")).to_contain_text("This is not a diagnosis.")
 
 
 def test_several_files_are_analysed_in_turn_and_looked_at_one_by_one(page: Page) -> None:
@@ -521,7 +521,7 @@ def test_an_answer_of_another_version_brings_the_new_card(
 
 
 def test_the_disclaimer_stands_before_anything_is_asked(page: Page) -> None:
-    expect(page.get_by_role("banner")).to_contain_text("This is no diagnosis")
+    expect(page.get_by_role("banner")).to_contain_text("This is not a diagnosis")
 
 
 def test_a_hostile_card_stays_text(page: Page) -> None:

@@ -128,7 +128,7 @@ def test_it_is_no_proxy(predictor: Any) -> None:
     with _connect(predictor) as connection:
         connection.sendall(b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n" + LIVE)
         ((status, said),) = _answers(connection, 2)
-    assert (status, said) == (400, {"error": "this is no proxy"})
+    assert (status, said) == (400, {"error": "this server is not a proxy"})
 
 
 # Row 1: heads and trailers without end.
@@ -234,7 +234,7 @@ def test_pipelined_requests_are_answered_in_order_and_bounded(predictor: Any) ->
 def test_what_is_no_http_is_told_so(predictor: Any, sent: bytes) -> None:
     with _connect(predictor) as connection:
         connection.sendall(sent)
-        assert _answers(connection, 1) == [(400, {"error": "the request is no HTTP/1.1"})]
+        assert _answers(connection, 1) == [(400, {"error": "the request is not HTTP/1.1"})]
 
 
 def test_what_follows_a_request_and_is_no_http_spoils_no_answer(predictor: Any) -> None:

@@ -183,7 +183,7 @@ def test_shares_that_leave_a_part_empty(dataset: ImageDataset, shares: tuple[flo
 
 
 def test_no_such_strategy(dataset: ImageDataset) -> None:
-    with pytest.raises(UserError, match="'by-luck' is no strategy; give grouped or by-name"):
+    with pytest.raises(UserError, match="'by-luck' is not a strategy; give grouped or by-name"):
         make_split(dataset, "by-luck")  # type: ignore[arg-type]
 
 

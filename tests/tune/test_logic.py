@@ -131,7 +131,7 @@ def test_weights_to_start_from_decide_the_size_of_the_network(
 
 
 def test_an_unknown_architecture(dataset: ImageDataset, split: Split, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'vgg' is no architecture; give compact, efficientnet"):
+    with pytest.raises(UserError, match="'vgg' is not an architecture; give compact, efficientnet"):
         _search(dataset, split, "random", tmp_path, ("compact", "vgg"))
 
 
@@ -236,7 +236,7 @@ def test_numbers_below_one(
 
 
 def test_an_unknown_algorithm(dataset: ImageDataset, split: Split, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'gird' is no algorithm; give random, bayesian"):
+    with pytest.raises(UserError, match="'gird' is not an algorithm; give random, bayesian"):
         _search(dataset, split, "gird", tmp_path)
 
 

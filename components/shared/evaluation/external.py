@@ -35,7 +35,7 @@ class Overlap(Strict):
 
 
 class Strangers(Strict):
-    """Images that are no brain MRI, which the model should flag."""
+    """Images that are not brain MRI, which the model should flag."""
 
     name: str
     images: PositiveInt

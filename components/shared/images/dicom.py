@@ -126,7 +126,7 @@ def _checked_kind(elements: Elements, syntax: uid.UID) -> str:
     """Returns the photometric interpretation, if the file holds an image of a kind that is read."""
     kind = _NO_IMAGES.get(elements.text("SOPClassUID"))
     if kind:
-        raise ImageError("format", f"a DICOM of {kind}, which is no image")
+        raise ImageError("format", f"a DICOM of {kind}, which is not an image")
     if "Rows" not in elements:
         if elements.is_cut_off:
             raise ImageError("unreadable", "the DICOM is cut off before its image")

@@ -201,7 +201,7 @@ def _scale(header: Any) -> tuple[float | None, float]:
     try:
         slope, intercept = header.get_slope_inter()
     except HeaderDataError as error:
-        raise NiftiError("a NIfTI whose scl_inter is no number") from error
+        raise NiftiError("a NIfTI whose scl_inter is not a number") from error
     if slope is None or (slope, intercept) == (1, 0):
         return None, 0.0
     return slope, intercept

@@ -102,7 +102,7 @@ class Tiff:
         try:
             upright = deep.image(self._samples(max_bytes))
         except (TypeError, struct.error) as error:
-            raise ValueError("the TIFF is broken: a tag is no number that it can be") from error
+            raise ValueError("the TIFF is broken: a tag has an invalid value") from error
         turn = UPRIGHT.get(self.tags.get(_ORIENTATION, 1))
         return upright if turn is None else upright.transpose(turn)
 

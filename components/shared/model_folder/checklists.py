@@ -273,7 +273,7 @@ def checklist(model: ModelMetadata) -> list[Item]:
                 else "This version has no check that an image is brain MRI."
             ),
         ),
-        Item("27b", "", "users", "They choose the slices, and know that this is no diagnosis."),
+        Item("27b", "", "users", "They choose the slices, and know that this is not a diagnosis."),
         Item(
             "27c",
             "",

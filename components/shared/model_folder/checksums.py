@@ -62,7 +62,7 @@ def _read_sums(folder: Path) -> dict[str, str]:
         text = read_regular(folder / SUMS, _MAX_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{folder}: cannot read {SUMS}, so this is no finished model folder: {error}"
+            f"{folder}: cannot read {SUMS}, so this is not a complete model folder: {error}"
         ) from error
     listed: dict[str, str] = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):

@@ -48,7 +48,7 @@ _INTENDED_USE = (
 )
 _NOT_INTENDED_USE = (
     "Not for physicians, patients or screening services: diagnosis, triage or any other decision "
-    "about a patient. It is no medical device and was never tested as one.",
+    "about a patient. It is not a medical device and was never tested as one.",
     "Any given population or scanner: the dataset tells of neither, so how good the model is for "
     "one of them is unknown.",
     "Images of other kinds: other body parts, CT, whole volumes, photographs of screens. It "
@@ -90,7 +90,7 @@ OUTPUTS = (
         signatures=(SERVING, EXPLAIN),
         dtype="float32",
         shape=(-1,),
-        meaning="probability that the image is no brain MRI slice; beyond the limit below "
+        meaning="probability that the image is not a brain MRI slice; beyond the limit below "
         "the answer means nothing",
     ),
     Tensor(

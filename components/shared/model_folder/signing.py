@@ -125,7 +125,7 @@ class Trust:
         try:
             self._verifier()
         except Exception as error:
-            raise UserError(f"{file}: is no public key of ECDSA: {one_line(error)}") from error
+            raise UserError(f"{file}: is not a public key of ECDSA: {one_line(error)}") from error
 
     def _verifier(self) -> "verifying.Config":
         """Returns the package's verifier: a new one each time, for it keeps what it has seen."""
@@ -246,7 +246,7 @@ def _public_half(key: Path) -> bytes:
     try:
         private = serialization.load_pem_private_key(_content(key), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # none of which shows the key
-        raise UserError(f"{key}: is no private key: {one_line(error)}") from error
+        raise UserError(f"{key}: is not a private key: {one_line(error)}") from error
     public = private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )

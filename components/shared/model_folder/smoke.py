@@ -106,5 +106,5 @@ def _png(pixels: np.ndarray) -> bytes:
 
 def _read(path: Path) -> bytes:
     if path.stat().st_size > _MAX_BYTES:
-        raise UserError(f"{path}: is no smoke image: larger than {_MAX_BYTES:,} bytes")
+        raise UserError(f"{path}: is not a smoke image: it is larger than {_MAX_BYTES:,} bytes")
     return path.read_bytes()

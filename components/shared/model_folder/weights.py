@@ -68,7 +68,7 @@ def read_weights(folder: str | Path, shapes: Sequence[tuple[int, ...]]) -> list[
         raise UserError(f"{path}: is cut off, or too long; {_RESTORE}")
     vector = np.frombuffer(content, "<f4")
     if not np.isfinite(vector).all():
-        raise UserError(f"{path}: holds weights that are no numbers; start from another version")
+        raise UserError(f"{path}: has weights that are not numbers; start from another version")
     parts = np.split(vector, np.cumsum(sizes)[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
@@ -83,6 +83,6 @@ def _count(file: IO[bytes], path: Path) -> int:
             raise ValueError(f"{kind} {list(shape)}")
     except Exception as error:  # hostile headers raise nearly anything
         raise UserError(
-            f"{path}: is no vector of weights: {first_line(error)}; {_RESTORE}"
+            f"{path}: is not a vector of weights: {first_line(error)}; {_RESTORE}"
         ) from error
     return int(shape[0])

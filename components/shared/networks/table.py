@@ -27,7 +27,7 @@ def network(architecture: str) -> "Network":
     """
     if architecture not in ARCHITECTURES:
         raise UserError(
-            f"'{architecture}' is no architecture; give one of {', '.join(ARCHITECTURES)}"
+            f"'{architecture}' is not an architecture; give one of {', '.join(ARCHITECTURES)}"
         )
     found: Network = import_module(f"components.shared.networks.{architecture}").NETWORK
     return found

@@ -82,7 +82,7 @@ def _networks(given: str) -> str:
     """Checks names of networks, separated by commas."""
     for name in map(str.strip, given.split(",")):
         if name not in ARCHITECTURES:
-            raise ValueError(f"{name!r} is no network; {did_you_mean(name, ARCHITECTURES)}")
+            raise ValueError(f"{name!r} is not a network; {did_you_mean(name, ARCHITECTURES)}")
     return given
 
 

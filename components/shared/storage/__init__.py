@@ -45,7 +45,9 @@ def open_store(uri: str, what: str) -> Store:
     scheme = location.scheme
     bucket, _, prefix = location.place.partition("/")
     if not _BUCKET.fullmatch(bucket):  # not repeated: it may hold a password
-        raise UserError(f"{what}: what follows {scheme}:// is no bucket's name; give s3://bucket/x")
+        raise UserError(
+            f"{what}: what follows {scheme}:// is not a bucket name; give s3://bucket/x"
+        )
     module, name = STORES[scheme]
     store: Store = getattr(import_module(module), name)(bucket, prefix.strip("/"), what)
     return store

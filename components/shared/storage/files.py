@@ -126,7 +126,7 @@ def regular_files(folder: Path) -> list[str]:
                     if entries > MAX_FILES or size > MAX_BYTES or file.count("/") > MAX_DEPTH:
                         raise UserError(
                             f"{folder}: holds more than {MAX_FILES:,} files or {MAX_BYTES:,} "
-                            f"bytes, or {MAX_DEPTH} folders in each other, which is no model; "
+                            f"bytes, or {MAX_DEPTH} folders in each other, which is not a model; "
                             f"{_RESTORE}"
                         )
         except OSError as error:

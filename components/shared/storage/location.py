@@ -61,7 +61,7 @@ def read_location(uri: str) -> Location:
     except RuntimeError as error:  # no such home
         raise ValueError(str(error)) from error
     if not uri or "\0" in str(path):
-        raise ValueError("is no path")
+        raise ValueError("is not a path")
     return Location("file", str(path.absolute()))
 
 

@@ -237,7 +237,7 @@ def name_fault(name: str) -> str | None:
         return "holds a backslash"
     for part in name.split("/"):
         if part in ("", ".", ".."):
-            return "is no plain relative path"
+            return "is not a plain relative path"
         if part.startswith(STAGING):
             return f"begins a part with {STAGING}, which is reserved"
         if len(part.encode(errors="surrogatepass")) > 255:

@@ -169,7 +169,7 @@ NAME = b"Roe^Jane"
         (with_fields(SMALL, vox_offset=0), "begin within its header"),
         (with_fields(SMALL, vox_offset=np.nan), "begin within its header"),
         (with_fields(SMALL, vox_offset=1e6), "the NIfTI is cut off"),
-        (with_fields(SMALL, scl_slope=1, scl_inter=np.inf), "scl_inter is no number"),
+        (with_fields(SMALL, scl_slope=1, scl_inter=np.inf), "scl_inter is not a number"),
         (with_fields(SMALL, srow_x=0), "does not say which side is up"),
         (with_fields(SMALL, srow_y=np.nan), "does not say which side is up"),
         (SMALL[:-1], "the NIfTI is cut off"),

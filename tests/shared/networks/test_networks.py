@@ -119,7 +119,7 @@ def test_efficientnet_keeps_its_first_blocks() -> None:
 
 def test_an_architecture_that_is_none() -> None:
     with pytest.raises(
-        UserError, match="'vgg' is no architecture; give one of compact, efficientnet"
+        UserError, match="'vgg' is not an architecture; give one of compact, efficientnet"
     ):
         network("vgg").build(Hyperparameters("vgg"))
 

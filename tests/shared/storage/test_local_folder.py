@@ -36,10 +36,10 @@ def test_relative_and_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("s3://bucket/models", "s3:// is not supported"),
         ("gs://bucket", "gs:// is not supported"),
-        ("", "is no path"),
+        ("", "is not a path"),
         ("file://elsewhere/models", "another machine"),
         ("file:///models?x=1", "%3F"),
-        ("file:///a%00b", "is no path"),
+        ("file:///a%00b", "is not a path"),
         ("~nobody-has-this-name/models", "home"),
     ],
 )
