@@ -89,7 +89,7 @@ def test_the_text_says_what_the_numbers_mean(tmp_path: Path, metadata: ModelMeta
     text = (tmp_path / "model_card.md").read_text()
     for part in (
         "version 3",
-        "no diagnosis",
+        "not a diagnosis",
         "| accuracy | 100.0% (100.0% to 100.0%) | 50.0% (50.0% to 50.0%) | 75.0% (75.0% to",
         "Held-out part",
         "12 images in 12 groups: 6 Brain Tumor, 6 Healthy",
@@ -246,14 +246,14 @@ def test_the_card_names_what_the_model_bears_badly(
         pipeline_run="",
     )
     assert [said for said in described.weaknesses if "some detail" in said] == [
-        "Its answers hang on the finest detail: the model flips 12.0% of them when images are "
+        "The answers depend on the finest detail: the model flips 12.0% of them when images are "
         "blurred or noised (some detail; AUROC 0.900 before, 0.900 after)."
     ]
     assert not any("some light" in said for said in described.weaknesses)
     write_description(tmp_path, described)
     text = (tmp_path / "model_card.md").read_text()
     assert "## Weaknesses" in text
-    assert "- Its answers hang on the finest detail" in text
+    assert "- The answers depend on the finest detail" in text
 
 
 def test_the_card_says_when_the_outcome_is_unsure(

@@ -84,7 +84,7 @@ def test_a_fold_names_the_source_that_it_holds_out(
     ]
     write_folds_report(tmp_path / "folds.html", dataset, folds)
     text = (tmp_path / "folds.html").read_text()
-    assert "Each fold holds out one source" in text
+    assert "Each fold holds out one whole source" in text
     assert re.findall(r"<td>(.+?)</td><td class=\"number\">(\d+)</td></tr>", text) == [
         ("a &lt;scanner&gt;", "0"),
         ("b", "4"),

@@ -117,7 +117,7 @@ def shortcut_sentences(found: Shortcuts) -> tuple[list[str], list[str]]:
     wrong = found.floor_wrong
     if wrong is None:
         return [
-            "The metadata baseline gets no image wrong: no image can tell it from the model."
+            "The metadata baseline gets no image wrong, so no image can tell it from the model."
         ], []
     said = (
         f"Of the {wrong.images:,} images that the metadata baseline gets wrong, the model gets "
@@ -125,15 +125,15 @@ def shortcut_sentences(found: Shortcuts) -> tuple[list[str], list[str]]:
     )
     if wrong.groups < FEW_GROUPS:
         return [
-            f"{said}. They stand in {wrong.groups} groups of near-duplicates, too few to tell "
+            f"{said}. They are in {wrong.groups} groups of near-duplicates, too few to tell "
             "whether it follows the frame."
         ], []
     said += f" ({percent(wrong.model.low)} to {percent(wrong.model.high)})"
     if wrong.model.high < FOLLOWS:
-        return [f"{said}: where the frame misleads, it follows the frame."], []
+        return [f"{said}. If the frame misleads, the model follows the frame."], []
     if wrong.model.low > FOLLOWS:
-        return [], [f"{said}: where the frame misleads, it mostly does not follow."]
-    return [f"{said}: that is no evidence that it looks at more than the frame."], []
+        return [], [f"{said}. If the frame misleads, the model mostly does not follow it."]
+    return [f"{said}. This is no evidence that it looks at more than the frame."], []
 
 
 def _sources(dataset: ImageDataset, train: np.ndarray, rows: np.ndarray) -> list[str]:

@@ -278,7 +278,7 @@ def stability_sentences(found: Stability) -> tuple[list[str], list[str]]:
     (alone,) = (change.auroc for change in found.changes if change.family == BORDER_ALONE)
     if alone.value >= TELLING_BORDER:
         against.append(
-            "It reads the frame: shown the border alone, the model tells the classes apart with an "
+            "The model reads the frame: from the border alone it tells the classes apart with an "
             f"AUROC of {decimal(alone.value)}."
         )
     elif alone.low <= 0.5:
@@ -292,7 +292,7 @@ def stability_sentences(found: Stability) -> tuple[list[str], list[str]]:
         worst = max(changes, key=lambda change: change.flips.value)
         if worst.flips.value >= UNSTEADY:
             against.append(
-                f"Its answers hang on {family.hangs_on}: the model flips "
+                f"The answers depend on {family.hangs_on}: the model flips "
                 f"{percent(worst.flips.value)} of them when images are {family.done} "
                 f"({worst.name}; AUROC {decimal(found.auroc.value)} before, "
                 f"{decimal(worst.auroc.value)} after)."

@@ -90,7 +90,7 @@ def test_a_model_that_reads_the_frame_is_caught():
     against, for_it = stability_sentences(found)
     assert "reads the frame" in against[0]
     assert "AUROC of 1.000" in against[0]
-    assert "hang on the border: the model flips 50.0%" in against[-1]
+    assert "depend on the border: the model flips 50.0%" in against[-1]
     assert not any("border" in said for said in for_it)
 
 
@@ -98,7 +98,7 @@ def test_a_model_that_reads_the_brightness_is_caught():
     found = measured(brightness_reader)
     assert found.accuracy.value == 1
     assert flips(found, "light") == 0.5
-    assert any("hang on the brightness" in said for said in stability_sentences(found)[0])
+    assert any("depend on the brightness" in said for said in stability_sentences(found)[0])
 
 
 def test_a_model_that_reads_the_middle_is_not():
@@ -132,7 +132,7 @@ def test_a_model_whose_scores_shift_with_the_border_is_unsteady_and_no_frame_rea
     assert flips(found, "border") >= 0.1
     against, for_it = stability_sentences(found)
     assert any("no sign that it reads the frame" in said for said in for_it)
-    assert any("hang on the border" in said for said in against)
+    assert any("depend on the border" in said for said in against)
     assert not any("reads the frame" in said for said in against)
 
 
