@@ -202,14 +202,18 @@ class ServedNamespace:
             error.add_note(self.kubectl("describe", "pods"))
             raise
 
-    def start(self, *command: str) -> str:
-        """Starts a command in the image of the steps, under the account of the deploy step.
+    def start(self, *command: str, image: str = "") -> str:
+        """Starts a command, under the account of the deploy step.
+
+        Args:
+            command: And its arguments.
+            image: That has it; the image of the steps if empty.
 
         Returns:
             The name of its pod.
         """
         pod = f"command-{time.time_ns():x}"
-        self.cluster.apply(self._pod(pod, command))
+        self.cluster.apply(self._pod(pod, command, image or self.cluster.image))
         return pod
 
     def ended(self, pod: str, timeout: float = 900) -> tuple[int, str]:
@@ -234,7 +238,7 @@ class ServedNamespace:
         """Runs `brain-tumor deploy` in the cluster, to its end."""
         return self.ended(self.start_deploy(version, *options, path=path))
 
-    def _pod(self, name: str, command: tuple[str, ...]) -> Object:
+    def _pod(self, name: str, command: tuple[str, ...], image: str) -> Object:
         secure = {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -256,7 +260,7 @@ class ServedNamespace:
                 "containers": [
                     {
                         "name": "main",
-                        "image": self.cluster.image,
+                        "image": image,
                         "imagePullPolicy": "IfNotPresent",
                         "command": list(command),
                         "securityContext": secure,

@@ -1,0 +1,1 @@
+"""How long the first answer takes after Knative has scaled the predictor to zero."""
