@@ -206,6 +206,7 @@ def _loaded(image: ImageFile, kind: str, data: bytes, max_pixels: int) -> Image.
         png.scale_transparency(image, data)
         png.load(image, data)
         return image
+    tiff.mend_palette(image)
     image.load()
     for each in jpegs:
         jpeg.check(each)

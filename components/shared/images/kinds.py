@@ -49,11 +49,17 @@ _LS = 0xF7
 _NUMBERS = {2: " (signed)", 3: " (float)", 5: " (complex)", 6: " (complex)"}
 _PHOTOMETRICS = {
     3: "palette ",
+    4: "transparency mask ",
     5: "CMYK ",
     6: "YCbCr ",
     8: "CIELab ",
+    9: "Lab ",
+    10: "Lab ",
     32803: "colour filter array ",
+    32844: "LogL ",
+    32845: "LogLuv ",
     34892: "linear raw ",
+    51177: "depth map ",
 }
 # What Pillow's packages do not read.
 _COMPRESSIONS = {

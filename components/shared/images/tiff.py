@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImagePalette, TiffImagePlugin
+from PIL.ImageFile import ImageFile
 
 from components.shared.images import deep
 
@@ -32,6 +33,7 @@ _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # by the tag of the format; 4 is unde
 _TYPES = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"}
 _PREMULTIPLIED, _ALPHAS = 1, (2, 999)
 _DIFFERENCES, _OF_FLOATS = 2, 3  # predictors
+_PALETTE = 320
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -189,6 +191,19 @@ def opened(data: bytes) -> Tiff | None:
         kind=kind,
         alpha=alpha,
     )
+
+
+def mend_palette(opened: ImageFile) -> None:
+    """Takes the palette of a TIFF as bytes if it is so dark that it must hold these.
+
+    Old programs write them in place of numbers of 16 bits, and libtiff's viewers know it.
+
+    Args:
+        opened: The file, as Pillow opens it; changed.
+    """
+    entries = opened.tag_v2.get(_PALETTE, ())  # type: ignore[attr-defined]
+    if opened.mode in ("P", "PA") and max(entries, default=256) < 256:
+        opened.palette = ImagePalette.raw("RGB;L", bytes(entries))
 
 
 def is_deep(data: bytes) -> bool:
