@@ -229,6 +229,8 @@ def _jpeg(image: ImageFile, data: bytes) -> Image.Image:
 
 def _jpegs(image: ImageFile, data: bytes) -> list[bytes]:
     """Returns the JPEGs that the strips or tiles of an opened TIFF are; none of other files."""
+    if image.info.get("compression") == "tiff_jpeg":  # libtiff does not tell what one lacks
+        raise ValueError("a TIFF of old-style JPEG")
     if image.info.get("compression") != "jpeg":
         return []
     tags = image.tag_v2  # type: ignore[attr-defined]

@@ -46,6 +46,7 @@ _TEXT = re.compile(rb"[\t\r\n -~]+\Z")  # such as another field of a form
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 _HIERARCHICAL = (0xC5, 0xC6, 0xCD, 0xCE)
 _LS = 0xF7
+_JPEG_IN_TIFF = 7
 _NUMBERS = {2: " (signed)", 3: " (float)", 5: " (complex)", 6: " (complex)"}
 _PHOTOMETRICS = {
     3: "palette ",
@@ -61,8 +62,9 @@ _PHOTOMETRICS = {
     34892: "linear raw ",
     51177: "depth map ",
 }
-# What Pillow's packages do not read.
+# What Pillow's packages do not read, or read though a part is missing.
 _COMPRESSIONS = {
+    6: "old-style JPEG",
     33003: "JPEG 2000",
     33005: "JPEG 2000",
     34676: "SGI Log",
@@ -187,6 +189,8 @@ def layout(data: bytes) -> str | None:
     if tags.get(tiff.PREDICTOR, 1) not in (1, 2, 3):
         return f"a TIFF with predictor {tags[tiff.PREDICTOR]}, which is not read; save it with LZW"
     bits = tags.get(tiff.BITS, (1,))[0]
+    if tags.get(tiff.COMPRESSION) == _JPEG_IN_TIFF and bits > 8:
+        return f"a TIFF of JPEGs of {bits} bits, which is not read; save it with LZW, or as PNG"
     numbers = _NUMBERS.get(tags.get(tiff.FORMAT, (1,))[0], "")
     planes = "in planes " if tags.get(tiff.PLANAR, 1) == 2 else ""
     colours = _PHOTOMETRICS.get(tags.get(tiff.PHOTOMETRIC, 0), "")
