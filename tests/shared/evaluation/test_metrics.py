@@ -38,7 +38,7 @@ def weighted_answers(draw):
     return labels, scores, weights, draw(grid)
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(max_examples=200)
 @given(weighted_answers())
 def test_measures_are_scikit_learns_with_weights_and_ties(case):
     labels, scores, weights, threshold = case
