@@ -13,7 +13,7 @@ TENSORFLOW ?= cuda
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install check test lint types compiled cluster-test benchmark results compile readmes docs chart image serve-image lock sbom audit
+.PHONY: help demo install check test quick lint types compiled cluster-test benchmark results compile readmes docs chart image serve-image lock sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,20 +23,22 @@ demo: $(VENV)/.demo ## Run the whole pipeline on sample data, here, in minutes
 
 install: $(VENV)/.installed ## Install all the rest: serving, object stores, clinic formats, development
 
-# A file's tests share its fixtures; tests/order.py says which files are first. Three workers on two
-# cores, because many tests wait. Threads of one worker would only wait for those of the other.
+# A file's tests share its fixtures; tests/order.py says which files are first. Threads of one worker
+# would only wait for those of the other. All tests have twice the cores, because many wait.
 TEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --dist loadfile --no-loadscope-reorder --numprocesses
 
 check: $(VENV)/.installed ## Lint, check types, run the quick tests: those without TensorFlow and servers
-	@$(MAKE) --no-print-directory --jobs 2 lint types
-	$(TEST) --quick
+	@$(MAKE) --no-print-directory --jobs 3 quick lint types
 
 test: $(VENV)/.installed ## Lint, check types and the compiled pipelines, run every test
 	@$(MAKE) --no-print-directory --jobs 2 lint types compiled
-	$(TEST)
+	$(TEST) 4
 
-lint types compiled: $(VENV)/.installed
+quick lint types compiled: $(VENV)/.installed
+quick:
+	$(TEST) auto --quick
+
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

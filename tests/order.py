@@ -1,14 +1,25 @@
 """Which tests are quick, and the order of all: the quick ones first, then the longest."""
 
+import functools
+import gc
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 TESTS = Path(__file__).parent
 
-# They import TensorFlow, or start servers, browsers or many processes. The longest are first, so
-# that no worker is idle at the end while another has a long file before it.
+# Of the quick ones. The longest are first here and below, so that no worker is idle at the end
+# while another has a long file before it.
+LONG = (
+    "pipelines/test_compiled.py",
+    "pipelines/test_cli.py",
+    "collect/test_logic.py",
+    "shared/near_duplicates/test_grouping.py",
+    "ingest/test_logic.py",
+)
+# They import TensorFlow, start servers, browsers or many processes, or read thousands of images.
 SLOW = (
     "e2e",
     "tune",
@@ -29,6 +40,7 @@ SLOW = (
     "benchmarks",
     "cluster",
     "shared/networks",
+    "shared/images/test_deep_images.py",
     "split/test_logic.py",
     "drift/test_logic.py",
 )
@@ -44,8 +56,19 @@ def pytest_configure(config: pytest.Config) -> None:
             sys.modules[name] = None  # type: ignore[assignment]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Looks for no garbage in what is imported: it stays, and looking is half of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return True if config.getoption("quick") and _rank(collection_path) else None
+    return True if config.getoption("quick") and _place(collection_path, SLOW) else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -53,6 +76,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _rank(item.path))
 
 
-def _rank(path: Path) -> int:
-    """Returns 0 for what is quick, else its place among the slow ones, from 1 on."""
-    return next((n for n, slow in enumerate(SLOW, 1) if path.is_relative_to(TESTS / slow)), 0)
+@functools.cache
+def _rank(path: Path) -> tuple[int, int]:
+    """Returns what orders files: the slow ones by their place, before them the quick ones."""
+    return _place(path, SLOW) or 0, _place(path, LONG) or len(LONG) + 1
+
+
+@functools.cache
+def _place(path: Path, names: tuple[str, ...]) -> int | None:
+    """Returns the place, from 1 on, of the first name that is the path's file or folder."""
+    return next((n for n, name in enumerate(names, 1) if path.is_relative_to(TESTS / name)), None)

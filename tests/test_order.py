@@ -1,5 +1,5 @@
-from tests.order import SLOW, TESTS
+from tests.order import LONG, SLOW, TESTS
 
 
 def test_what_is_called_slow_is_there() -> None:
-    assert [name for name in SLOW if not (TESTS / name).exists()] == []
+    assert [name for name in (*LONG, *SLOW) if not (TESTS / name).exists()] == []
