@@ -25,7 +25,8 @@ from components.shared.model_folder.contract import (
     UNSURE,
 )
 from components.shared.model_folder.reader import open_model_folder, settled
-from components.shared.model_folder.runtimes import Outputs, load
+from components.shared.model_folder.runtimes import load
+from components.shared.model_folder.runtimes.runtime import Outputs
 from components.shared.model_folder.signing import Trust
 from components.shared.model_folder.smoke import read_smoke
 

@@ -2,24 +2,36 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+from pipelines.catalogue import Pipeline
+
 ROOT = Path(__file__).parents[1]
 COMPONENTS = ROOT / "components"
+CODE = ("components", "pipelines", "serving", "benchmarks", "manifests", "docs")
 STEPS = sorted(door.parent.name for door in COMPONENTS.glob("*/component.py"))
 
 
 def _imports(folder: Path) -> Iterator[tuple[str, str]]:
     """Yields each module below a folder and a name that it imports, also within a function."""
     for path in sorted(folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{path}: imports are absolute"
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from ((str(path.relative_to(ROOT)), name) for name in names)
+        yield from ((str(path.relative_to(ROOT)), name) for name in _names(path))
+
+
+@cache
+def _names(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
 @pytest.mark.parametrize("folder", [*STEPS, "shared"])
@@ -28,6 +40,28 @@ def test_nothing_imports_another_steps_folder(folder: str) -> None:
     assert [
         pair for pair in _imports(COMPONENTS / folder) if f"{pair[1]}.".startswith(others)
     ] == []
+
+
+def test_graphs_import_doors_alone() -> None:
+    steps = tuple(f"components.{step}." for step in STEPS)
+    graphs = {str(pipeline.committed.with_suffix(".py").relative_to(ROOT)) for pipeline in Pipeline}
+    inside = [pair for pair in _imports(ROOT / "pipelines") if pair[0] in graphs]
+    assert {name.split(".")[2] for _, name in inside if name.startswith(steps)} == {"component"}
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    known = {}
+    for path in (path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
+        module = path.relative_to(ROOT).with_suffix("")
+        known[".".join(module.parts).removesuffix(".__init__")] = str(path.relative_to(ROOT))
+    graph: dict[str, set[str]] = {}
+    for path, name in (pair for folder in CODE for pair in _imports(ROOT / folder)):
+        imported = known.get(name) or known.get(name.rpartition(".")[0])
+        graph.setdefault(path, set()).update({imported} - {None, path})
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 def test_components_hold_steps_and_what_they_share() -> None:

@@ -16,7 +16,8 @@ from components.shared.model_folder.drift_reference import (
     IN_DISTRIBUTION_SCORE,
     TUMOR_PROBABILITY,
 )
-from components.shared.model_folder.runtimes import Runtime, load
+from components.shared.model_folder.runtimes import load
+from components.shared.model_folder.runtimes.runtime import Runtime
 from components.shared.storage.files import write_atomically
 
 _BATCH = 64

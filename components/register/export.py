@@ -19,7 +19,8 @@ from components.shared.model_folder.contract import (
     SCORE,
     SERVING,
 )
-from components.shared.model_folder.runtimes import Outputs, every_runtime
+from components.shared.model_folder.runtimes import every_runtime
+from components.shared.model_folder.runtimes.runtime import Outputs
 from components.shared.networks.features import with_features
 from components.shared.networks.gradcam import gradcam
 

@@ -15,7 +15,8 @@ from components.shared.evaluation.metrics import (
 )
 from components.shared.model_folder.contract import PROBABILITY
 from components.shared.model_folder.metadata import LowerPrecisionRecord
-from components.shared.model_folder.runtimes import Runtime, computes, load
+from components.shared.model_folder.runtimes import computes, load
+from components.shared.model_folder.runtimes.runtime import Runtime
 from components.shared.model_folder.served import Precision
 
 _BATCH = 64

@@ -15,8 +15,9 @@ from keras.export import ExportArchive
 
 from components.shared.errors import UserError
 from components.shared.images.decode import SHAPE
-from components.shared.model_folder.runtimes import Runtime, every_runtime, load
+from components.shared.model_folder.runtimes import every_runtime, load
 from components.shared.model_folder.runtimes.openvino import OpenVinoRuntime
+from components.shared.model_folder.runtimes.runtime import Runtime
 from components.shared.model_folder.runtimes.tensorflow import TensorFlowRuntime
 from components.shared.networks.average import averaged
 from components.shared.networks.compact import compact_cnn

@@ -17,8 +17,8 @@ from components.shared.model_folder.contract import (
     SERVING,
     VARIABLES,
 )
-from components.shared.model_folder.runtimes import Outputs
 from components.shared.model_folder.runtimes.gradients import CONVERSIONS
+from components.shared.model_folder.runtimes.runtime import Outputs
 from components.shared.model_folder.runtimes.signatures import with_default_signature
 from components.shared.model_folder.served import Precision
 
@@ -30,7 +30,7 @@ _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class OpenVinoRuntime:
-    """A SavedModel, compiled by OpenVINO; see `components.shared.model_folder.runtimes.Runtime`."""
+    """A SavedModel, compiled by OpenVINO; see `Runtime` of `runtime.py`."""
 
     name = "OpenVINO"
     largest_batch = 4  # an image takes 0.74 ms of CPU alone, 0.59 in fours, 0.68 in sixteens

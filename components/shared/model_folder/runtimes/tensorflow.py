@@ -8,13 +8,13 @@ import numpy as np
 
 from components.shared.errors import UserError, first_line
 from components.shared.model_folder.contract import EXPLAIN, INPUT, REQUIRED, SERVING
-from components.shared.model_folder.runtimes import Outputs
+from components.shared.model_folder.runtimes.runtime import Outputs
 from components.shared.model_folder.served import Precision
 from components.shared.run.native import native_lines
 
 
 class TensorFlowRuntime:
-    """A SavedModel, loaded by TensorFlow; see `components.shared.model_folder.runtimes.Runtime`.
+    """A SavedModel, loaded by TensorFlow; see `Runtime` of `runtime.py`.
 
     Its weights stay variables: frozen into the graph, oneDNN's convolutions took twice the time for
     a batch of eight, and the process twice the memory.
