@@ -255,7 +255,8 @@ def test_the_registered_model_is_fitted_again_on_a_sites_images(
 
 
 def test_again_with_a_gate_that_nothing_passes(runs: Path, first: Run) -> None:
-    again = _run(runs, "--min-accuracy", "1", "--min-external-sensitivity", "1")
+    floors = ("accuracy", "sensitivity", "specificity", "external-sensitivity")
+    again = _run(runs, *(text for name in floors for text in (f"--min-{name}", "1")))
     assert again.status == 0, again.out + again.err
     costs = again.costs()
     assert costs.pop("register") != "cached"
@@ -276,12 +277,22 @@ def test_a_run_killed_in_training_is_resumed_by_the_same_command(runs: Path, fir
     record = json.loads(training.read_text())
     assert record["epochs"] == 8
 
+
+def test_a_version_is_compared_with_the_one_before_and_registered_once(
+    runs: Path, first: Run
+) -> None:
+    changed = ("--champion-margin", "0.9")
+    second = _run(runs, *changed)
+    assert second.status == 0, second.out + second.err
+    assert second.place("model").name == "2"
+    assert read_metadata(second.place("model")).gate.champion_version == 1
+
     # As after a kill behind "registered": the same command finds what it registered.
-    again = _run(runs)
+    again = _run(runs, *changed)
     assert again.status == 0, again.out + again.err
-    assert again.place("model") == first.place("model")
+    assert again.place("model") == second.place("model")
     assert "an earlier try of this run registered it" in again.out
-    assert {path.name for path in first.place("model").parent.glob("[0-9]*")} == {"1"}
+    assert {path.name for path in first.place("model").parent.glob("[0-9]*")} == {"1", "2"}
 
 
 def test_a_failing_step_says_why_in_a_line(tmp_path: Path) -> None:
