@@ -51,6 +51,7 @@ def cross_validation_pipeline(cluster: Cluster, run_id: str = "") -> GraphCompon
         """
         # 0. A value that is not allowed ends the run before anything takes time.
         check_task = check(run).set_display_name("Check parameters")
+        run = run.model_copy(update={"gpu_count": check_task.outputs["gpu_count"]})
 
         # 1. Files from anywhere become checked pixels, and these groups of near-duplicates.
         data_task = make_dataset(run, cluster, workers=check_task)

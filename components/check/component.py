@@ -10,7 +10,8 @@ from components.shared.run.parameters import Group
 
 _SOURCE = '''\
 def check(parameters: Output[Artifact], {inputs}) -> NamedTuple(
-    "Outputs", [("ingest_workers", list[int]), ("train_workers", list[int])]
+    "Outputs",
+    [("ingest_workers", list[int]), ("train_workers", list[int]), ("gpu_count", str)],
 ):
     """Checks every parameter of the run before anything takes time.
 
@@ -18,7 +19,8 @@ def check(parameters: Output[Artifact], {inputs}) -> NamedTuple(
         parameters: All that were checked, as JSON.
 
     Returns:
-        The numbers of the workers that ingest, and of those that train networks.
+        The numbers of the workers that ingest, and of those that train networks; and the GPUs
+        of a pod, empty for none: KFP makes a request of 0, which a queue without GPUs refuses.
     """
     given = dict(locals())
     del given["parameters"]
@@ -32,7 +34,8 @@ def check(parameters: Output[Artifact], {inputs}) -> NamedTuple(
 
         check_parameters(given)
         write_atomically(parameters.path, json.dumps(given, indent=1))
-        return list(range(1, ingest_workers + 1)), train_workers(given)
+        gpus = gpu_count if int(gpu_count) else ""
+        return list(range(1, ingest_workers + 1)), train_workers(given), gpus
 '''
 
 
@@ -47,7 +50,8 @@ def check(run: Group) -> PipelineTask:
 
     Returns:
         The task; the ones that take time come after it. Its outputs are the numbers, from 1,
-        of the workers that ingest, and of those that train networks.
+        of the workers that ingest, and of those that train networks; and the GPUs of a pod that
+        trains, empty for none.
     """
     inputs = ", ".join(f"{p.name}: {p.type.__name__}" for p in run.parameters())
     source = _SOURCE.format(inputs=inputs)

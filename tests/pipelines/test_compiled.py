@@ -275,8 +275,8 @@ def test_the_checked_number_of_workers_ingests(
     exec(containers["check"]["command"][-1], namespace)
     values = {parameter.name: parameter.default for parameter in pipeline.run.parameters()}
     written = dsl.Artifact(uri=str(tmp_path / "parameters"))
-    assert namespace["check"](written, **values) == ([1], [])
-    assert namespace["check"](written, **values | {"ingest_workers": 3}) == ([1, 2, 3], [])
+    assert namespace["check"](written, **values) == ([1], [], "")
+    assert namespace["check"](written, **values | {"ingest_workers": 3}) == ([1, 2, 3], [], "")
 
 
 def test_a_loop_hands_on_the_type_that_its_step_takes(spec: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def test_the_steps_stand_in_their_order(text: str, spec: dict[str, Any]) -> None
         "for-loop-1": {"check"},
         "assemble": {"for-loop-1"},
         "folds": {"assemble"},
-        "for-loop-2": {"assemble", "folds"},
+        "for-loop-2": {"check", "assemble", "folds"},
         "collect": {"assemble", "for-loop-2"},
     }
     assert set(spec["components"]["comp-for-loop-2"]["dag"]["tasks"]) == {FOLD}
@@ -85,10 +85,14 @@ def test_folds_spread_over_gpu_nodes(text: str, loop: dict[str, Any]) -> None:
     assert "iteratorPolicy" not in loop  # all at once
     given, handed = tasks_of(text)[FOLD]["inputs"]["parameters"], loop["inputs"]["parameters"]
     accelerator = containers_of(text)[FOLD]["resources"]["accelerator"]
-    for field, parameter in (("resourceCount", "gpu_count"), ("resourceType", "gpu_type")):
+    count = {"producerTask": "check", "outputParameterKey": "gpu_count"}
+    for field, source in (
+        ("resourceCount", {"taskOutputParameter": count}),
+        ("resourceType", {"componentInputParameter": "gpu_type"}),
+    ):
         channel = accelerator[field].removeprefix("{{$.inputs.parameters['").removesuffix("']}}")
         assert given[channel] == {"componentInputParameter": channel}
-        assert handed[channel] == {"componentInputParameter": parameter}
+        assert handed[channel] == source
     settings = kubernetes_of(text)
     for kind, parameter in (
         ("nodeSelector", "gpu_node_selector"),

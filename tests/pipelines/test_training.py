@@ -26,6 +26,7 @@ STEPS = {
     ),
 }
 TRAINING = ("train-trial", "tune", "train-networks", "train")
+GPU_COUNT = {"outputParameterKey": "gpu_count"}
 IN_LOOPS = ("train-trial", "train-networks")
 OUTSIDE = ("ingest", "ingest-other", "propose", *TRAINING, "register", "deploy")
 
@@ -49,9 +50,9 @@ def test_the_steps_stand_in_their_order(tasks: dict[str, dict[str, Any]]) -> Non
         "plan-search": {"check"},
         "propose": set(),  # but for the loop over rounds
         "train-trial": set(),  # but for the loop over trials in it
-        "tune": {"assemble", "split", "plan-search", "for-loop-2"},
+        "tune": {"check", "assemble", "split", "plan-search", "for-loop-2"},
         "train-networks": set(),  # but for the loop over workers
-        "train": {"assemble", "split", "tune", "for-loop-4"},
+        "train": {"check", "assemble", "split", "tune", "for-loop-4"},
         "evaluate": {"assemble", "split", "train"},
         "other-sources": {"check"},
         "ingest-other": set(),  # but for the loop over other sources
@@ -91,13 +92,19 @@ def test_gpus_come_from_run_parameters(
             assert "accelerator" not in container["resources"]
             assert not PLACES & set(kubernetes[name])
             continue
-        channel = "pipelinechannel--" if name in IN_LOOPS else ""  # as in every loop
+        in_loop = name in IN_LOOPS
+        channel = "pipelinechannel--" if in_loop else ""  # as in every loop
+        sources = {
+            "resourceType": {"componentInputParameter": f"{channel}gpu_type"},
+            "resourceCount": {"componentInputParameter": "pipelinechannel--check-gpu_count"}
+            if in_loop
+            else {"taskOutputParameter": {"producerTask": "check", **GPU_COUNT}},
+        }
         accelerator = container["resources"]["accelerator"]
         given = tasks[name]["inputs"]["parameters"]
-        for field, parameter in (("resourceCount", "gpu_count"), ("resourceType", "gpu_type")):
+        for field, source in sources.items():
             placeholder = accelerator[field].removeprefix("{{$.inputs.parameters['")
-            source = given[placeholder.removesuffix("']}}")]
-            assert source == {"componentInputParameter": channel + parameter}
+            assert given[placeholder.removesuffix("']}}")] == source
         assert kubernetes[name]["nodeSelector"] == {
             "nodeSelectorJson": {"componentInputParameter": f"{channel}gpu_node_selector"}
         }
@@ -123,7 +130,13 @@ def test_a_search_is_rounds_of_trials_side_by_side(spec: dict[str, Any]) -> None
 @pytest.mark.parametrize("loop", ["for-loop-2", "for-loop-3", "for-loop-4"])
 def test_a_loop_is_handed_where_its_pods_run(spec: dict[str, Any], loop: str) -> None:
     handed = spec["components"][f"comp-{loop}"]["inputDefinitions"]["parameters"]
-    places = ("gpu_count", "gpu_type", "gpu_node_selector", "gpu_node_affinity", "gpu_tolerations")
+    places = (
+        "check-gpu_count",
+        "gpu_type",
+        "gpu_node_selector",
+        "gpu_node_affinity",
+        "gpu_tolerations",
+    )
     for name in (*places, "state_root"):
         assert f"pipelinechannel--{name}" in handed
 
@@ -137,17 +150,30 @@ def test_an_ensemble_is_trained_by_workers_side_by_side(
     assert loop["inputs"]["parameters"][items]["taskOutputParameter"] == checked
     assert "iteratorPolicy" not in loop  # all at once
     assert set(spec["components"]["comp-for-loop-4"]["dag"]["tasks"]) == {"train-networks"}
-    namespace: dict[str, Any] = {"NamedTuple": NamedTuple}
-    exec(containers["check"]["command"][-1], namespace)
-    values = {parameter.name: parameter.default for parameter in Pipeline.training.run.parameters()}
-    written = dsl.Artifact(uri=str(tmp_path / "parameters"))
 
     def workers(**given: int) -> list[int]:
-        return list(namespace["check"](written, **values | given | {"state_root": "/shared"})[1])
+        return list(_checked(containers, tmp_path, **given, state_root="/shared")[1])
 
     assert workers() == workers(ensemble=5) == workers(train_workers=4) == []
     assert workers(ensemble=5, train_workers=2) == [1, 2]
     assert workers(ensemble=3, train_workers=20) == [1, 2, 3]
+
+
+def test_no_gpu_is_asked_for_and_not_none_of_them(
+    containers: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Kueue lets no pod in that asks for 0 of what its queue does not have. KFP leaves "" out."""
+    for given, asked in (("0", ""), ("00", ""), ("1", "1"), ("16", "16")):
+        assert _checked(containers, tmp_path, gpu_count=given)[2] == asked
+
+
+def _checked(containers: dict[str, dict[str, Any]], folder: Path, **given: Any) -> tuple[Any, ...]:
+    """Returns what the check step answers, with the defaults of what is not given."""
+    namespace: dict[str, Any] = {"NamedTuple": NamedTuple}
+    exec(containers["check"]["command"][-1], namespace)
+    values = {parameter.name: parameter.default for parameter in Pipeline.training.run.parameters()}
+    written = dsl.Artifact(uri=str(folder / "parameters"))
+    return tuple(namespace["check"](written, **values | given))
 
 
 def test_shared_memory(kubernetes: dict[str, dict[str, Any]]) -> None:
