@@ -3,14 +3,18 @@
     python -m benchmarks.scale measure --source path/to/archive.zip
     python -m benchmarks.scale check --source path/to/archive.zip
     python -m benchmarks.scale plan --images 10000000 --gpus 1000
+    python -m benchmarks.scale state workflow.json
 
 `measure` writes `benchmarks/scale/units.json`. It takes minutes and starts a store of its own.
 `check` ingests from that store with one, two and four workers and compares what it measures with
 what the simulation says. `plan` needs neither: it simulates a run, with the assumptions that its
-options name. docs/scale.md says what follows.
+options name. `state` says how many trials fit into what Argo keeps of a run, from the file of a run
+with two rounds of two trials (`kubectl get workflow NAME --output json`). docs/scale.md says what
+follows.
 """
 
 import argparse
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.scale.state import ROUND, TRIAL, State
 from benchmarks.scale.training import Cluster, Cost, Training, Work
 from benchmarks.scale.units import MEASURED, Units
 
@@ -29,6 +34,8 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name)
         command.add_argument("--source", default="sample://?images=400", help="images to take")
         command.add_argument("--images", type=int, default=count, help=f"how many ({count})")
+    state = commands.add_parser("state")
+    state.add_argument("workflow", type=Path, help="JSON that kubectl printed")
     plan = commands.add_parser("plan")
     plan.add_argument("--units", type=Path, default=MEASURED, help="what measure wrote")
     for model in (Work, Cluster):
@@ -50,6 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
         cluster = Cluster(**{one.name: given[one.name] for one in fields(Cluster)})
         work = Work(**{one.name: given[one.name] for one in fields(Work)})
         show(Training(Units.read(given["units"]), cluster, work).run(), console)
+        return
+    if given["command"] == "state":
+        show_state(State.of(json.loads(given["workflow"].read_text())), console)
         return
     from benchmarks.scale import check, measure  # which import TensorFlow
 
@@ -73,6 +83,20 @@ def show(costs: list[Cost], console: Console) -> None:
     whole = Cost("total", **{name: sum(getattr(cost, name) for cost in costs) for name in names})
     table.add_row(whole.step, *_cells(whole, costs[-1].ended), style="bold")
     console.print(table)
+
+
+def show_state(state: State, console: Console) -> None:
+    """Prints what Argo keeps of a run, and how often a part of it may come again."""
+    console.print(
+        f"run: {len(state.nodes):,} nodes, {_size(state.plain)}, packed {_size(state.packed)}; "
+        f"the pipeline {_size(state.rest)}"
+    )
+    for name, pattern in (("trial", TRIAL), ("round of two trials", ROUND)):
+        part = state.part(pattern)
+        console.print(
+            f"{name}: {len(part.nodes)} nodes, {_size(part.plain)}, packed {_size(part.packed)}; "
+            f"{state.limit(pattern)} more fit into 1 MB"
+        )
 
 
 def _cells(cost: Cost, seconds: float) -> list[str]:

@@ -1,23 +1,17 @@
 """Runs of both pipelines on the KFP that KFP_ENDPOINT names, as users start them."""
 
 import re
-import subprocess
-import sys
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.cluster import Cluster, until
-from tests.cluster.kfp import ENDPOINT, RUNS, Artifact, Kfp, artifacts
+from tests.cluster.cluster import Cluster
+from tests.cluster.kfp import ENDPOINT, TRAINING, Artifact, Kfp, artifacts
 
-SCRIPT = Path(sys.executable).with_name("brain-tumor")
-IMAGES = ["--source", "sample://?images=60", "--bootstrap-samples", "100", "--epochs", "1"]
-TRAINING = [
-    *("--max-trials", "1", "--tune-epochs", "1", "--champion-margin", "1"),
-    *("--min-accuracy", "0", "--min-sensitivity", "0", "--min-specificity", "0"),
-]
+DOCS = Path(__file__).parents[2] / "docs" / "cluster.md"
 pytestmark = [
     pytest.mark.skipif(not ENDPOINT, reason="needs KFP: KFP_ENDPOINT names none"),
     pytest.mark.timeout(3600),
@@ -31,21 +25,10 @@ def kfp() -> Iterator[Kfp]:
     kfp.clear()
 
 
-def submit(kfp: Kfp, cluster: Cluster, *options: str) -> str:
-    """Submits with the command line, and returns the run's id."""
-    command = [str(SCRIPT), "submit", "--experiment", kfp.experiment, "--image", cluster.image]
-    done = subprocess.run(
-        [*command, "--gpu-count", "0", *IMAGES, *options], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    (run_id,) = re.findall(r"run ([-0-9a-f]{36})$", done.stdout, re.MULTILINE)
-    return str(run_id)
-
-
 @pytest.fixture(scope="module")
 def trained(kfp: Kfp, cluster: Cluster) -> dict[str, Any]:
     """A run of the training pipeline that has ended."""
-    return kfp.ended(submit(kfp, cluster, *TRAINING))
+    return kfp.ended(kfp.submit(cluster, *TRAINING))
 
 
 def test_training(trained: dict[str, Any], cluster: Cluster) -> None:
@@ -77,14 +60,16 @@ def test_values_out_of_range_end_a_run_in_its_first_step(
     line = log.read(cluster, "-0").splitlines()[-1]  # KFP adds the number of the try
     assert line.startswith("check: max_bad_share: 2 is not allowed; ")
     assert "; epochs: 2.5 is not allowed; " in line
-    # What Argo says of the pod, which is where docs/cluster.md sends a user.
-    (workflow,) = cluster.list("workflows.argoproj.io", RUNS, f"pipeline/runid={run['run_id']}")
-    told = [node.get("message", "") for node in workflow["status"]["nodes"].values()]
-    assert f"main: Error (exit code 1): {line}" in told
+    # What Kubernetes says of the pod, by the command of docs/cluster.md.
+    (command,) = re.findall(
+        "^    kubectl (get pods .*RUN_ID .*) \\| sort", DOCS.read_text(), re.MULTILINE
+    )
+    told = cluster.kubectl(*shlex.split(command.replace("RUN_ID", run["run_id"])))
+    assert f"Failed: Error {line}" in told.splitlines()
 
 
 def test_cross_validation(kfp: Kfp, cluster: Cluster) -> None:
-    run = kfp.ended(submit(kfp, cluster, "--pipeline", "cross-validation", "--folds", "2"))
+    run = kfp.ended(kfp.submit(cluster, "--pipeline", "cross-validation", "--folds", "2"))
     assert run["state"] == "SUCCEEDED"
     _check_reports(artifacts(run["run_id"], cluster), cluster)
 
@@ -105,16 +90,8 @@ def test_a_recurring_run(kfp: Kfp, trained: dict[str, Any]) -> None:
         },
     )["recurring_run_id"]
 
-    def started() -> list[str]:
-        runs = kfp.ask("GET", "/runs", experiment_id=trained["experiment_id"]).get("runs", [])
-        return [run["run_id"] for run in runs if run.get("recurring_run_id") == recurring]
-
-    try:
-        run_id = until(started, "the schedule starts a run")[0]
-        kfp.ask("POST", f"/recurringruns/{recurring}:disable")
-        assert kfp.ended(run_id)["state"] == "SUCCEEDED"
-    finally:
-        kfp.ask("DELETE", f"/recurringruns/{recurring}")  # and the workflows that it has started
+    run = kfp.first_of(recurring, trained["experiment_id"])
+    assert run["state"] == "SUCCEEDED"
 
 
 def _check_reports(written: list[Artifact], cluster: Cluster) -> None:
