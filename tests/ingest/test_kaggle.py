@@ -184,4 +184,4 @@ def test_handles_that_are_none(uri: str) -> None:
 
 @pytest.mark.parametrize("version", ["latest", "-1", "1.0", "²", "v3"])
 def test_versions_that_are_none(version: str) -> None:
-    assert "is no number" in refused(version=version)
+    assert "is not a number" in refused(version=version)

@@ -24,7 +24,7 @@ def test_a_runs_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     for root, reason in (
         (tmp_path / "file" / "runs", "Not a directory"),
-        (tmp_path / "r\udcff", "no plain text"),
+        (tmp_path / "r\udcff", "is not plain text"),
     ):
         with pytest.raises(UserError, match=reason) as caught:
             run_local(Pipeline.training, {"source": "sample://"}, root, Console())
