@@ -67,7 +67,7 @@ def test_what_is_no_number_is_no_answer(
 ) -> None:
     broken = {"probability_healthy": np.array([0.5, np.nan], np.float32)}
     monkeypatch.setattr(classifier.runtime, "classify", lambda images: broken)
-    with pytest.raises(RuntimeError, match="no number"):
+    with pytest.raises(RuntimeError, match="not a number"):
         classifier.classify(np.zeros((2, 150, 150, 3), np.uint8))
 
 

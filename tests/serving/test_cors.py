@@ -54,7 +54,7 @@ def test_a_page_of_an_allowed_origin_may_ask(client: httpx.Client, origin: str) 
 @pytest.mark.parametrize(
     ("path", "body", "status", "says"),
     [
-        (PREDICT, b"{", 400, "no JSON"),
+        (PREDICT, b"{", 400, "not JSON"),
         (PREDICT, bytes(17 * 2**20), 413, "more than"),
         ("/nothing", b"", 404, "no such path"),
         ("/card", b"", 405, "GET"),

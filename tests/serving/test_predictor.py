@@ -320,7 +320,7 @@ def test_one_bad_instance_fails_the_call_and_is_named(predictor: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status", "says"),
     [
-        (PREDICT, b"{", 400, "no JSON"),
+        (PREDICT, b"{", 400, "not JSON"),
         (PREDICT, b"", 400, "empty"),
         (PREDICT, b'{"instances": 3}', 400, '"instances" has to be a list'),
         (EXPLAIN, b'{"instances": [{"b64": "AAAA"}]}', 400, "not a JPEG, PNG, TIFF"),
@@ -499,7 +499,7 @@ def test_grpc_requests_that_would_take_long_to_parse_are_refused(predictor: Any)
     assert _grpc_status(predictor, many) is code.INVALID_ARGUMENT
     with grpc.insecure_channel(predictor.grpc) as channel:
         infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-        with pytest.raises(grpc.RpcError, match="no ModelInferRequest") as raised:
+        with pytest.raises(grpc.RpcError, match="not a ModelInferRequest") as raised:
             infer(b"\xff" * 99)
         assert raised.value.code() is code.INVALID_ARGUMENT
 

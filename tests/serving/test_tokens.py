@@ -240,7 +240,7 @@ def _write(folder: Path, content: bytes | None) -> Path:
         (f"{FIRST}\nshort".encode(), "line 2: a token needs at least 16 characters"),
         (b"two words of a token", "line 1: a token is letters"),
         ("tökentökentökentöken".encode(), "line 1: a token is letters"),
-        (b"\xff\xfe" * 20, "no text"),
+        (b"\xff\xfe" * 20, "not text"),
         (b"x" * (2**16 + 1), "more than 65,536 bytes"),
     ],
 )

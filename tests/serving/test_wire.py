@@ -84,5 +84,5 @@ def test_what_is_passed_on_has_few_parts(message: bytes) -> None:
 
 @pytest.mark.parametrize("message", [b"\x3a\x05ab", b"\xff" * 11, b"\x0b", b"\x2a\x02\x2a\x7f"])
 def test_broken_messages_are_refused(message: bytes) -> None:
-    with pytest.raises(PredictorError, match="no ModelInferRequest"):
+    with pytest.raises(PredictorError, match="not a ModelInferRequest"):
         check_request(message, 100)

@@ -90,11 +90,11 @@ def every_use(store: Store, model: Path) -> list[Callable[[], object]]:
 @pytest.mark.parametrize(
     ("uri", "part"),
     [
-        ("s3://", "no bucket's name"),
-        ("s3:///models", "no bucket's name"),
-        ("s3://user:password@host/models", "no bucket's name"),
-        ("s3://models/a/../b", "no plain relative path"),
-        ("gs://models/a//b", "no plain relative path"),
+        ("s3://", "not a bucket name"),
+        ("s3:///models", "not a bucket name"),
+        ("s3://user:password@host/models", "not a bucket name"),
+        ("s3://models/a/../b", "not a plain relative path"),
+        ("gs://models/a//b", "not a plain relative path"),
         ("gs://models/a\0b", "do not print"),
         ("azure://models/a", "azure:// is not supported"),
     ],
