@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import io
 import json
+import math
 import re
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def write_parts(folder: Path, count: int) -> None:
     """Writes a part as one worker would that had decoded so many files."""
     rng = np.random.default_rng(1)
     black: dict[int, str] = {}  # digests by number of images
-    chunks = -(-count // FILES_IN_A_CHUNK)
+    chunks = math.ceil(count / FILES_IN_A_CHUNK)
     order = sorted(range(count), key=lambda number: (number % 2, name_of(number)))
     for chunk in range(chunks):
         numbers = order[chunk * FILES_IN_A_CHUNK : (chunk + 1) * FILES_IN_A_CHUNK]

@@ -10,6 +10,7 @@ pair of groups that heads join, to be looked at.
 
 import argparse
 import io
+import math
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -114,7 +115,7 @@ def joined_by_heads(images: list[np.ndarray]) -> tuple[np.ndarray, list[tuple[fl
 
 def sheet(images: list[np.ndarray], pairs: list[tuple[float, int, int]]) -> Image.Image:
     """Draws pairs of images side by side, the most alike first."""
-    rows = -(-len(pairs) // COLUMNS)
+    rows = math.ceil(len(pairs) / COLUMNS)
     drawn = Image.new("RGB", (COLUMNS * (2 * CELL + 6), rows * (CELL + 6)), "dimgrey")
     for number, (_, *pair) in enumerate(pairs):
         for side, position in enumerate(pair):

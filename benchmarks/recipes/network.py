@@ -1,5 +1,6 @@
 """The default network for many models at once; every array has an axis of models in front."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -100,10 +101,10 @@ def _pointwise(
 
 def _taps(maps: jax.Array, size: int, stride: int) -> Iterator[tuple[int, int, jax.Array]]:
     """Yields each place of a kernel and what it is multiplied with, padded as Keras' `same`."""
-    height, width = (-(-length // stride) for length in maps.shape[2:4])
+    height, width = (math.ceil(length / stride) for length in maps.shape[2:4])
 
     def padding(length: int) -> tuple[int, int]:
-        total = max((-(-length // stride) - 1) * stride + size - length, 0)
+        total = max((math.ceil(length / stride) - 1) * stride + size - length, 0)
         return total // 2, total - total // 2
 
     around = ((0, 0), (0, 0), padding(maps.shape[2]), padding(maps.shape[3]), (0, 0))

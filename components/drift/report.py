@@ -1,5 +1,6 @@
 """The report: which quantities drifted, how far, and what their distributions look like."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def _indices(quantities: list[Compared], limit: float) -> Figure:
 
 def _distributions(quantities: list[Compared]) -> Figure:
     """Draws the share of each bin, there and here."""
-    rows = -(-len(quantities) // _COLUMNS)
+    rows = math.ceil(len(quantities) / _COLUMNS)
     figure = Figure(figsize=(9.4, 2.1 * rows), layout="tight")
     axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for axis in axes[len(quantities) :]:

@@ -5,6 +5,7 @@ image, and how colourful the image is. It judges looks alone; that an image pass
 what it shows.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -144,7 +145,7 @@ def looks(images: tf.Tensor, early: tf.Tensor) -> tf.Tensor:
         colour.
     """
     maps = tf.cast(early, tf.float32)
-    window = [-(-side // _PARTS) for side in maps.shape[1:3]]
+    window = [math.ceil(side / _PARTS) for side in maps.shape[1:3]]
     means = tf.nn.avg_pool2d(maps, window, window, "SAME")
     # images[:, ::5, ::5], which TensorFlow does slower than this.
     side = SIZE // _STEP

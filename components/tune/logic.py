@@ -1,5 +1,6 @@
 """The search for hyperparameters: by one process, or by many that share records."""
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -74,7 +75,7 @@ def count_rounds(settings: Settings) -> int:
         settings: Of the search.
     """
     if settings.algorithm == "bayesian":  # which takes long to ask, and has no end of its own
-        return -(-settings.trials // settings.workers)
+        return math.ceil(settings.trials / settings.workers)
     rounds = 0
     walk = Walk(settings)
     while proposals := walk.ask():

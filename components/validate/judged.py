@@ -1,5 +1,6 @@
 """A model's answers for the images of another source, without those that it may have seen."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -93,7 +94,9 @@ def judge(
         )
     tumor, stranger = np.full(len(dataset), np.nan), np.full(len(dataset), np.nan)
     batches = dataset.batches(positions, BATCH)
-    for batch, pixels in track(batches, -(-len(positions) // BATCH), f"batches of {BATCH} images"):
+    for batch, pixels in track(
+        batches, math.ceil(len(positions) / BATCH), f"batches of {BATCH} images"
+    ):
         answers = model.answer(pixels)
         tumor[batch] = answers.tumor
         if answers.stranger is not None:

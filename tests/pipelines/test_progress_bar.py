@@ -10,19 +10,13 @@ from components.shared.run.progress import begun_line, done_line
 from pipelines import progress_bar
 from pipelines.output import SafeConsole
 from pipelines.progress_bar import ProgressBar, progress_shown
+from tests.clock import Clock
 from tests.terminal import seen, terminal
 
 
-class _Clock:
-    now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
-    clock = _Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
     monkeypatch.setattr(progress_bar, "time", clock)
     return clock
 
@@ -45,7 +39,7 @@ def _drawn(bar: ProgressBar, columns: int) -> str:
     return line.rstrip()
 
 
-def test_the_bar_tells_step_trial_and_time_left(clock: _Clock) -> None:
+def test_the_bar_tells_step_trial_and_time_left(clock: Clock) -> None:
     with terminal(120) as (stream, _):
         bar = ProgressBar(Console(file=stream))
         bar.begin("tune")
@@ -66,7 +60,7 @@ def test_the_bar_tells_step_trial_and_time_left(clock: _Clock) -> None:
         short.end()
 
 
-def test_time_left_is_guessed_where_no_line_says_it(clock: _Clock) -> None:
+def test_time_left_is_guessed_where_no_line_says_it(clock: Clock) -> None:
     with terminal() as (stream, _):
         bar = ProgressBar(Console(file=stream))
         bar.begin("tune")

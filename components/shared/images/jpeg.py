@@ -6,6 +6,7 @@ pixels are the same, and it passes libjpeg's first warning on.
 
 import hashlib
 import io
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -185,10 +186,13 @@ class _Scan(NamedTuple):
         block = 1 if self.marker == _LOSSLESS else 8
         if len(self.components) == 1:  # which comes without what fills up a unit of several
             own = factors[self.components[0]]
-            width, height = -(-width * (own >> 4) // across), -(-height * (own & 15) // down)
+            width, height = (
+                math.ceil(width * (own >> 4) / across),
+                math.ceil(height * (own & 15) / down),
+            )
             across = down = 1
-        units = -(-width // (block * across)) * -(-height // (block * down))
-        return -(-units // self.interval) - 1
+        units = math.ceil(width / (block * across)) * math.ceil(height / (block * down))
+        return math.ceil(units / self.interval) - 1
 
 
 def _scans(data: bytes) -> Iterator[_Scan]:

@@ -6,6 +6,7 @@ makes black, and says nothing.
 """
 
 import io
+import math
 import zlib
 from collections.abc import Iterator
 
@@ -120,11 +121,11 @@ def _is_whole(opened: ImageFile, data: bytes) -> bool:
     bits = _CHANNELS[data[_COLOUR]] * data[_DEPTH]
     passes = _PASSES if data[_INTERLACE] else ((0, 0, 1, 1),)
     sizes = [
-        (-(-(opened.width - x) // across), -(-(opened.height - y) // down))
+        (math.ceil((opened.width - x) / across), math.ceil((opened.height - y) / down))
         for x, y, across, down in passes
     ]
     missing = sum(
-        max(0, height) * (1 + -(-width * bits // 8)) for width, height in sizes if width > 0
+        max(0, height) * (1 + math.ceil(width * bits / 8)) for width, height in sizes if width > 0
     )
     unpacker = zlib.decompressobj()
     for start, end in chunks(data):

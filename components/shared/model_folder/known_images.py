@@ -3,6 +3,7 @@
 For each file its SHA-256, and for each image a fingerprint.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,5 +118,7 @@ def _batches(dataset: ImageDataset, what: str) -> Iterator[np.ndarray]:
     batches = dataset.batches(np.arange(count), _BATCH)
     return (
         pixels
-        for _, pixels in track(batches, -(-count // _BATCH), f"batches of {_BATCH} images {what}")
+        for _, pixels in track(
+            batches, math.ceil(count / _BATCH), f"batches of {_BATCH} images {what}"
+        )
     )

@@ -11,6 +11,7 @@ of the rest.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -102,7 +103,7 @@ class Matcher:
         """Returns the descriptor of some pictures, float32 [p, 128]."""
         if len(which) == 0:
             return np.empty((0, _DESCRIPTOR), dtype=np.float32)
-        sample = which[:: -(-len(which) // _SAMPLE)]
+        sample = which[:: math.ceil(len(which) / _SAMPLE)]
         features = orientation_free_features(self._unit(sample))
         with threadpool_limits(1, "blas"):  # on small matrices threads only wait for each other
             _, _, directions = randomized_svd(features, _DESCRIPTOR - 1, random_state=0)

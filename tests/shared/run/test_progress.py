@@ -1,26 +1,18 @@
 import pytest
 
 from components.shared.run import progress
-
-
-class _Clock:
-    """Stands in for the wall clock, and moves only when told to."""
-
-    now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
-    clock = _Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
     monkeypatch.setattr(progress, "time", clock)
     return clock
 
 
 def test_items_pass_in_order_and_the_last_is_told(
-    clock: _Clock, capsys: pytest.CaptureFixture
+    clock: Clock, capsys: pytest.CaptureFixture
 ) -> None:
     items = []
     for item in progress.track(iter("abc"), 3, "letters"):
@@ -30,7 +22,7 @@ def test_items_pass_in_order_and_the_last_is_told(
     assert capsys.readouterr().out == "3 of 3 letters (2 a second)\n"
 
 
-def test_it_tells_now_and_then(clock: _Clock, capsys: pytest.CaptureFixture) -> None:
+def test_it_tells_now_and_then(clock: Clock, capsys: pytest.CaptureFixture) -> None:
     for _ in progress.track(range(2000), 2000, "images"):
         clock.now += 1 / 128
     lines = capsys.readouterr().out.splitlines()
@@ -49,13 +41,13 @@ def test_nothing_comes_of_nothing(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_a_clock_that_stands_still_divides_nothing(
-    clock: _Clock, capsys: pytest.CaptureFixture
+    clock: Clock, capsys: pytest.CaptureFixture
 ) -> None:
     assert list(progress.track([1], 1, "images")) == [1]
     assert capsys.readouterr().out.startswith("1 of 1 images (")
 
 
-def test_what_is_slow_has_a_pace(clock: _Clock, capsys: pytest.CaptureFixture) -> None:
+def test_what_is_slow_has_a_pace(clock: Clock, capsys: pytest.CaptureFixture) -> None:
     meter = progress.Meter(3, "volumes")
     clock.now += 8
     meter.add(2)
