@@ -27,7 +27,7 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.deploy import deploy
 from pipelines.ending import ended
-from pipelines.output import Format, console, open_to_every_terminal, print_json
+from pipelines.output import Format, PlainTable, console, open_to_every_terminal, print_json
 from serving.cli import serve
 
 if TYPE_CHECKING:
@@ -521,7 +521,7 @@ def demo(
 
 
 def _drift_table(found: "Drift") -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = PlainTable()
     table.add_column("quantity")
     for heading in ("index", "95% interval", "by chance", "p, together"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -4,7 +4,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
-from rich.table import Table
 
 from components.ingest.sample import write_sample
 from components.shared.data.classes import CLASSES
@@ -13,6 +12,7 @@ from components.shared.model_folder.signing import Trust
 from components.shared.reports.numbers import percent
 from pipelines.catalogue import Pipeline
 from pipelines.local import run_local, show_results
+from pipelines.output import PlainTable
 from pipelines.quiet import quiet_stderr
 from pipelines.settings import check_run
 
@@ -56,7 +56,7 @@ def _classify_three(model_uri: str, console: Console) -> None:
         write_sample(folder, images=20, seed=8)
         images = Path(folder).rglob("Brain Tumor/*(1).*"), Path(folder).rglob("Healthy/*([12]).*")
         files = sorted(path for found in images for path in found)
-        table = Table(box=None, pad_edge=False, header_style="dim")
+        table = PlainTable()
         for heading in ("three images of another sample", "it is", "the model says", "probability"):
             table.add_column(heading)
         with quiet_stderr():

@@ -7,7 +7,6 @@ from pathlib import Path
 from shutil import rmtree
 
 from rich.markup import escape
-from rich.table import Table
 
 from components.ingest.labels_file import pinned
 from components.ingest.logic import ingest
@@ -30,7 +29,7 @@ from components.validate.compare import COMPARISON, Comparison, compare, lead_te
 from components.validate.logic import validate
 from components.validate.model import JudgedModel, registered_model
 from pipelines.ending import going_on
-from pipelines.output import console, errors, show_in_browser
+from pipelines.output import PlainTable, console, errors, show_in_browser
 from pipelines.progress_bar import progress_shown
 from pipelines.quiet import quiet_stderr
 
@@ -100,14 +99,15 @@ def compare_versions(models: tuple[str, str], data: Data, output: Path) -> Compa
 
 def show_evaluation(result: ExternalResult, output: Path, open_report: bool = False) -> None:
     """Prints the figures, by what the labels say, and where everything is."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = PlainTable()
     patients = f", {result.patients:,} patients" if result.patients else ""
     console.print(f"[bold]{escape(result.name)}[/]: {result.images:,} images{patients}\n")
-    table.add_column("", overflow="fold")
+    table.add_column("")
     whole = result.scores | {"flagged": result.flagged, "unsure": result.unsure()}
     shown = [name for name in _SHOWN if whole.get(name)]
     for name in shown:
-        table.add_column(MEASURES[name].name if name in MEASURES else name, justify="right")
+        heading = MEASURES[name].name if name in MEASURES else name
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_row("all", *_cells(shown, whole))
     table.add_row("95% interval", *_cells(shown, whole, ends=True), style="dim")
     for kind, subgroups in result.tables():
@@ -154,10 +154,10 @@ def _cells(
 
 def show_comparison(comparison: Comparison, output: Path, open_report: bool = False) -> None:
     """Prints both models' figures, the first one's lead, and where the report is."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = PlainTable()
     table.add_column("", no_wrap=True)
     for title in comparison.titles:
-        table.add_column(escape(title), justify="right", overflow="fold")
+        table.add_column(escape(title), justify="right")
     table.add_column("lead of the first", justify="right")
     table.add_column("95% interval", justify="right", no_wrap=True)
     table.add_column("better")

@@ -36,7 +36,7 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.costs import StepCost, step_costs
 from pipelines.ending import FaultError, Stopped, fault_line, say_stopped
-from pipelines.output import show_in_browser
+from pipelines.output import PlainTable, show_in_browser
 from pipelines.processes import at_a_time, loops_over_outputs, steps_as_processes
 from pipelines.progress_bar import ProgressBar
 from pipelines.reports import report_cross_validation, report_training
@@ -241,7 +241,7 @@ def show_cross_validation(run: LocalRun, console: Console, open_report: bool = F
 
 
 def _show_costs(run: LocalRun, console: Console) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = PlainTable()
     table.add_column("step")
     table.add_column("time", justify="right")
     table.add_column("peak memory", justify="right")
@@ -267,7 +267,7 @@ def _show_places(places: dict[str, str], console: Console) -> None:
 
 def _figures(title: str, compared: Compared[Scores]) -> Table:
     """Returns the figures of the model and of the floors, with their intervals."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = PlainTable()
     table.add_column(title)
     for kind in PREDICTORS.values():
         table.add_column(kind.title, justify="right")

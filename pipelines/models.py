@@ -14,7 +14,7 @@ from rich.table import Table
 from components.shared.errors import UserError
 from components.shared.reports.numbers import decimal, percent
 from pipelines.next_step import show_next
-from pipelines.output import Format, console, errors, print_json
+from pipelines.output import Format, PlainTable, console, errors, print_json
 
 if TYPE_CHECKING:
     from components.shared.evaluation.metrics import Interval
@@ -90,9 +90,9 @@ def show(reference: Reference, registry: Address = DEFAULT, output: Output = For
         return
     champion = metadata.gate.champion_version
     held_out = metadata.metrics.held_out
-    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts = PlainTable(show_header=False)
     facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
+    facts.add_column()
     for name, value in {
         "version": " ".join([str(version), *named]),
         "address": models.address(version),
@@ -297,10 +297,10 @@ def _fault(check: Callable[[int], None], version: int) -> str | None:
 
 
 def _versions_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = PlainTable()
     table.add_column("version", justify="right")
     table.add_column("aliases")
-    table.add_column("registered (UTC)", overflow="fold", min_width=16)
+    table.add_column("registered (UTC)", min_width=16)
     for name in _BOUNDED:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
@@ -318,10 +318,10 @@ def _versions_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _history_table(events: "Iterable[Event]") -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = PlainTable()
     table.add_column("event", justify="right")
     for name in ("time (UTC)", "what happened", "by", "reason"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for event in events:
         table.add_row(
             str(event.number),

@@ -1,6 +1,7 @@
 """Where the commands print, and how: whatever the terminal's encoding, and no command to it."""
 
 import json
+import os
 import sys
 import webbrowser
 from collections.abc import Iterator
@@ -8,16 +9,33 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 from typing_extensions import override
 
 from components.shared.reports.text import printable
 
+_ENDLESS = 100_000  # columns
+
 
 class SafeConsole(Console):
-    """A console that shows escape sequences in names and messages and does not send them."""
+    """A console that shows escape sequences in names and messages and does not send them.
+
+    A file or a pipe gets whole lines, for grep: only a terminal, or COLUMNS, has an end to them.
+    """
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Columns and rows."""
+        if self.is_terminal or self._width or "COLUMNS" in os.environ:
+            return super().size
+        return ConsoleDimensions(_ENDLESS, 1)
+
+    @size.setter
+    def size(self, new: tuple[int, int]) -> None:
+        self._width, self._height = new
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:
@@ -33,6 +51,18 @@ class SafeConsole(Console):
 
 console = SafeConsole(highlight=False)
 errors = SafeConsole(stderr=True, highlight=False)
+
+
+class PlainTable(Table):
+    """A table without lines. Where a terminal is narrow, words fold, and no letter is lost."""
+
+    def __init__(self, **options: Any) -> None:
+        """Takes the options of rich's table."""
+        super().__init__(box=None, pad_edge=False, header_style="dim", **options)
+
+    @override
+    def add_column(self, header: RenderableType = "", *args: Any, **options: Any) -> None:
+        super().add_column(header, *args, **{"overflow": "fold"} | options)
 
 
 class Format(StrEnum):

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from rich.markup import escape
-from rich.table import Table
 
 from components.shared.errors import UserError
 from components.shared.images.decode import ImageError
@@ -21,7 +20,7 @@ from components.shared.reports.text import csv_lines, printable
 from components.shared.run.progress import track
 from components.shared.storage.files import write_atomically, written_atomically
 from components.shared.storage.store import on_disk
-from pipelines.output import console, errors
+from pipelines.output import PlainTable, console, errors
 from pipelines.progress_bar import progress_shown
 from pipelines.quiet import quiet_stderr
 from serving.classifier import Classifier, Prediction, find_files, read_file
@@ -178,12 +177,12 @@ def show_summary(found: Summary, path: Path, heatmaps: Path | None) -> None:
 
 def show_answers(rows: Sequence[Row]) -> None:
     """Prints answers as a table."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = PlainTable()
     headings = ["file", "answer", "its probability"]
     if any("outcome" in row for row in rows):
         headings.append("outcome")
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading)
     for row in rows:
         file = escape(printable(row["file"]))  # a line break in a name too
         if "error" in row:

@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from rich.markup import escape
-from rich.table import Table
 
 from components.shared.data.classes import TUMOR
 from components.shared.data.dataset import ImageDataset
@@ -24,7 +23,7 @@ from components.shared.run.parameters import Data, Evaluate
 from components.validate.judged import Judged, find_overlap, judge
 from pipelines.judge import ingested, judged_model, opened
 from pipelines.next_step import reference, show_next
-from pipelines.output import console
+from pipelines.output import PlainTable, console
 from pipelines.quiet import quiet_stderr
 
 _SEED = 0
@@ -131,7 +130,7 @@ def show_recalibration(done: Done) -> None:
         f"[bold]{escape(record.source)}[/]: {record.images:,} images{patients}, "
         f"{record.groups:,} groups\n"
     )
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = PlainTable()
     for heading in ("", f"version {record.from_version}", f"version {done.version}, cross-fitted"):
         table.add_column(heading, justify="right" if heading else "left")
     for name in _SHOWN:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.output import SafeConsole, open_to_every_terminal, print_json
+from pipelines.output import PlainTable, SafeConsole, open_to_every_terminal, print_json
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x9b2J\udcff"
 
@@ -51,3 +51,35 @@ def test_any_terminal_loses_nothing(
     assert tuple(json.loads(part + "}") for part in parts) == content
     assert line == f"{shown}\n"
     assert min(set(raw.getvalue()) - {10}) >= 32
+
+
+LONG = "a folder/" * 40 + "scan.jpg"
+
+
+def _shown(columns: int | None) -> list[str]:
+    """Returns the lines of a long name in a table and alone: on a terminal, or in a file."""
+    file = io.StringIO()
+    terminal = columns is not None
+    console = SafeConsole(file=file, force_terminal=terminal, width=columns, color_system=None)
+    table = PlainTable()
+    table.add_column("file")
+    table.add_column("accuracy", justify="right", no_wrap=True)
+    table.add_row(LONG, "90.8–95.5")
+    console.print(table)
+    console.print(LONG)
+    return file.getvalue().splitlines()
+
+
+def test_a_file_or_a_pipe_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    _, row, alone = _shown(None)
+    assert row.split("  ") == [LONG, "90.8–95.5"]
+    assert alone == LONG
+
+
+def test_on_a_narrow_terminal_a_table_folds_and_loses_no_letter() -> None:
+    lines = _shown(60)
+    assert max(map(len, lines)) <= 60
+    assert lines[1].endswith("  90.8–95.5")
+    letters = "".join(lines[1:]).replace("90.8–95.5", "").replace(" ", "")
+    assert letters == 2 * LONG.replace(" ", "")

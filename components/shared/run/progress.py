@@ -125,7 +125,8 @@ class Meter:
 
     def _line(self, seconds: float) -> str:
         rate = self._count / seconds
-        left = (self._total - self._count) / rate if 0 < self._count < self._total else 0
+        # One alone may have waited for a batch, or for what comes first.
+        left = (self._total - self._count) / rate if 1 < self._count < self._total else 0
         told = f", {duration(left)} left" if left else ""
         pace = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}".removesuffix(".0")
         return f"{self._count:,} of {self._total:,} {self._what} ({pace} a second{told})"

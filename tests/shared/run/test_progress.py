@@ -54,6 +54,13 @@ def test_what_is_slow_has_a_pace(clock: Clock, capsys: pytest.CaptureFixture) ->
     assert capsys.readouterr().out == "2 of 3 volumes (0.2 a second, 4 s left)\n"
 
 
+def test_one_alone_tells_nothing_of_the_rest(clock: Clock, capsys: pytest.CaptureFixture) -> None:
+    meter = progress.Meter(300, "files classified")
+    clock.now += 4  # the model's first batch, of which the other files follow at once
+    meter.add(1)
+    assert capsys.readouterr().out == "1 of 300 files classified (0.2 a second)\n"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5_900, "98 min"), (12_000, "3 h 20 min")],
