@@ -146,7 +146,7 @@ def test_the_held_out_part_is_measured_without_contradicted_pictures_too(outcome
     details = result.held_out_details()
     assert details["accuracy_without_contradicted"] == without.model.accuracy.value
     report = (folder / "report.html").read_text()
-    assert "The picture of 2 of these images is filed under the other class too" in report
+    assert "The picture of 2 of these images is in the other class too" in report
     assert "Accuracy without 2 contradicted images" in report
 
 
@@ -186,7 +186,7 @@ def test_what_is_unsure_is_chosen_on_validation_and_measured_on_the_held_out_par
     numbers = result.held_out_details()
     assert numbers["coverage"] == held_out.coverage.value
     assert numbers["error_at_90_coverage"] == result.error_at_90_coverage.value
-    empty = "on validation, no more than 70.0% of all answers are wrong"
+    empty = "at most 70.0% of all answers are wrong on validation"
     chosen = "so that at most 70.0% of the answers are wrong"
     assert (empty if found.low == found.high else chosen) in (folder / "report.html").read_text()
 
@@ -298,7 +298,7 @@ def test_the_report_is_self_contained_small_and_escaped(outcome):
     assert "Held-out accuracy, grouped split" in text
     assert "Not a measure of quality" in text
     assert "None of them has a near-duplicate in training" in text
-    assert "Shortcuts: is the model right only where" in text
+    assert "Shortcuts: is the model right only if" in text
     assert "Stability: does the answer stay" in text
     assert "baseline" in text
 

@@ -153,10 +153,10 @@ def test_a_dropped_file_is_analysed(page: Page) -> None:
     expect(page.locator("#answer")).to_be_visible()
 
 
-def test_something_dropped_that_is_no_file_is_said_to_be_none(page: Page) -> None:
+def test_something_dropped_that_is_not_a_file_is_said_to_be_none(page: Page) -> None:
     page.dispatch_event("#drop", "drop", {"dataTransfer": _transfer(page)})
 
-    expect(page.get_by_role("status")).to_contain_text("no file")
+    expect(page.get_by_role("status")).to_contain_text("not a file")
 
 
 def test_a_pasted_image_is_analysed(page: Page) -> None:

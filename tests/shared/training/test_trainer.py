@@ -128,7 +128,7 @@ def test_networks_that_workers_trained_are_those_of_one_pod(
     batches_of = Batches.training
 
     def taken_back(*given: Any) -> Any:
-        if given[-2:] == (2, 1):  # the second epoch of the network whose seed is 2
+        if given[3:5] == (2, 1):  # the second epoch of the network whose seed is 2
             raise KeyboardInterrupt
         return batches_of(*given)
 
