@@ -3,8 +3,9 @@
     python -m benchmarks.ingest --up-to 100000
 
 The files are tiny PNGs in a zip. Decoding works through chunks of 2,048 files and keeps none in
-memory, so it is measured on few. For the later stages the parts are made up: records as decoding
-writes them, noise for thumbnails, and black pixels, as holes that take no space on the disk.
+memory. It is measured up to 100,000 files, whose pixels take 7 GB of disk. For the later stages the
+parts are made up: records as decoding writes them, noise for thumbnails, and black pixels, as holes
+that take no space on the disk.
 Grouping near-duplicates has a benchmark of its own, `benchmarks.duplicates`, and is left out of
 assembling here. Each stage runs in a process of its own. Its memory is the peak over what its
 imports take, about 200 MiB.
@@ -52,7 +53,7 @@ from components.shared.near_duplicates.heads import HEAD
 from components.shared.storage.files import file_digest
 
 SIZES = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
-DECODED_UP_TO = 10_000
+DECODED_UP_TO = 100_000
 
 
 def name_of(number: int) -> str:
