@@ -167,11 +167,15 @@ def running(
 
 @pytest.fixture
 def start_in_vain(tmp_path: Path) -> Callable[..., str]:
-    """Returns a function that starts the predictor, expects status 2, and returns what it says."""
+    """Returns a function that starts the predictor, expects status 2, and returns what it says.
+
+    Its ports are free ones, unless the arguments name some.
+    """
 
     def begin(*arguments: Path | str, **environment: str) -> str:
         log = tmp_path / "log"
-        process = launch(*map(str, arguments), log=log, **environment)
+        free = ("--port", "0", "--grpc-port", "0")
+        process = launch(*free, *map(str, arguments), log=log, **environment)
         assert process.wait(120) == 2
         return log.read_text()
 
