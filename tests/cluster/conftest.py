@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.cluster import Cluster, ServedNamespace
+from tests.cluster.kfp import Kfp
 from tests.cluster.models import write_registry
 
 HERE = Path(__file__).parent
@@ -62,3 +63,11 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(cluster: Cluster, namespace: str, registry: Path, tmp_path: Path) -> ServedNamespace:
     """A namespace as docs/deploy.md makes one on a laptop: version 1 serves from a volume."""
     return ServedNamespace.made(cluster, namespace, registry, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def kfp() -> Iterator[Kfp]:
+    """KFP, without what the tests of a file made in it, once they have ended."""
+    kfp = Kfp()
+    yield kfp
+    kfp.clear()

@@ -18,13 +18,6 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def kfp() -> Iterator[Kfp]:
-    kfp = Kfp()
-    yield kfp
-    kfp.clear()
-
-
-@pytest.fixture(scope="module")
 def served(kfp: Kfp, cluster: Cluster) -> Iterator[list[str]]:
     """Options of a run that looks at version 1; and the id of the run that registered it."""
     with volume(cluster, f"drift-{kfp.suffix}") as claim:

@@ -17,13 +17,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def kfp() -> Iterator[Kfp]:
-    kfp = Kfp()
-    yield kfp
-    kfp.clear()
-
-
 @pytest.fixture
 def queue(cluster: Cluster) -> Iterator[str]:
     """The name of a LocalQueue with room for one step that trains, and of two priorities."""

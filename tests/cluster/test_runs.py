@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,6 @@ pytestmark = [
     pytest.mark.skipif(not ENDPOINT, reason="needs KFP: KFP_ENDPOINT names none"),
     pytest.mark.timeout(3600),
 ]
-
-
-@pytest.fixture(scope="module")
-def kfp() -> Iterator[Kfp]:
-    kfp = Kfp()
-    yield kfp
-    kfp.clear()
 
 
 @pytest.fixture(scope="module")

@@ -45,13 +45,6 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def kfp() -> Iterator[Kfp]:
-    kfp = Kfp()
-    yield kfp
-    kfp.clear()
-
-
-@pytest.fixture(scope="module")
 def alone(kfp: Kfp, cluster: Cluster) -> str:
     """The id of a run that had one pod for each step."""
     run_id = kfp.submit(cluster, *TRAINING, *SEARCH)

@@ -163,7 +163,7 @@ def _folded(
 
 def _read_weights(of: Lite) -> dict[str, np.ndarray]:
     """Reads PyTorch's format of 2020: descriptions of tensors, then the numbers."""
-    install = f"install {of.package.replace('_', '-')} 0.1.0 anew"
+    install = f"install {of.package.replace('_', '-')} 0.1.0 again"
     try:
         data = resources.files(of.package).joinpath(of.file).read_bytes()
     except (ModuleNotFoundError, OSError) as error:
