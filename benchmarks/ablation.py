@@ -21,9 +21,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from benchmarks.recipes.judging import Course, External, Fold, Truth, open_external, print_judged
-from components.ingest.logic import ingest
-from components.ingest.sources import open_source
+from benchmarks.images import open_external, open_images
+from benchmarks.recipes.judging import Course, External, Fold, Truth, print_judged
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.evaluation.predictor import predict_rows
 from components.shared.networks import compact, efficientnet, reference
@@ -198,9 +197,7 @@ def main() -> None:
     options = parser.parse_args()
     with TemporaryDirectory() as scratch:
         state = options.state or Path(scratch, "state")
-        with open_source(options.source) as opened:
-            ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))
-        dataset = ImageDataset(Path(scratch, "dataset"))
+        dataset = open_images(options.source, Path(scratch, "dataset"))
         external = None
         if options.external:
             external = open_external(options.external, Path(scratch, "external"))

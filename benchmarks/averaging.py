@@ -20,10 +20,9 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.images import open_external, open_images
 from benchmarks.inference import milliseconds
-from benchmarks.recipes.judging import Course, External, Fold, Truth, open_external, print_judged
-from components.ingest.logic import ingest
-from components.ingest.sources import open_source
+from benchmarks.recipes.judging import Course, External, Fold, Truth, print_judged
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.evaluation.predictor import predict_rows
 from components.shared.images.decode import SHAPE
@@ -97,9 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     tf.get_logger().setLevel("ERROR")  # it takes several models, each compiled once, for one
     with TemporaryDirectory() as scratch:
-        with open_source(options.source) as opened:
-            ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))
-        dataset = ImageDataset(Path(scratch, "dataset"))
+        dataset = open_images(options.source, Path(scratch, "dataset"))
         split = make_folds(dataset, 5, options.validation_share, options.seed)[options.fold - 1]
         state = options.state or Path(scratch, "state")
         members = trained(dataset, split, options.epochs, options.seed, options.networks, state)

@@ -25,9 +25,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.recipes.judging import Course, External, Fold, Truth, open_external, print_judged
-from components.ingest.logic import ingest
-from components.ingest.sources import open_source
+from benchmarks.images import open_external, open_images
+from benchmarks.recipes.judging import Course, External, Fold, Truth, print_judged
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.evaluation.predictor import predict_rows
 from components.shared.networks.average import averaged
@@ -207,9 +206,7 @@ def main() -> None:
     options = parser.parse_args()
     names = options.teachers
     with TemporaryDirectory() as scratch:
-        with open_source(options.source) as opened:
-            ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))
-        dataset = ImageDataset(Path(scratch, "dataset"))
+        dataset = open_images(options.source, Path(scratch, "dataset"))
         external = None
         if options.external:
             external = open_external(options.external, Path(scratch, "external"))

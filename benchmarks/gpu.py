@@ -24,8 +24,7 @@ import keras
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from components.ingest.logic import ingest
-from components.ingest.sources import open_source
+from benchmarks.images import open_images
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.images.decode import SHAPE
 from components.shared.networks import table
@@ -196,9 +195,7 @@ def _named(planes: Iterable[xplane_pb2.XPlane], name: str) -> xplane_pb2.XPlane:
 @contextmanager
 def _ingested(source: str) -> Iterator[tuple[ImageDataset, Split]]:
     with TemporaryDirectory() as scratch:
-        with open_source(source) as opened:
-            ingest(opened, Path(scratch, "dataset"), Path(scratch, "state"))
-        dataset = ImageDataset(Path(scratch, "dataset"))
+        dataset = open_images(source, Path(scratch, "dataset"))
         yield dataset, make_split(dataset, "grouped")
 
 

@@ -28,12 +28,10 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.table import Table
 
-from components.ingest.logic import ingest
-from components.ingest.sources import open_source
+from benchmarks.images import open_images
 from components.register.export import export
 from components.register.in_distribution import InDistributionCheck, fit_check
 from components.register.projection import fit_projection
-from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.predictor import open_model
 from components.shared.images.decode import SHAPE, decode
 from components.shared.model_folder.contract import SCORE
@@ -211,9 +209,7 @@ def main() -> None:
             f"{options.photographs}: holds no JPEG or PNG file of {SMALLEST} pixels a side or more"
         )
     with TemporaryDirectory() as scratch:
-        with open_source(options.source) as opened:
-            ingest(opened, Path(scratch, "dataset"), Path(scratch, "state"))
-        dataset = ImageDataset(Path(scratch, "dataset"))
+        dataset = open_images(options.source, Path(scratch, "dataset"))
         split = make_split(dataset, "grouped", seed=options.seed)
         started = time.process_time()
         model = open_model(options.model) if options.model else compact_cnn()

@@ -15,8 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from components.ingest.logic import ingest
-from components.ingest.sources import open_source
+from benchmarks.images import open_images
 from components.shared.data.dataset import ImageDataset, Split, Strategy, twins_in_training
 from components.shared.evaluation.floors import metadata_scores, nearest_neighbour_scores
 from components.shared.evaluation.metrics import (
@@ -68,9 +67,7 @@ def main() -> None:
     for heading in ("split", "part", "images", "with a twin in training"):
         table.add_column(heading)
     with TemporaryDirectory() as scratch:
-        with open_source(options.source) as opened:
-            ingest(opened, Path(scratch, "dataset"), Path(scratch, "state"))
-        dataset = ImageDataset(Path(scratch, "dataset"))
+        dataset = open_images(options.source, Path(scratch, "dataset"))
         strategies: tuple[Strategy, ...] = ("grouped", "by-name")
         for strategy in strategies:
             split = make_split(dataset, strategy, seed=options.seed)

@@ -7,16 +7,12 @@ measured on the same resamples, so a difference between two of them has an inter
 
 import posixpath
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from components.ingest.logic import ingest
-from components.ingest.sources import open_source
 from components.shared.data.classes import TUMOR
 from components.shared.data.dataset import ImageDataset
 from components.shared.evaluation.calibration import calibrate, fit_temperature
@@ -90,17 +86,6 @@ class Judged(NamedTuple):
         """Returns how far a way is above the first, and the ends of that difference's interval."""
         low, high = np.percentile(self.samples[way] - self.samples[0], [2.5, 97.5])
         return float(self.values[way] - self.values[0]), float(low), float(high)
-
-
-def open_external(source: str, folder: Path) -> ImageDataset:
-    """Ingests a source whose labels.csv names path, label, patient, site and sequence.
-
-    Images labelled `no brain MRI` are left out.
-    """
-    opening = open_source(source, labels="labels.csv", class_folders="no brain MRI=none")
-    with opening as opened, TemporaryDirectory() as scratch:
-        ingest(opened, folder, scratch)
-    return ImageDataset(folder)
 
 
 def predictor(fold: Fold, done: Course) -> tuple[float, float]:

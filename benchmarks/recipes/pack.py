@@ -7,11 +7,10 @@ import keras
 import numpy as np
 from keras import layers
 
-from benchmarks.recipes.judging import External, open_external
+from benchmarks.images import open_external, open_images
+from benchmarks.recipes.judging import External
 from benchmarks.recipes.packed import FILE, PARTS, Packed
 from benchmarks.recipes.recipes import EVERY_BLOCK
-from components.ingest.logic import ingest
-from components.ingest.sources import open_source
 from components.shared.data.dataset import ImageDataset
 from components.shared.images.decode import SHAPE
 from components.shared.networks.compact import compact_cnn
@@ -32,9 +31,7 @@ def pack(source: str, external: str, validation_share: float, seed: int, folder:
         The file.
     """
     with TemporaryDirectory() as scratch:
-        with open_source(source) as opened:
-            ingest(opened, Path(scratch, "dataset"), Path(scratch, "ingest"))
-        dataset = ImageDataset(Path(scratch, "dataset"))
+        dataset = open_images(source, Path(scratch, "dataset"))
         images, facts = np.zeros((0, *SHAPE[:2]), np.uint8), _facts(None)
         if external:
             others = open_external(external, Path(scratch, "external"))
