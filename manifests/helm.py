@@ -28,6 +28,7 @@ COMPONENTS = {
     "knative": ".Values.knative",
     "canary": "and .Values.canary.storageUri (not .Values.knative)",
     "gpu": ".Values.gpu",
+    "small": ".Values.small",
     "public-store": ".Values.publicStore",
     "monitoring": ".Values.monitoring.enabled",
     "tokens": ".Values.tokensSecret",

@@ -12,7 +12,7 @@ import yaml
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 STORES = ("s3", "gcs", "local")
-COMPONENTS = ("gpu", "canary", "knative", "monitoring", "public-store", "tokens", "signed")
+COMPONENTS = ("gpu", "small", "canary", "knative", "monitoring", "public-store", "tokens", "signed")
 FOLDERS = ("base", *(f"overlays/{name}" for name in STORES), "pipeline")
 
 Object = dict[str, Any]

@@ -17,6 +17,7 @@ HELM = shutil.which("helm")
 needs_helm = pytest.mark.skipif(not HELM, reason="helm is not on the PATH")
 SWITCHES: dict[str, dict[str, Any]] = {
     "gpu": {"gpu": True},
+    "small": {"small": True},
     "knative": {"knative": True},
     "monitoring": {"monitoring": {"enabled": True}},
     "public-store": {"publicStore": True},
@@ -73,6 +74,8 @@ def comparable(found: Objects) -> dict[str, Object]:
     [
         (),
         ("gpu",),
+        ("small",),
+        ("small", "canary"),
         ("canary",),
         ("knative",),
         ("monitoring",),
