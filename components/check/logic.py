@@ -1,11 +1,12 @@
 """Checks values against the models of a run's parameters, and says in one line what is wrong."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
+from typing_extensions import is_typeddict
 
 from components.shared.errors import UserError, did_you_mean, fault_words
 from components.shared.reports.text import printable
@@ -120,13 +121,35 @@ def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
         return f"{parameter!r} is not a parameter; {did_you_mean(parameter, model.model_fields)}"
     name = ": ".join(filter(None, (parameter, printable(".".join(inside)))))
     if unknown:
-        return f"{name} is not known here"
+        *outer, word = error["loc"]
+        known = _names_in(model, outer)
+        return f"{name} is not known here" + (f"; {did_you_mean(word, known)}" if known else "")
+    if error["type"] == "missing":
+        return f"{name} is missing"
     said = f"{name}: {fault_words(error, '' if inside else _example(model, parameter))}"
     if error["type"] == "literal_error":
         choices = re.findall("'([^']*)'", error["ctx"]["expected"])
         if (meant := did_you_mean(str(error["input"]), choices)).endswith("?"):
             said += f"; {meant}"
     return said
+
+
+def _names_in(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """Returns the names that a place inside a parameter has; none where it has no fixed ones."""
+    kind: Any = model.model_fields[str(place[0])].annotation
+    for step in place[1:]:
+        inner = get_args(kind)[:1] if isinstance(step, int) else [_hints(kind).get(step)]
+        kind = _plain(inner[0]) if inner else None
+    return list(_hints(kind))
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind) if is_typeddict(kind) else {}
+
+
+def _plain(kind: Any) -> Any:
+    """Returns a type without what pydantic checks beside it."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _example(model: type[BaseModel], name: str) -> str:

@@ -64,6 +64,7 @@ def drift_of(model: str, rule: DriftRule, now: datetime | None = None) -> Drift:
         else f"images were served in {max(blocks.values())} of {hours} hours, and {MIN_HOURS} are "
         "needed; look back further",
         quantities=compare_quantities(enough, served, rule),
+        left_out=tuple(q.name for q in quantities if q not in enough) if enough else (),
     )
 
 

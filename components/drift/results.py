@@ -42,6 +42,7 @@ class Drift(Strict):
     false_alarms: FiniteFloat
     undecided: str = Field(description="why nothing can be said; empty where it can")
     quantities: tuple[Compared, ...]
+    left_out: tuple[str, ...] = Field((), description="quantities counted in too few hours")
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -53,9 +54,14 @@ class Drift(Strict):
         """For people, in a line."""
         if self.undecided:
             return f"undecided: {self.undecided}"
-        if not self.drifted:
-            return f"no drift in {len(self.quantities)} quantities"
-        return f"drift in {', '.join(self.drifted)}"
+        if self.drifted:
+            said = f"drift in {', '.join(self.drifted)}"
+        else:
+            count = len(self.quantities)
+            said = f"no drift in {count} {'quantity' if count == 1 else 'quantities'}"
+        if self.left_out:
+            said += f"; counted in too few hours: {', '.join(self.left_out)}"
+        return said
 
     def metrics(self) -> dict[str, float]:
         """Returns what KFP's UI shows as metrics."""

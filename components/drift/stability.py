@@ -12,6 +12,7 @@ from scipy.stats import chi2
 CONFIDENCE = 0.95
 SHUFFLES = 19_999
 RESAMPLES = 2_000
+_MOST_DRAWN = 100_000_000  # images; NumPy shuffles fewer than a billion, and no p-value needs more
 _HALF = 0.5  # images that are added to each bin, so that none is empty
 _DOUBT = 0.1  # the design effect is greater than it is taken for once in ten times
 
@@ -148,6 +149,8 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 
 def _p_value(reference: np.ndarray, served: np.ndarray, rng: np.random.Generator) -> float:
+    shrink = max(1.0, (reference.sum() + served.sum()) / _MOST_DRAWN)
+    reference, served = ((counts / shrink).astype(np.int64) for counts in (reference, served))
     both = reference + served
     moved = rng.multivariate_hypergeometric(
         both, int(served.sum()), size=SHUFFLES, method="marginals"

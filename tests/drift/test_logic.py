@@ -45,10 +45,13 @@ def folder(make_folder: Callable[..., Path]) -> Path:
 
 
 @contextmanager
-def prometheus(folder: Path, shift: float = 0.0, hours: int = 60) -> Iterator[Any]:
+def prometheus(
+    folder: Path, shift: float = 0.0, hours: int = 60, only: tuple[str, ...] = ()
+) -> Iterator[Any]:
     """Yields the address of one that counted normal values, feature_1 shifted, in some hours."""
     rng = np.random.default_rng(1)
     quantities = json.loads((folder / "drift.json").read_text())["quantities"]
+    quantities = [each for each in quantities if not only or each["name"] in only]
 
     def answer(path: str, query: dict[str, str], handler: Any) -> bytes:
         if path.endswith("/query"):
@@ -92,6 +95,14 @@ def test_no_drift(folder: Path) -> None:
     assert (found.served_hours, found.reference_images, found.reference_groups) == (60, 600, 300)
     assert [quantity.name for quantity in found.quantities] == ["flagged", "score", "feature_1"]
     assert all(q.low <= q.psi for q in found.quantities)
+
+
+def test_quantities_that_are_not_counted_are_named(folder: Path) -> None:
+    with prometheus(folder, only=("flagged",)) as address:
+        done = _invoke(folder, address)
+    assert done.exit_code == 0
+    assert "no drift in 1 quantity; counted in too few hours: score, feature_1" in done.stdout
+    assert "too few hours: score, feature_1" in Path(f"{folder}.html").read_text()
 
 
 def test_drift_is_an_exit_status_a_line_and_a_report(folder: Path) -> None:

@@ -55,6 +55,15 @@ def test_of_few_images_it_is_fishers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shift.p_value == pytest.approx(fisher_exact([there, here]).pvalue, abs=0.01)
 
 
+def test_a_billion_images_are_compared_as_a_hundred_million(quick: None) -> None:
+    there, same, moved = (
+        stability.Sample(np.array([counts, counts]))
+        for counts in ([3e8, 7e8], [3e8, 7e8], [3.1e8, 6.9e8])
+    )
+    assert compare(there, same, np.random.default_rng(0)).p_value > 0.05
+    assert compare(there, moved, np.random.default_rng(0)).p_value < 0.01
+
+
 def test_images_that_come_together_tell_less() -> None:
     # Ten images a block, all in one bin: as good as one.
     blocks = np.repeat(10 * np.eye(2), (60, 40), axis=0)

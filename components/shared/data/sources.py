@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from components.shared.data.class_folders import ClassNames
-from components.shared.errors import UserError
+from components.shared.errors import UserError, did_you_mean
 from components.shared.reports.text import printable
 
 OPTIONS = ("weight", "labels", "class_folders", "version")
@@ -21,6 +21,7 @@ MAX_WEIGHT = 1000.0
 
 _LONGEST_NAME = 60
 _OPTION = re.compile(rf"#({'|'.join(OPTIONS)})=")
+_LIKE_AN_OPTION = re.compile(r"#(\w+)=")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,9 @@ def read_source(text: str) -> GivenSource:
     """
     address, *rest = _OPTION.split(text)
     names, values = rest[::2], rest[1::2]
+    for word in _LIKE_AN_OPTION.findall(text):
+        if word not in OPTIONS and (meant := did_you_mean(word, OPTIONS)).endswith("?"):
+            raise UserError(f"source {text}: {word!r} is not an option; {meant}")
     if not address:
         raise UserError("source: there is no address; give a folder, a .zip file or another source")
     if len(names) > len(set(names)):

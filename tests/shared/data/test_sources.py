@@ -49,7 +49,7 @@ def test_any_text_is_sources_or_one_line(text: str) -> None:
         "kaggle://owner/data-set",
         "old #2 scans/[a], b=c",
         '["a", 5]',  # a folder may be called so
-        "hospital#wait=2",
+        "hospital#ward=2",
     ],
 )
 def test_one_address_is_what_it_was(address: str) -> None:
@@ -81,6 +81,8 @@ def test_options_follow_the_address_in_any_order() -> None:
         ("a#class_folders=yes", "class_folders"),
         ("[]", "give at least one"),
         (json.dumps([f"{n}" for n in range(MAX_SOURCES + 1)]), f"at most {MAX_SOURCES}"),
+        ("a.zip#wieght=2", "'wieght' is not an option; did you mean 'weight'?"),
+        ("a.zip#weight=2#Labels=x.csv", "'Labels' is not an option; did you mean 'labels'?"),
         ('["a", "b", "a#weight=2"]', "source a: is given twice"),
     ],
 )

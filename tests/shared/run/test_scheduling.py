@@ -43,7 +43,10 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("gpu_node_affinity", needs(SPOT | {"values": [True]}), "a text"),
     ("gpu_node_affinity", prefers(0, matchExpressions=[SPOT]), "at least 1"),
     ("gpu_node_affinity", prefers("50", matchExpressions=[SPOT]), "a whole number"),
-    ("gpu_node_affinity", {"required": {}}, "required is not known here"),
+    ("gpu_node_affinity", {"required": {}}, "required is not known here; there are requiredDuring"),
+    ("gpu_node_affinity", {REQUIRED: {"nodeSelectorTerm": []}}, "mean 'nodeSelectorTerms'?"),
+    ("gpu_node_affinity", needs({"key": "a", "operator": "In", "value": ["b"]}), "mean 'values'?"),
+    ("gpu_node_affinity", {REQUIRED: {}}, "nodeSelectorTerms is missing"),
     ("gpu_node_affinity", {"a\nb": {}}, r"a\nb is not known here"),
     ("gpu_node_selector", {"-zone": "a"}, "the key of a label"),
     ("gpu_node_selector", {"zone": "a" * 64}, "the value of a label"),
@@ -53,6 +56,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("gpu_tolerations", [{"key": "a", "effect": "noSchedule"}], "'NoSchedule'"),
     ("gpu_tolerations", [{"key": "a", "tolerationSeconds": 5}], "its effect should be NoExecute"),
     ("gpu_tolerations", [{"key": "a", "seconds": 5}], "seconds is not known here"),
+    ("gpu_tolerations", [{"key": "a"}, {"keys": "a"}], "1.keys is not known here; did you mean"),
     ("gpu_tolerations", [{"key": "a" * 64}], "the key of a label"),
 ]
 
