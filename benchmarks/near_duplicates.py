@@ -2,17 +2,20 @@
 
     python -m benchmarks.near_duplicates --source path/to/archive.zip --others path/to/others.zip
 
-First, how many groups thumbnails give, and how many pairs of these groups heads join at each limit.
-Then, how many changed copies of images of the source its fingerprints find, and how many images of
-the other set they take for near-duplicates. `--sheet pairs.png` draws one pair of images for each
-pair of groups that heads join, to be looked at.
+First, how many groups thumbnails give, and how many pairs of these groups heads join at each limit:
+heads as the grouping cuts them out, and any two of heads cut out at three brightnesses.
+Then, how many changed copies of images of the source are found: by the grouping of a dataset that
+holds both, and by fingerprints. Last, how many images of the other set fingerprints take for
+near-duplicates. `--sheet pairs.png` draws one pair of images for each pair of groups that heads
+join, to be looked at.
 """
 
 import argparse
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import product
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -22,10 +25,10 @@ from rich.table import Table
 from components.ingest.sources import open_source
 from components.shared.data.groups import join_links
 from components.shared.images.decode import ImageError, decode, thumbnail
-from components.shared.near_duplicates.fingerprints import Fingerprints
-from components.shared.near_duplicates.grouping import THUMBNAIL_CORRELATION
-from components.shared.near_duplicates.heads import head, head_region
-from components.shared.near_duplicates.matcher import Matcher, orientations, unit_rows
+from components.shared.near_duplicates.fingerprints import BRIGHTNESSES, Fingerprints
+from components.shared.near_duplicates.grouping import HEAD_CORRELATION, THUMBNAIL_CORRELATION
+from components.shared.near_duplicates.heads import BRIGHT, head, head_region
+from components.shared.near_duplicates.matcher import Matcher, correlation, orientations, unit_rows
 
 LIMITS = (0.97, 0.96, 0.95, 0.94, 0.93)
 CELL, COLUMNS = 96, 8  # of the sheet of pairs
@@ -68,11 +71,14 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "gamma 0.75": toned(0.75),
     "gamma 1.3": toned(1.3),
     "gamma 1.6": toned(1.6),
+    "gamma 1.8": toned(1.8),
+    "margins of 5% added": lambda image: ImageOps.expand(image, image.width // 20),
     "margins of 13% added": lambda image: ImageOps.expand(image, image.width * 13 // 100),
     "cropped to the head": cropped_to_the_head,
     "cropped so, turned, gamma 0.75": lambda image: toned(0.75)(
         cropped_to_the_head(image).transpose(Image.Transpose.ROTATE_90)
     ),
+    "5% of one side cropped": lambda image: image.crop((7, 0, image.width, image.height)),
     "2% of each side cropped": cropped(0.02),
     "4% of each side cropped": cropped(0.04),
     "8% of each side cropped": cropped(0.08),
@@ -90,27 +96,40 @@ def images_of(source: str, labels: str = "") -> list[np.ndarray]:
     return images
 
 
-def joined_by_heads(images: list[np.ndarray]) -> tuple[np.ndarray, list[tuple[float, int, int]]]:
+def joined_by_heads(
+    images: list[np.ndarray], groups: np.ndarray, brightnesses: Sequence[float]
+) -> list[tuple[float, int, int]]:
     """Compares every pair of images.
 
+    Args:
+        images: uint8 [150, 150, 3] each.
+        groups: The group of each so far, int64 [n].
+        brightnesses: That heads are cut out at.
+
     Returns:
-        The group of each by thumbnails alone, int64 [n], and for each pair of groups whose heads
-        correlate above the least limit the correlation and the images of the nearest pair.
+        For each pair of groups whose heads correlate above the least limit, the correlation and the
+        images of the nearest pair; the most alike first.
     """
-    thumbnails = np.stack([thumbnail(image) for image in images])
-    groups = join_links(len(images), Matcher(thumbnails, THUMBNAIL_CORRELATION).links("thumbnails"))
-    heads = unit_rows(np.stack([head(image) for image in images]))
+    heads = [
+        unit_rows(np.stack([head(image, bright) for image in images])) for bright in brightnesses
+    ]
     nearest: dict[tuple[int, int], tuple[float, int, int]] = {}
-    for start in range(0, len(heads), 256):
-        turned = orientations(heads[start : start + 256])
-        products = turned.reshape(-1, heads.shape[1]) @ heads.T
+    for start, (left, right) in product(range(0, len(images), 256), product(heads, heads)):
+        turned = orientations(left[start : start + 256])
+        products = turned.reshape(-1, right.shape[1]) @ right.T
         best = products.reshape(len(turned), 8, -1).max(axis=1)
         for row, other in np.argwhere(best > min(LIMITS)).tolist():
             one, pair = start + row, (float(best[row, other]), start + row, other)
             between = (int(min(groups[[one, other]])), int(max(groups[[one, other]])))
             if between[0] != between[1]:
                 nearest[between] = max(pair, nearest.get(between, pair))
-    return groups, sorted(nearest.values(), reverse=True)
+    return sorted(nearest.values(), reverse=True)
+
+
+def groups_with(groups: np.ndarray, pairs: list[tuple[float, int, int]]) -> int:
+    """Returns how many groups are left where pairs above the grouping's limit join them."""
+    links = [groups[[one, other]] for likeness, one, other in pairs if likeness > HEAD_CORRELATION]
+    return int(join_links(groups.max() + 1, np.array(links).reshape(-1, 2)).max() + 1)
 
 
 def sheet(images: list[np.ndarray], pairs: list[tuple[float, int, int]]) -> Image.Image:
@@ -132,6 +151,14 @@ def copy(pixels: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np
     return decode(buffer.getvalue()).pixels
 
 
+def linked(image: np.ndarray, copied: np.ndarray) -> bool:
+    """Tells whether two images of one dataset, uint8 [150, 150, 3] each, are linked directly."""
+    return (
+        correlation(thumbnail(image), thumbnail(copied)) > THUMBNAIL_CORRELATION
+        or correlation(head(image), head(copied)) > HEAD_CORRELATION
+    )
+
+
 def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -144,23 +171,30 @@ def main() -> None:
     console = Console(width=120)
     images = images_of(options.source)
 
-    groups, pairs = joined_by_heads(images)
+    thumbnails = np.stack([thumbnail(image) for image in images])
+    groups = join_links(len(images), Matcher(thumbnails, THUMBNAIL_CORRELATION).links("thumbnails"))
     console.print(f"{len(images):,} images, {groups.max() + 1:,} groups by thumbnails")
-    table = Table("heads above", "pairs of groups", box=None, header_style="dim")
+    once, thrice = (joined_by_heads(images, groups, at) for at in ((BRIGHT,), BRIGHTNESSES))
+    table = Table("heads above", "pairs joined, one brightness", "three", box=None)
     for limit in LIMITS:
-        table.add_row(f"{limit}", str(sum(pair[0] > limit for pair in pairs)))
+        counts = [str(sum(pair[0] > limit for pair in pairs)) for pairs in (once, thrice)]
+        table.add_row(f"{limit}", *counts)
+    left = [str(groups_with(groups, pairs)) for pairs in (once, thrice)]
+    table.add_row(f"groups left at {HEAD_CORRELATION}", *left)
     console.print(table)
     if options.sheet:
-        sheet(images, pairs).save(options.sheet)
+        sheet(images, thrice).save(options.sheet)
 
     known = Fingerprints.of([np.stack(images)])
     console.print(f"fingerprints: {known.numbers.nbytes:,} bytes")
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(images), min(options.copies, len(images)), replace=False)
-    table = Table("copies", "found", box=None, header_style="dim")
+    table = Table("copies", "linked", "found by fingerprints", box=None, header_style="dim")
     for name, change in CHANGES.items():
         copies = np.stack([copy(images[position], change) for position in chosen])
-        table.add_row(name, f"{(known.twins_of([copies]) >= 0).mean():.1%}")
+        links = [linked(images[at], one) for at, one in zip(chosen, copies, strict=True)]
+        found = known.twins_of([copies]) >= 0
+        table.add_row(name, f"{np.mean(links):.1%}", f"{found.mean():.1%}")
     console.print(table)
     if options.others:
         others = images_of(options.others, options.others_labels)

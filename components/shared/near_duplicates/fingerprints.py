@@ -28,7 +28,7 @@ _NUMBERS = _OF_THUMBNAIL + 1 + _OF_HEAD + 1
 # A head's is that of the groups. A thumbnail's has to be closer: 0.98 would take strangers for
 # twins, and what lies between is found by its head.
 _THUMBNAIL_LIMIT, _HEAD_LIMIT = 0.99, 0.96
-_BRIGHT = (BRIGHT, 0.06, 0.3)  # so that the head is found in another tone too
+BRIGHTNESSES = (BRIGHT, 0.06, 0.3)  # so that the head is found in another tone too
 _AT_ONCE = 1024
 
 
@@ -94,7 +94,7 @@ class Fingerprints:
         """
         found = [np.empty(0, dtype=np.int64)]
         for part in _parts(batches):
-            thumbnails, heads = _thumbnails(part), [_heads(part, bright) for bright in _BRIGHT]
+            thumbnails, heads = _thumbnails(part), [_heads(part, bright) for bright in BRIGHTNESSES]
             best = np.zeros(len(part), dtype=np.float32)
             twin = np.full(len(part), -1)
             for start in range(0, len(self), _AT_ONCE):
