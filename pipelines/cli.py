@@ -27,6 +27,7 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.deploy import deploy
 from pipelines.ending import ended
+from pipelines.help_page import show_whole
 from pipelines.output import Format, PlainTable, console, open_to_every_terminal, print_json
 from serving.cli import serve
 
@@ -263,7 +264,10 @@ def submit(
     given: dict[str, Any],
     cluster: Cluster,
     endpoint: Annotated[
-        str, typer.Option(envvar="KFP_ENDPOINT", help="Address of KFP, as http://localhost:8080.")
+        str,
+        typer.Option(
+            envvar="KFP_ENDPOINT", help="Address of KFP, for example http://localhost:8080."
+        ),
     ],
     pipeline: Which = Pipeline.training,
     token: Annotated[
@@ -284,10 +288,15 @@ def submit(
     namespace: Annotated[
         str, typer.Option(envvar="KFP_NAMESPACE", help="Your namespace in a multi-user KFP.")
     ] = "",
-    experiment: Annotated[str, typer.Option(help="Created if missing.")] = "brain-tumor",
+    experiment: Annotated[
+        str, typer.Option(help="Experiment of the run. Created if missing.")
+    ] = "brain-tumor",
     run_name: Annotated[str, typer.Option(help="Name of the run.")] = "",
     service_account: Annotated[
-        str, typer.Option(help="Of the steps. Empty takes KFP's own.", show_default=False)
+        str,
+        typer.Option(
+            help="ServiceAccount of the steps. Empty takes KFP's own.", show_default=False
+        ),
     ] = "",
     cron: Annotated[
         str,
@@ -327,7 +336,8 @@ def submit(
 Model = Annotated[
     str,
     typer.Argument(
-        help="Registered version: a folder or REGISTRY#VERSION, as runs/registry#champion."
+        help="Registered version: a folder, or REGISTRY#VERSION, for example "
+        "runs/registry#champion."
     ),
 ]
 
@@ -537,6 +547,8 @@ def _drift_table(found: "Drift") -> Table:
         )
     return table
 
+
+show_whole(app, models.app)
 
 if __name__ == "__main__":
     main()

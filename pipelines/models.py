@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from components.shared.registry.history import Alias, Event
 
 app = typer.Typer(
-    help="Look at the registered models; promote, roll back, verify, fetch and delete them.",
+    help="Look at the registered models; promote, roll back, verify, sign, fetch and delete them.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

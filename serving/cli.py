@@ -20,7 +20,8 @@ _TERMINATION_BYTES = 4096  # more is cut off by the kubelet
 Model = Annotated[
     str,
     typer.Argument(
-        help="A registered version: its folder, or REGISTRY#VERSION, as runs/registry#champion."
+        help="Registered version: a folder, or REGISTRY#VERSION, for example "
+        "runs/registry#champion."
     ),
 ]
 Name = Annotated[
@@ -31,15 +32,23 @@ Name = Annotated[
 ]
 Host = Annotated[
     str | None,
-    typer.Option("--host", help="Address to listen at. :: is all. 127.0.0.1 if not set."),
+    typer.Option("--host", help="Address to listen on; :: listens on all. 127.0.0.1 if not set."),
 ]
 HttpPort = Annotated[
     int | None,
-    typer.Option("--port", "--http_port", min=0, max=65535, help="REST and page. 8080 if not set."),
+    typer.Option(
+        "--port",
+        "--http_port",
+        min=0,
+        max=65535,
+        help="Port of REST and the page. 8080 if not set.",
+    ),
 ]
 GrpcPort = Annotated[
     int | None,
-    typer.Option("--grpc-port", "--grpc_port", min=0, max=65535, help="Of gRPC. 8081 if not set."),
+    typer.Option(
+        "--grpc-port", "--grpc_port", min=0, max=65535, help="Port of gRPC. 8081 if not set."
+    ),
 ]
 
 
