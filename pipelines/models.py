@@ -103,7 +103,7 @@ def show(reference: Reference, registry: Address = DEFAULT, output: Output = For
         "threshold": f"{decimal(metadata.threshold)}, {metadata.threshold_rule}",
         "compared with": f"version {champion}" if champion else "none: there was no champion",
         "notes": "; ".join(metadata.gate.notes) or "none",
-        "data": f"{metadata.data.source} {metadata.data.source_version}".strip(),
+        "data": f"{metadata.data.source}, version {metadata.data.source_version or 'unknown'}",
         "data digest": metadata.data.digest,
         "split digest": metadata.data.split_digest,
         "code": metadata.git_revision or "unknown",
@@ -208,7 +208,7 @@ def fetch(
     with _working(registry) as models:
         version = models.resolve(reference)
         models.fetch(version, folder)
-    console.print(f"version {version} lies in {escape(str(folder))}", soft_wrap=True)
+    console.print(f"wrote version {version} to {escape(str(folder))}", soft_wrap=True)
     show_next("predict", str(folder), "path/to/images")
 
 

@@ -85,7 +85,7 @@ def test_a_reference_names_its_registry_itself(
     monkeypatch.setenv("BRAIN_TUMOR_REGISTRY", "registry")
     assert "3 champion" in done("show", "#3")
     line = told("models", "show", "registry#7")
-    assert line.endswith("there is no finished version 7; there are 2, 3")
+    assert line.endswith("there is no finished version 7; finished: 2, 3")
     assert told("models", "show", "registry#champoin").endswith("did you mean 'champion'?")
     for reference in ("registry#champion", "registry#0", "two"):
         assert "is not a version number" in told("models", "delete", reference, "-y")
@@ -122,7 +122,7 @@ def test_show(registry: Registry, done: Callable[..., str]) -> None:
         "2 champion",
         registry.address(2),
         "90.0% (95% interval 80.0% to 90.0%)",
-        "sample://<b>x</b> 1",
+        "sample://<b>x</b>, version 1",
         DIGEST,
         "0123456789abcdef",
         "run-[2]",
@@ -131,7 +131,7 @@ def test_show(registry: Registry, done: Callable[..., str]) -> None:
         "promoted version 2",
     ):
         assert part in out
-    assert "version 1" not in out
+    assert "registered version 1" not in out
     found = json.loads(done("show", "1", "-f", "json"))
     assert found["version"] == found["metadata"]["version"] == 1
     assert found["address"] == registry.address(1)
@@ -161,7 +161,7 @@ def test_object_stores_tell_their_progress_elsewhere(
     assert json.loads(out) == [{"version": 1, "error": None}]
     assert "bytes downloaded" in err
     status, out, _ = invoke("models", "fetch", "latest", tmp_path / "got", "--registry", s3_uri)
-    assert out.splitlines()[0] == f"version 1 lies in {tmp_path / 'got'}"
+    assert out.splitlines()[0] == f"wrote version 1 to {tmp_path / 'got'}"
     verify(tmp_path / "got")
 
 
@@ -209,7 +209,7 @@ def test_verify(registry: Registry, done: Callable[..., str], invoke: Invoke) ->
 
 def test_fetch(registry: Registry, done: Callable[..., str], told: Told, tmp_path: Path) -> None:
     folder = tmp_path / "fetched"
-    assert done("fetch", "champion", folder).startswith(f"version 2 lies in {folder}\n")
+    assert done("fetch", "champion", folder).startswith(f"wrote version 2 to {folder}\n")
     verify(folder)
     assert "is there already" in told("models", "fetch", "1", folder)
 
@@ -239,6 +239,7 @@ def test_deletion_asks_first(
     [
         (["show", "third"], "'third' names no version; give a number, latest, champion, "),
         (["show", "[/red]"], "'[/red]' names no version"),
+        (["show", "runs/registry/brain-tumor/3"], "write REGISTRY#VERSION, such as"),
         (["promote", "9"], "there is no finished version 9"),
         (["list", "--registry", "ftp://host/models"], "registry: ftp:// is not supported"),
         (["list", "--registry", "s3://"], "registry: what follows s3:// is not a bucket name"),

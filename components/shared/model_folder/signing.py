@@ -125,7 +125,11 @@ class Trust:
         try:
             self._verifier()
         except Exception as error:
-            raise UserError(f"{file}: is not a public key of ECDSA: {one_line(error)}") from error
+            # Of a key without a curve, such as RSA's, the package says only that it has none.
+            why = "" if isinstance(error, AttributeError) else f": {one_line(error)}"
+            raise UserError(
+                f"{file}: is not a key of the curve P-256, P-384 or P-521 (ECDSA){why}"
+            ) from error
 
     def _verifier(self) -> "verifying.Config":
         """Returns the package's verifier: a new one each time, for it keeps what it has seen."""

@@ -257,6 +257,11 @@ class Registry:
             version = max(self.versions(), default=0)
         elif reference in list(Alias):
             version = self.aliases().get(Alias(reference), 0)
+        elif "/" in reference:  # a folder, or a registry alone
+            raise UserError(
+                f"{reference!r} names no version; write REGISTRY#VERSION, such as "
+                "runs/registry#champion"
+            )
         else:
             names = (LATEST, Alias.champion, Alias.candidate)
             meant = did_you_mean(reference, names, "give a number,")
@@ -477,7 +482,7 @@ class Registry:
             self.require_history()
             there = ", ".join(map(str, self.versions()[-_SHOWN:])) or "none"
             raise UserError(
-                f"registry {self.uri}: there is no finished version {version}; there are {there}"
+                f"registry {self.uri}: there is no finished version {version}; finished: {there}"
             ) from error
 
     def _download_verified(self, version: int, folder: Path, trust: Trust | None) -> None:

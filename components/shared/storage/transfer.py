@@ -3,6 +3,7 @@
 import builtins
 import contextlib
 import hashlib
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -40,6 +41,7 @@ FIRST_WAIT, MAX_WAIT = 0.2, 5.0  # seconds between two attempts, at most, jitter
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})  # 409: a write at the same moment
 
 _DAMAGE_ATTEMPTS = 3
+_CONNECTION = re.compile(r"^HTTPS?Connection\([^)]*\): ")  # how urllib3 begins, in Python's words
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -315,7 +317,7 @@ def reason(error: Exception) -> str:
         error: What a library raised.
     """
     inner = getattr(error, "reason", None) or (error.args[-1] if error.args else None)
-    return reason(inner) if isinstance(inner, Exception) else one_line(error)
+    return reason(inner) if isinstance(inner, Exception) else _CONNECTION.sub("", one_line(error))
 
 
 def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> None:

@@ -187,6 +187,7 @@ def test_a_key_that_cannot_sign_is_told_in_a_line_that_does_not_show_it(
         Signer.from_environment()
     line = str(caught.value)
     assert "\n" not in line
+    assert "object" not in line  # nothing of Python's
     assert not any(part in line for part in (key or b"").decode().splitlines()[1:-1])
     environment.delenv(SIGNING_KEY)
     environment.setenv(PUBLIC_KEY, str(path))

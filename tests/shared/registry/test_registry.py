@@ -126,7 +126,7 @@ def test_references(registry: Registry, add: Add) -> None:
     for reference in ("", "0", "03", "-1", "1.0", "Champion", "../1", "9" * 10):
         with pytest.raises(
             UserError,
-            match=r"names no version; (give a number, latest|did you mean)",
+            match=r"names no version; (give a number, latest|did you mean|write REGISTRY#VERSION)",
         ):
             registry.resolve(reference)
     with pytest.raises(UserError, match="no finished version 4"):

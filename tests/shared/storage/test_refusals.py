@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import urllib3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3.exceptions import InsecureRequestWarning
@@ -219,6 +220,15 @@ def test_no_server(model: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) ->
     store = open_store(f"{scheme}://{BUCKET}/models", "registry")
     for act in every_use(store, model):
         refused(act, "registry", f"cannot talk to {endpoint}", "refused")
+
+
+def test_a_refused_connection_is_told_without_pythons_words() -> None:
+    server = urllib3.connection_from_url(f"http://127.0.0.1:{free_ports(1)[0]}", retries=False)
+    with pytest.raises(urllib3.exceptions.HTTPError) as caught:
+        server.request("GET", "/")
+    assert transfer.reason(caught.value) == (
+        "Failed to establish a new connection: [Errno 111] Connection refused"
+    )
 
 
 def test_an_endpoint_without_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
