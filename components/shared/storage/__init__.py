@@ -40,13 +40,18 @@ def open_store(uri: str, what: str) -> Store:
         location = read_location(uri)
     except ValueError:
         location = None
+    if location and location.scheme not in (*STORES, "file"):
+        raise UserError(
+            f"{what}: {location.scheme}:// is not supported; give a folder, s3://bucket/folder or "
+            "gs://bucket/folder"
+        )
     if location is None or not location.in_store:
         return LocalStore(local_folder(uri, what), what)
     scheme = location.scheme
     bucket, _, prefix = location.place.partition("/")
     if not _BUCKET.fullmatch(bucket):  # not repeated: it may hold a password
         raise UserError(
-            f"{what}: what follows {scheme}:// is not a bucket name; give s3://bucket/x"
+            f"{what}: what follows {scheme}:// is not a bucket name; give {scheme}://bucket/folder"
         )
     module, name = STORES[scheme]
     store: Store = getattr(import_module(module), name)(bucket, prefix.strip("/"), what)

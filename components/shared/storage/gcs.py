@@ -186,7 +186,7 @@ class GCSStore(ObjectStore):
             )
         if isinstance(error, exceptions.Unauthorized | GoogleAuthError):
             return UserError(
-                f"{where}: Google refuses the credentials: {one_line(error)}; set "
+                f"{where}: Google refuses the credentials: {one_line(error).rstrip('.')}; set "
                 "GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account"
             )
         if isinstance(error, exceptions.Forbidden):
