@@ -241,7 +241,10 @@ def test_deletion_asks_first(
         (["show", "[/red]"], "'[/red]' names no version"),
         (["show", "runs/registry/brain-tumor/3"], "write REGISTRY#VERSION, such as"),
         (["promote", "9"], "there is no finished version 9"),
-        (["list", "--registry", "ftp://host/models"], "ftp:// is not supported; give a folder, s3://"),
+        (
+            ["list", "--registry", "ftp://host/models"],
+            "ftp:// is not supported; give a folder, s3://",
+        ),
         (["list", "--registry", "s3://"], "registry: what follows s3:// is not a bucket name"),
     ],
 )
