@@ -84,6 +84,16 @@ def _one_sided(values: Hyperparameters) -> keras.Model:
     return keras.Model(whole.inputs, answer(features))
 
 
+def _seven_blocks(recipe: Recipe) -> Variant:
+    """Trains the compact network without four of its blocks, which only add to their input."""
+    blocks = (0, 1, 3, 5, 6, 8, 9)
+    network = Network(lambda values: compact_cnn(values.dropout, blocks), recipe)
+    return Variant(Hyperparameters("seven-blocks"), network)
+
+
+NARROW = functools.partial(StrongAugmentation, smaller=0.0, stretch=0.0, shift=0.08)
+
+
 def _frozen(values: Hyperparameters) -> keras.Model:
     """Builds the compact network with its stem and first two blocks kept as they are."""
     network = compact_cnn(values.dropout)
@@ -105,15 +115,14 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
         replace(FOR_UNSEEN, warm_up=1, averaged_epochs=0.25), learning_rate=0.0005
     ),
     "no label smoothing": lambda: _with(label_smoothing=0.0),
-    "all eleven blocks": lambda: _network(
-        "all-blocks", lambda values: compact_cnn(values.dropout, range(11))
-    ),
-    "without block 6": lambda: _network(
-        "six-blocks", lambda values: compact_cnn(values.dropout, (0, 1, 3, 5, 8, 9))
+    "seven blocks": lambda: _seven_blocks(FOR_UNSEEN),
+    "seven blocks, no smaller heads": lambda: _seven_blocks(
+        replace(FOR_UNSEEN, augmentation=NARROW)
     ),
     "images count alike": lambda: _with(group_power=0.0),
     "random weights": lambda: _network("random", _random),
     "blur too": lambda: _with(augmentation=functools.partial(StrongAugmentation, blurred=0.3)),
+    "no smaller heads": lambda: _with(augmentation=NARROW),
     "last layer as trained": lambda: _with(refit_head=False),
     "reference network": lambda: Variant(
         replace(REFERENCE, learning_rate=0.001, augmentation=True),

@@ -27,10 +27,11 @@ import tensorflow as tf
 
 from benchmarks.images import open_external, open_images
 from benchmarks.recipes.judging import Course, External, Fold, Truth, print_judged
+from benchmarks.recipes.recipes import SEVEN_BLOCKS
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.evaluation.predictor import predict_rows
 from components.shared.networks.average import averaged
-from components.shared.networks.compact import BLOCKS, compact_cnn
+from components.shared.networks.compact import compact_cnn
 from components.shared.networks.hyperparameters import BATCH_SIZE, Hyperparameters
 from components.shared.networks.lite import LITE0, Lite
 from components.shared.networks.recipe import FOR_UNSEEN as RECIPE
@@ -215,7 +216,7 @@ def main() -> None:
         teachers = [school.trained(name, TEACHERS[name], options.teacher_epochs) for name in names]
         ways: dict[str, list[keras.Model]] = {
             way: [
-                school.trained(way, Pupil(LITE0, BLOCKS, seed), options.epochs, by)
+                school.trained(way, Pupil(LITE0, SEVEN_BLOCKS, seed), options.epochs, by)
                 for seed in range(options.seeds)
             ]
             for way, by in (("by labels", []), (f"taught by {len(names)}", teachers))

@@ -10,7 +10,7 @@ from keras import layers
 from benchmarks.images import open_external, open_images
 from benchmarks.recipes.judging import External
 from benchmarks.recipes.packed import FILE, PARTS, Packed
-from benchmarks.recipes.recipes import EVERY_BLOCK
+from benchmarks.recipes.recipes import BLOCKS
 from components.shared.data.dataset import ImageDataset
 from components.shared.images.decode import SHAPE
 from components.shared.networks.compact import compact_cnn
@@ -37,7 +37,7 @@ def pack(source: str, external: str, validation_share: float, seed: int, folder:
             others = open_external(external, Path(scratch, "external"))
             images, facts = _grey(others), _facts(External.of(others))
         folds = make_folds(dataset, 5, validation_share, seed)
-        weights, strides = weights_of(compact_cnn(blocks=EVERY_BLOCK))
+        weights, strides = weights_of(compact_cnn(blocks=BLOCKS))
         packed = Packed(
             _grey(dataset),
             dataset.labels,

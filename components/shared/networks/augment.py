@@ -35,21 +35,36 @@ def reference_augmentation(seed: int) -> layers.Layer:
 class StrongAugmentation(layers.Layer):
     """What changes a scan's look and never its diagnosis, each image in its own way.
 
-    Flips, rotation, zoom by up to 25% and shift by up to 8% in one resampling, so that pixels are
-    interpolated once; then gamma, contrast, brightness, blur and noise. Images become grey: colour
-    is of the file and not of the brain. Most are turned by up to 20 degrees, as heads lie; a few by
-    any angle, as files come. Some can be blurred, as if the scan had fewer pixels.
+    Flips, rotation, zoom, stretch and shift in one resampling, so that pixels are interpolated
+    once; then gamma, contrast, brightness, blur and noise. Images become grey: colour is of the
+    file and not of the brain. Most are turned by up to 20 degrees, as heads lie; a few by any
+    angle, as files come. Heads become up to 25% larger and down to half as large, as fields of view
+    differ. Some can be blurred, as if the scan had fewer pixels.
 
     Args:
         seed: Of what it draws.
         any_angle: Share of the images turned by any angle, 0..1.
+        smaller: How much smaller a head may become beyond a zoom of 25% in both directions, 0..1.
+        stretch: Logarithm of the greatest stretch of one side against the mean of both.
+        shift: Greatest shift in each direction, in sides of the image.
         blurred: Share of the images blurred, 0..1.
     """
 
-    def __init__(self, seed: int, any_angle: float = 0.15, blurred: float = 0.0) -> None:  # noqa: D107
+    def __init__(  # noqa: D107
+        self,
+        seed: int,
+        any_angle: float = 0.15,
+        smaller: float = 0.25,
+        stretch: float = 0.1,
+        shift: float = 0.12,
+        blurred: float = 0.0,
+    ) -> None:
         super().__init__(name="augmentation", dtype="float32")
         self.random = keras.random.SeedGenerator(seed)
         self.any_angle = any_angle
+        self.smaller = smaller
+        self.stretch = stretch
+        self.shift = shift
         self.blurred = blurred
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -73,20 +88,22 @@ class StrongAugmentation(layers.Layer):
         return tf.repeat(pixels, 3, axis=-1)
 
     def _view(self, images: tf.Tensor) -> tf.Tensor:
-        """Flips, turns, zooms and shifts."""
+        """Flips, turns, zooms, stretches and shifts."""
         height, width = SHAPE[:2]
         count = tf.shape(images)[0]
         draw = self._drawing(count)
         most = tf.where(draw(0, 1) < self.any_angle, math.pi, math.radians(20))
         angle = most * draw(-1, 1)
-        zoom = 1 / (1 + draw(-0.25, 0.25))
+        zoom = 1 / (1 + draw(-0.25, 0.25) - draw(0, self.smaller))
+        stretch = tf.exp(draw(-self.stretch, self.stretch))
         mirrored = tf.where(draw(0, 1) < 0.5, -1.0, 1.0)
         cos, sin = zoom * tf.cos(angle), zoom * tf.sin(angle)
         # Rows of the matrix that tells for each place in the result where it lies in the image.
-        x_x, x_y, y_x, y_y = cos * mirrored, -sin, sin * mirrored, cos
+        x_x, x_y = cos * mirrored * stretch, -sin * stretch
+        y_x, y_y = sin * mirrored / stretch, cos / stretch
         middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-        x_0 = middle_x - x_x * middle_x - x_y * middle_y + draw(-0.08, 0.08) * width
-        y_0 = middle_y - y_x * middle_x - y_y * middle_y + draw(-0.08, 0.08) * height
+        x_0 = middle_x - x_x * middle_x - x_y * middle_y + draw(-self.shift, self.shift) * width
+        y_0 = middle_y - y_x * middle_x - y_y * middle_y + draw(-self.shift, self.shift) * height
         none = tf.zeros_like(angle)
         return tf.raw_ops.ImageProjectiveTransformV3(
             images=images,

@@ -58,12 +58,12 @@ def test_features_are_those_of_the_product() -> None:
 
     from benchmarks.recipes.network import features, initial
     from benchmarks.recipes.pack import weights_of
-    from benchmarks.recipes.recipes import EVERY_BLOCK
-    from components.shared.networks.compact import BLOCKS, compact_cnn
+    from benchmarks.recipes.recipes import BLOCKS, SEVEN_BLOCKS
+    from components.shared.networks.compact import compact_cnn
 
     images = _images(4)
-    packed, strides = weights_of(compact_cnn(blocks=EVERY_BLOCK))
-    for blocks in (BLOCKS, EVERY_BLOCK):
+    packed, strides = weights_of(compact_cnn())
+    for blocks in (BLOCKS, SEVEN_BLOCKS):
         model = compact_cnn(blocks=blocks)
         expected = keras.Model(model.inputs[0], model.layers[-1].input)(
             np.repeat(images[..., None], 3, axis=-1), training=False

@@ -56,16 +56,39 @@ def test_each_image_is_varied_in_its_own_way_and_stays_itself() -> None:
     assert len({image.tobytes() for image in varied}) == 64
     inside = varied > 60  # of the disk, whatever its tone
     share = inside.mean(axis=(1, 2)) / (_scan()[0, ..., 0] > 60).mean()
-    assert np.all((share > 0.4) & (share < 2))  # zoomed by up to 25%, both sides
+    assert np.all((share > 0.2) & (share < 2))  # half of the width at least, 1.25 times at most
     rows, columns = np.mgrid[:150, :150]
     middle = [(inside * axis).sum((1, 2)) / inside.sum((1, 2)) for axis in (rows, columns)]
-    assert np.all(np.abs(np.array(middle) - 75) < 25)  # shifted by up to 8% of the side
+    assert np.all(np.abs(np.array(middle) - 75) < 30)  # shifted by up to 12% of the side
     # The spot stays the brightest, and comes to lie on both sides: half are mirrored.
     brightest = np.array(
         [np.argwhere(image > np.percentile(image, 98)).mean(0) for image in varied]
     )
     left = brightest[:, 1] < middle[1]
     assert 10 < left.sum() < 54
+
+
+def test_heads_become_smaller_more_often_than_larger() -> None:
+    def widths(**how: float) -> np.ndarray:
+        layer = StrongAugmentation(1, any_angle=0, shift=0, **how)
+        disk = tf.constant(_scan(400)[..., :1] > 60, tf.float32)
+        return np.sqrt(layer._view(disk).numpy().sum((1, 2, 3)) / disk[0].numpy().sum())
+
+    plain, smaller = widths(smaller=0, stretch=0), widths(smaller=0.25, stretch=0)
+    assert (plain.min(), plain.max()) == pytest.approx((0.75, 1.25), abs=0.02)
+    assert plain.mean() == pytest.approx(1, abs=0.02)
+    assert (smaller.min(), smaller.max()) == pytest.approx((0.5, 1.25), abs=0.06)
+    assert smaller.mean() == pytest.approx(0.875, abs=0.02)
+
+
+def test_a_stretch_keeps_the_area() -> None:
+    layer = StrongAugmentation(1, any_angle=0, smaller=0, shift=0, stretch=0.1)
+    disk = tf.constant(_scan(200)[..., :1] > 60, tf.float32)
+    varied = layer._view(disk).numpy()[..., 0] > 0.5
+    wide, high = varied.any(axis=1).sum(axis=1), varied.any(axis=2).sum(axis=1)
+    ratio = wide / high
+    assert np.exp(0.2) * 1.03 > ratio.max() > np.exp(0.15)
+    assert np.exp(-0.2) / 1.03 < ratio.min() < np.exp(-0.15)
 
 
 def test_black_stays_nearly_black() -> None:
