@@ -29,7 +29,8 @@ class Recipe:
             alike.
         averaged_epochs: Share of the epochs, the last ones, whose weights are averaged; 0 keeps
             the epoch that validated best.
-        refit_head: Whether the last layer is fitted again after training, with a strong penalty.
+        refit_head: Whether the last layer is fitted again after training, with a strong penalty,
+            and its bias on validation.
         bfloat16_on_cpu: Whether CPUs that have bfloat16 train this kind of network faster in it.
     """
 

@@ -22,7 +22,7 @@ from components.shared.run.progress import done_line
 from components.shared.training.batches import Batches
 from components.shared.training.feed import Feed
 from components.shared.training.hardware import precision
-from components.shared.training.head import refit_head
+from components.shared.training.head import centre_head, refit_head
 from components.shared.training.start import take_weights
 from components.shared.training.weights import image_weights
 
@@ -176,6 +176,8 @@ def fit(
     final.set_weights(progress.kept)
     if recipe.refit_head:
         refit_head(final, dataset, train, weights)
+        counts = image_weights(dataset, validation, recipe.group_power)
+        centre_head(final, dataset, validation, counts)
     if recipe.refit_head or best.epoch > plain_epochs:
         model.set_weights(final.get_weights())
         found = trained.evaluate(

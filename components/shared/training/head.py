@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from components.shared.data.dataset import ImageDataset
 from components.shared.images.decode import SHAPE
-from components.shared.training.penalized import penalized_fit
+from components.shared.training.penalized import centring_offset, penalized_fit
 
 ENOUGH = 20_000  # images; a few hundred weights need no more, and memory is bounded
 _BATCH = 64
@@ -28,9 +28,7 @@ def refit_head(
         rows: The training part, int64 [n].
         weights: What each of these counts for, float32 [n].
     """
-    if len(rows) > ENOUGH:
-        some = np.sort(np.random.default_rng(0).choice(len(rows), ENOUGH, replace=False))
-        rows, weights = rows[some], weights[some]
+    rows, weights = _enough(rows, weights)
     labels = dataset.labels[rows]
     if len(set(labels.tolist())) < 2:
         return
@@ -38,6 +36,37 @@ def refit_head(
     (kernel,) = head.get_weights()[0].T
     kernel, bias = penalized_fit(_features(model, dataset, rows), labels, weights, kernel)
     head.set_weights([kernel[:, None], np.array([bias])])
+
+
+def centre_head(
+    model: keras.Model, dataset: ImageDataset, rows: np.ndarray, weights: np.ndarray
+) -> None:
+    """Moves the last layer's bias, in place, to where it belongs on images not learned from.
+
+    A network that knows its training images says nothing there about which class it prefers when it
+    is in doubt.
+
+    Args:
+        model: As `refit_head` takes it. Unchanged where the images are of one class.
+        dataset: The images.
+        rows: The validation part, int64 [n].
+        weights: What each of these counts for, float32 [n].
+    """
+    rows, weights = _enough(rows, weights)
+    labels = dataset.labels[rows]
+    if len(set(labels.tolist())) < 2:
+        return
+    head = model.layers[-1]
+    kernel, bias = head.get_weights()
+    logits = _features(model, dataset, rows) @ kernel[:, 0] + bias[0]
+    head.set_weights([kernel, bias + centring_offset(logits, labels, weights)])
+
+
+def _enough(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if len(rows) <= ENOUGH:
+        return rows, weights
+    some = np.sort(np.random.default_rng(0).choice(len(rows), ENOUGH, replace=False))
+    return rows[some], weights[some]
 
 
 def _features(model: keras.Model, dataset: ImageDataset, rows: np.ndarray) -> np.ndarray:

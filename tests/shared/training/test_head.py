@@ -9,7 +9,7 @@ from scipy.special import expit
 from components.shared.data.dataset import ImageDataset, Split
 from components.shared.images.decode import SHAPE
 from components.shared.training import head
-from components.shared.training.penalized import PENALTY
+from components.shared.training.penalized import PENALTY, centring_offset
 
 
 @pytest.fixture
@@ -76,3 +76,34 @@ def test_one_class_says_nothing(model: keras.Model, dataset: ImageDataset, split
     before = model.layers[-1].get_weights()
     head.refit_head(model, dataset, rows, np.ones(len(rows), np.float32))
     np.testing.assert_array_equal(model.layers[-1].get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize("shift", [-1.5, 0.0, 0.7])
+@pytest.mark.parametrize("stretch", [0.5, 2.0])
+def test_a_shift_of_logits_is_found_whatever_their_stretch(shift: float, stretch: float) -> None:
+    rng = np.random.default_rng(4)
+    true = rng.normal(0.3, 2, 20_000)
+    labels = (rng.uniform(size=true.size) < expit(true)).astype(int)
+    offset = centring_offset(stretch * (true + shift), labels, np.ones(true.size))
+    assert offset == pytest.approx(-stretch * shift, abs=0.1 * stretch)
+
+
+def test_classes_that_lie_apart_meet_in_the_middle_and_nonsense_moves_nothing() -> None:
+    labels, weights = np.repeat([0, 1], 50), np.ones(100)
+    apart = np.where(labels, 5.0, -1.0)
+    assert centring_offset(apart, labels, weights) == pytest.approx(-2, abs=0.05)
+    assert centring_offset(-apart, labels, weights) == 0
+    assert centring_offset(np.ones(100), labels, weights) == 0
+
+
+def test_the_bias_alone_is_centred(model: keras.Model, dataset: ImageDataset, split: Split) -> None:
+    rows = split.part("validation")
+    weights = np.ones(len(rows), np.float32)
+    head.refit_head(model, dataset, split.part("train"), np.ones(len(split.part("train"))))
+    kernel, bias = model.layers[-1].get_weights()
+    logits = (_features(model, dataset, rows) @ kernel + bias)[:, 0]
+    head.centre_head(model, dataset, rows, weights)
+    moved = model.layers[-1].get_weights()
+    np.testing.assert_array_equal(moved[0], kernel)
+    expected = centring_offset(logits, dataset.labels[rows], weights)
+    assert moved[1][0] - bias[0] == pytest.approx(expected, abs=1e-4)
