@@ -25,6 +25,8 @@ _SHOULD_BE = {
     "bool_type": "true or false",
     "literal_error": "{expected}",
     "enum": "{expected}",
+    "ip_v4_address": "an address, such as 127.0.0.1",
+    "ip_v4_network": "a network, such as 10.1.0.0/16",
     "list_type": "a list",
     "dict_type": "a mapping",
     "string_type": "a text",

@@ -88,7 +88,7 @@ def test_it_is_off_by_default(predictor: Any) -> None:
 @pytest.mark.parametrize("value", ["app.example", "https://app.example/", "https://*", "null"])
 def test_what_is_no_origin_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("BRAIN_TUMOR_SERVE_CORS_ORIGINS", value)
-    with pytest.raises(UserError, match="cors_origins"):
+    with pytest.raises(UserError, match=r"SERVE_CORS_ORIGINS: .* like 'https://app.example'"):
         Settings.from_environment()
 
 

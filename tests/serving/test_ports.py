@@ -104,6 +104,21 @@ def test_a_service_hides_no_setting_and_no_mistake(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("BRAIN_TUMOR_SERVE_HTTP_PORT", "9090")  # the pod's own wins over the link
     assert Settings.from_environment().http_port == 9090
     monkeypatch.setenv("BRAIN_TUMOR_SERVE_GRPC_PROT", "9091")
-    with pytest.raises(UserError, match="BRAIN_TUMOR_SERVE_GRPC_PROT: no such setting"):
+    with pytest.raises(UserError, match=r"SERVE_GRPC_PROT is not .* 'BRAIN_TUMOR_SERVE_GRPC_PORT'"):
         Settings.from_environment()
     assert "BRAIN_TUMOR_SERVE_GRPC_PROT" in os.environ
+
+
+def test_what_a_setting_should_be_is_said_of_the_variable_or_the_option(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(UserError, match=r"^--host: 'x' is not allowed; it should be an address"):
+        Settings.from_environment(host="x")
+    monkeypatch.setenv("BRAIN_TUMOR_SERVE_IMAGE_URL_NETWORKS", "10.1.0.0/16,lan")
+    with pytest.raises(UserError, match=r"^BRAIN_TUMOR_SERVE_IMAGE_URL_NETWORKS: 'lan' is not .* a"):
+        Settings.from_environment()
+    monkeypatch.delenv("BRAIN_TUMOR_SERVE_IMAGE_URL_NETWORKS")
+    monkeypatch.setenv("BRAIN_TUMOR_SERVE_XYZ", "1")
+    with pytest.raises(UserError, match=r"XYZ is not a setting; docs/serving.md lists") as error:
+        Settings.from_environment()
+    assert len(str(error.value)) < 100

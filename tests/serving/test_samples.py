@@ -80,7 +80,7 @@ def test_each_other_origin_is_named_once(value: str, origins: tuple[str, ...]) -
     ],
 )
 def test_what_is_no_address_is_refused(value: str) -> None:
-    with pytest.raises(UserError, match="compare_with"):
+    with pytest.raises(UserError, match="--compare_with: "):
         Settings.from_environment(compare_with=value)
 
 
