@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from kfp import local
 from kfp.local.logging_utils import local_logger_context
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -214,9 +215,11 @@ def show_results(run: LocalRun, console: Console, open_report: bool = False) -> 
     console.print(_figures(f"{found.held_out.images:,} held-out images", found.held_out))
     if without := found.without_contradicted:
         console.print(_figures(f"{without.images:,} not contradicted", without))
-    model = run.outputs["model_uri"] or "not registered: it did not pass the gate, see above"
     page = report_training(run.report, run.costs, run.outputs, run.revision, run.log)
-    _show_places({"model": model, "report": page.as_uri()}, console)
+    if model := run.outputs["model_uri"]:
+        _show_places({"model": model, "report": page.as_uri()}, console)
+    else:
+        _show_refusal(_refused_for(run.costs), page, console)
     if open_report:
         show_in_browser(page)
 
@@ -258,11 +261,30 @@ def _show_costs(run: LocalRun, console: Console) -> None:
     console.print()
 
 
+def _refused_for(costs: list[StepCost]) -> list[str]:
+    """Returns why the gate refused the model, a sentence for each bound that it failed."""
+    made = [cost.outputs["registration"] for cost in costs if "registration" in cost.outputs]
+    return [reason for one in made for reason in one.metadata.get("reasons", ())]
+
+
+def _show_refusal(reasons: list[str], page: Path, console: Console) -> None:
+    """Prints why the gate refused the model, where that is shown, and what to change."""
+    console.print()
+    console.print("[red]not registered: the model did not pass the gate[/]")
+    for reason in reasons:
+        console.print(f"- {escape(reason)}", soft_wrap=True)
+    _show_places({"gate": page.with_name("gate.html").as_uri(), "report": page.as_uri()}, console)
+    console.print(
+        "next    train longer (--epochs), give more images (--source), or allow less "
+        "(--min-accuracy and its like); finished steps are kept",
+        soft_wrap=True,
+    )
+
+
 def _show_places(places: dict[str, str], console: Console) -> None:
     console.print()
     for name, place in places.items():  # no table: it would cut the paths
-        style = "" if place.startswith(("/", "file:")) else "red"
-        console.print(Text(f"{name:<8}").append(place, style), soft_wrap=True)
+        console.print(Text(f"{name:<8}{place}"), soft_wrap=True)
 
 
 def _figures(title: str, compared: Compared[Scores]) -> Table:

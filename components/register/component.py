@@ -100,6 +100,7 @@ def register(
         registered_model.framework = "tensorflow"
         registered_model.metadata["registry_uri"] = uri
         registered_model.metadata["version"] = result.version
+        registration.metadata["reasons"] = list(result.reasons)
         if result.registered:
             print(f"registered as version {result.version}: {uri}")
         else:

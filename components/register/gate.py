@@ -96,7 +96,7 @@ def check_bounds(gate: Gate, held_out: Scores) -> Decision:
         ("specificity", held_out.specificity, gate.min_specificity),
     )
     failed = tuple(
-        _failed_bound(name, score, "the held-out images", bound)
+        _failed_bound(f"min_{name}", name, score, "the held-out images", bound)
         for name, score, bound in pairs
         if _below(score.value, bound)
     )
@@ -132,7 +132,7 @@ def check_external(gate: Gate, results: Sequence[ExternalResult]) -> Decision:
                 "validate_sources"
             )
         failed += [
-            _failed_bound(measure, score, f"the images of {name}", bound)
+            _failed_bound(f"min_external_{measure}", measure, score, f"the images of {name}", bound)
             for name, score in known
             if _below(score.value, bound)
         ]
@@ -159,19 +159,19 @@ def compare(challenger: Measured, champion: Measured, version: int, margin: floa
         ("sensitivity", challenger.sensitivity, champion.sensitivity),
     )
     failed = tuple(
-        f"{name} on the held-out images is {percent(ours)}, worse by more than {percent(margin)} "
-        f"than the {percent(theirs)} of version {version} on the same images"
+        f"{name} on the held-out images is {percent(ours)}; version {version} reaches {percent(theirs)} "
+        f"on the same images, and champion_margin allows {percent(margin)} less"
         for name, ours, theirs in pairs
         if _below(ours, theirs - margin)
     )
     return Decision(not failed, failed)
 
 
-def _failed_bound(measure: str, score: Interval, where: str, bound: float) -> str:
+def _failed_bound(parameter: str, measure: str, score: Interval, where: str, bound: float) -> str:
     found = MEASURES[measure]
     value, ends = found.texts(score)
     return (
-        f"{found.name} on {where} is {value} (95% interval {ends}), below the bound of "
+        f"{found.name} on {where} is {value} (95% interval {ends}), below {parameter}, "
         f"{found.text(bound)}"
     )
 

@@ -1,12 +1,15 @@
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kfp import dsl
 from rich.console import Console
 
 from components.shared.errors import UserError
 from pipelines import local
 from pipelines.catalogue import Pipeline
+from pipelines.costs import StepCost
 from pipelines.local import run_local
 
 
@@ -70,3 +73,19 @@ def test_a_run_is_another_when_its_labels_are(
     Path("labels.csv").write_text("path,label\na.png,y\n")
     with pytest.raises(UserError, match=r"labels .*/labels.csv, row 2: the label 'y' is not known"):
         run_local(Pipeline.cross_validation, given, tmp_path / "runs", Console())
+
+
+def test_a_refusal_says_which_figure_failed_where_to_read_more_and_what_to_change(
+    tmp_path: Path,
+) -> None:
+    reason = "accuracy on the held-out images is 61.0% [b], below min_accuracy, 80.0%"
+    gate = dsl.Markdown(uri="gate.md", metadata={"reasons": [reason]})
+    costs = [StepCost("split", 1, 1), StepCost("register", 1, 1, outputs={"registration": gate})]
+    console = Console(file=io.StringIO(), width=60)
+    local._show_refusal(local._refused_for(costs), tmp_path / "a b" / "index.html", console)
+    title, first, _, *places, ahead = console.file.getvalue().splitlines()[1:]
+    assert title == "not registered: the model did not pass the gate"
+    assert first == f"- {reason}"
+    assert [place.rpartition("/")[2] for place in places] == ["gate.html", "index.html"]
+    assert all("file:///" in place and "/a%20b/" in place for place in places)
+    assert ahead.startswith("next    train longer (--epochs)")

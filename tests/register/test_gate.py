@@ -39,9 +39,9 @@ def test_each_failed_bound_is_named_with_value_interval_and_bound() -> None:
     )
     assert not decision.accepted
     accuracy, specificity = decision.reasons
-    for part in ("accuracy", "79.0%", "74.0% to 84.0%", "80.0%"):
+    for part in ("accuracy", "79.0%", "74.0% to 84.0%", "min_accuracy, 80.0%"):
         assert part in accuracy
-    for part in ("specificity", "50.0%", "45.0% to 55.0%", "70.0%"):
+    for part in ("specificity", "50.0%", "45.0% to 55.0%", "min_specificity, 70.0%"):
         assert part in specificity
 
 
@@ -112,8 +112,8 @@ def test_bounds_on_other_sources_hold_for_each_that_can_tell() -> None:
     assert check_external(gate, [both]).accepted
     decision = check_external(gate, [both, tumors])
     assert decision.reasons == (
-        "sensitivity on the images of tumours is 79.0% (95% interval 74.0% to 84.0%), below the "
-        "bound of 80.0%",
+        "sensitivity on the images of tumours is 79.0% (95% interval 74.0% to 84.0%), below "
+        "min_external_sensitivity, 80.0%",
     )
     (none,) = check_external(Gate(**bounds, min_external_auroc=0.5), [tumors]).reasons
     assert "no other source can tell it" in none
