@@ -67,7 +67,7 @@ benchmark: $(VENV)/.installed demo ## Run every short benchmark, on sample image
 ON_IMAGES = --source $(SOURCE) --validation-share 0.15
 # More threads add up in another order, and the last digits differ.
 ONE_THREAD = TF_NUM_INTRAOP_THREADS=1
-# Half a day on two cores. A second call goes on where a killed one was.
+# Half a day on two cores. If it was stopped, give the same command again: it resumes.
 results: $(VENV)/.installed ## Measure what is said of unseen images: make results SOURCE=path/to/archive.zip
 	@test -n "$(SOURCE)" || { echo "Name the images: make results SOURCE=path/to/archive.zip"; exit 1; }
 	$(ONE_THREAD) $(BIN)/brain-tumor cross-validate $(ON_IMAGES)
@@ -80,10 +80,10 @@ results: $(VENV)/.installed ## Measure what is said of unseen images: make resul
 	$(BIN)/python -m benchmarks.inference --cpus 1
 	$(BIN)/python -m benchmarks.inference
 
-compile: $(VENV)/.installed ## Write the compiled pipelines anew
-	$(BIN)/brain-tumor compile
-	$(BIN)/brain-tumor compile --pipeline cross-validation
-	$(BIN)/brain-tumor compile --pipeline drift
+compile: $(VENV)/.installed ## Write the compiled pipelines again
+	$(BIN)/brain-tumor compile --output pipelines/training.yaml
+	$(BIN)/brain-tumor compile --output pipelines/cross_validation.yaml --pipeline cross-validation
+	$(BIN)/brain-tumor compile --output pipelines/drift.yaml --pipeline drift
 
 docs: $(VENV)/.docs ## Build the documentation as a site, its notebook too, into build/site
 	OMP_NUM_THREADS=1 $(BIN)/mkdocs build

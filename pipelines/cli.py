@@ -17,7 +17,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from components.check.logic import checked
 from components.shared.errors import UserError
 from components.shared.reports.numbers import decimal
 from components.shared.run.parameters import Data, DriftRule, Evaluate, Group, Parameter
@@ -101,13 +100,10 @@ def takes_parameters(*pipelines: Pipeline) -> Callable[[Callable[..., None]], Ca
         def with_parameters(**arguments: Any) -> None:
             from_options = {name: arguments.pop(name) for name in known}
             config = arguments.pop("config")
-            given = settings.read_config(config) if config else {}
-            given |= {name: value for name, value in from_options.items() if value is not None}
-            for name, parameter in known.items():
-                if parameter.type in (dict, list) and isinstance(given.get(name), str):
-                    given[name] = _from_json(name, given[name])
-            pipeline = arguments.get("pipeline", pipelines[0])
-            command(given=settings.check_run(pipeline, given), **arguments)
+            options = {name: value for name, value in from_options.items() if value is not None}
+            run = arguments.get("pipeline", pipelines[0]).run
+            given = settings.check_given(run, options, config)
+            command(given=given.model_dump(include=given.model_fields_set), **arguments)
 
         own = [p for name, p in inspect.signature(command).parameters.items() if name != "given"]
         options = [_option(parameter) for parameter in known.values()]
@@ -130,7 +126,7 @@ def takes(group: type[Group], name: str) -> Callable[[Callable[..., None]], Call
         def with_group(**arguments: Any) -> None:
             given = {field: arguments.pop(field) for field in group.model_fields}
             set_here = {field: value for field, value in given.items() if value is not None}
-            command(**{name: checked(group, set_here)}, **arguments)
+            command(**{name: settings.check_given(group, set_here)}, **arguments)
 
         own = [
             p for argument, p in inspect.signature(command).parameters.items() if argument != name
@@ -167,13 +163,6 @@ def _option(parameter: Parameter) -> inspect.Parameter:
     )
 
 
-def _from_json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{name}: {text!r} is not JSON: {error}") from error
-
-
 @app.command()
 @takes_parameters(Pipeline.training)
 def run(
@@ -184,7 +173,7 @@ def run(
 ) -> None:
     """Run the whole pipeline on this machine.
 
-    The same command again resumes a run that was killed, and takes finished steps from the cache.
+    If a run was stopped, give the same command again: it resumes. Finished steps come from a cache.
 
     [dim]brain-tumor run --source path/to/archive.zip --epochs 20[/]
     """
@@ -207,7 +196,8 @@ def cross_validate(
 ) -> None:
     """Measure a training on images it has not seen, fold by fold, on this machine.
 
-    It also lists labels that are probably wrong. The same command again resumes what was killed.
+    It also lists labels that are probably wrong. If it was stopped, give the same command again: it
+    resumes.
 
     [dim]brain-tumor cross-validate --source path/to/archive.zip --folds 5 --epochs 20[/]
     """
@@ -228,7 +218,12 @@ def compile(
     pipeline: Which = Pipeline.training,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write. Without it: the committed one."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write. Without it: training.yaml here, or as the pipeline is called. "
+            "--check compares with the file in the package.",
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing. Fail if the file differs.")
@@ -244,7 +239,8 @@ def compile(
     """Compile a pipeline to YAML for a cluster."""
     from pipelines import compile as compiling
 
-    output = output or pipeline.committed
+    # Only who names the committed file writes it: `make compile` does.
+    output = output or (pipeline.committed if check else Path(pipeline.committed.name))
     if kubernetes_manifest is not None:
         text = compiling.manifest(pipeline, cluster, kubernetes_manifest)
     else:

@@ -66,6 +66,7 @@ class Cluster(Group):
     cpu: str = Field(
         "250m",
         pattern=_CPU,
+        examples=["2", "250m"],
         description="CPUs that a step requests, for example 2 or 250m. It may use more",
     )
     memory: str = Field(
@@ -74,7 +75,10 @@ class Cluster(Group):
         description="Memory request and limit of a step, for example 512Mi",
     )
     training_cpu: str = Field(
-        "250m", pattern=_CPU, description="CPUs that a step that trains requests"
+        "250m",
+        pattern=_CPU,
+        examples=["2", "250m"],
+        description="CPUs that a step that trains requests",
     )
     training_memory: str = Field(
         "3Gi", pattern=_MEMORY, description="Memory request and limit of a step that trains"

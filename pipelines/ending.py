@@ -21,6 +21,7 @@ from components.shared.errors import UserError, did_you_mean, fault_words, one_l
 from components.shared.reports.text import printable
 from pipelines.output import errors
 
+_FEW = 6  # options that fit one line
 FAULT, MISTAKE, INTERRUPTED = 1, 2, 128 + signal.SIGINT
 # Of what is wrong with a command line; typer exports only some of its subclasses.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -99,7 +100,7 @@ def _told(line: str, status: int) -> int:
 
 def _stopped() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more ends what still winds down
-    say_stopped("stopped")
+    say_stopped("stopped; to go on, give the same command again")
     return INTERRUPTED
 
 
@@ -113,7 +114,7 @@ def going_on() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        say_stopped("stopped; the same command goes on with what it has read")
+        say_stopped("stopped; give the same command again to resume; what it has read is kept")
         raise Stopped(INTERRUPTED) from error
 
 
@@ -133,10 +134,17 @@ def _misused(error: Exception) -> int:
     parameter, cause = getattr(error, "param", None), error.__cause__
     if parameter and isinstance(cause, ValidationError):
         option = parameter.get_error_hint().replace("'", "").lower()
-        return _refused(f"{option}: {fault_words(dict(cause.errors()[0]))}; {see}")
+        fault = cause.errors()[0]
+        choices = re.findall("'([^']+)'", fault["msg"].partition(" is not one of ")[2])
+        near = did_you_mean(str(fault["input"]), choices)
+        end = near if near.endswith("?") else see
+        return _refused(f"{option}: {fault_words(dict(fault))}; {end}")
     told = " ".join(str(error.format_message()).split()).rstrip(".")  # type: ignore[attr-defined]
     told = told[:1].lower() + told[1:]
     meant = _MEANT.search(told)
+    options = [one.opts[0] for one in context.command.params if one.opts] if context else []
+    if not meant and told.startswith("no such option") and len(options) <= _FEW:
+        return _refused(f"{told}; there are {', '.join(options)}; {see}")
     if not meant:
         return _refused("; ".join(filter(None, (told, see))))
     said = told[: meant.start()].rstrip(". ")

@@ -13,7 +13,7 @@ import kfp_server_api as api
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
-from components.shared.errors import UserError, one_line
+from components.shared.errors import UserError, network_reason, one_line
 
 MAX_REASON = 2000  # characters; what names a missing permission has about 600
 LOG_IN = "set KFP_COOKIE to the cookie of a session, or KFP_TOKEN to a token"
@@ -57,7 +57,7 @@ def connected(
         told = _refusal(error, [token, *_cookie_values(cookie)])
         raise UserError(f"KFP at {endpoint} refused with HTTP {error.status}: {told}") from error
     except (HTTPError, OSError) as error:
-        reason = one_line(getattr(error, "reason", None) or error)  # urllib3 tells of retries too
+        reason = network_reason(error)
         raise UserError(
             f"KFP at {endpoint} cannot be reached: {reason}; {_network_advice(reason)}"
         ) from error

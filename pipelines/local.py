@@ -167,7 +167,7 @@ def _run(defined: Any, parameters: dict[str, Any], root: Path, console: Console)
             raise _failure(transcript.failed, statuses, error, log) from error
         except Stopped:
             where = f" in {transcript.step.name}" if transcript.step else ""
-            say_stopped(f"stopped{where}; the same command goes on where it was; the log is {log}")
+            say_stopped(f"stopped{where}; give the same command again to resume; the log is {log}")
             raise
     return LocalRun(dict(task.outputs), costs, log, parameters["git_revision"])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
+from rich.markup import escape
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -101,5 +102,7 @@ def _encodes(text: str, encoding: str) -> bool:
 
 
 def show_in_browser(page: Path) -> None:
-    """Opens a page in the browser of this machine, if it has one."""
-    webbrowser.open(page.absolute().as_uri())
+    """Opens a page in the browser of this machine, or says that it has none."""
+    address = page.absolute().as_uri()
+    if not webbrowser.open(address):
+        errors.print(escape(f"no browser was found to open {address}"), soft_wrap=True)

@@ -78,9 +78,8 @@ def answers(
     paths = list(find_files(files))
     if not paths:
         raise UserError("no files to classify: give images, or folders that hold some")
-    if heatmaps:
-        with on_disk(heatmaps):
-            heatmaps.mkdir(parents=True, exist_ok=True)
+    if heatmaps and heatmaps.exists() and not heatmaps.is_dir():
+        raise UserError(f"--heatmaps: {heatmaps} is a file; give a folder")
     with version_folder(model) as folder, quiet_stderr():
         classifier = Classifier(folder, trust=Trust.from_environment())
     limit = slices or MAX_SLICES
@@ -164,15 +163,18 @@ def _cells(row: Row) -> list[object]:
 
 
 def show_summary(found: Summary, path: Path, heatmaps: Path | None) -> None:
-    """Prints how many files got which answer, and where the answers are."""
-    told = [f"{count:,} {name}" for name, count in found.answers.most_common()]
+    """Prints how many files got which answer, what was written and what has no answer."""
+    told = ", ".join(f"{count:,} {name}" for name, count in found.answers.most_common())
+    answers = f"answers ({told})" if told else "no answer"
+    console.print(f"wrote {escape(str(path))}: {answers}", soft_wrap=True)
+    if heatmaps and told:
+        console.print(f"wrote heat maps to {escape(str(heatmaps))}", soft_wrap=True)
     if found.failed:
-        told.append(f"[red]{found.failed:,} not classified[/]")
-    places = [path, *([heatmaps] if heatmaps else [])]
-    console.print(
-        f"{', '.join(told)}: {escape(' and '.join(map(str, places)))}",
-        soft_wrap=True,
-    )
+        console.print(
+            f"[red]{found.failed:,} not classified[/]: the column error of {escape(str(path))} "
+            "says why",
+            soft_wrap=True,
+        )
 
 
 def show_answers(rows: Sequence[Row]) -> None:

@@ -245,8 +245,8 @@ class Settings(BaseSettings):
             fault = error.errors()[0]
             field = str(fault["loc"][0])
             where = f"--{field}" if field in given else PREFIX + field.upper()
-            examples = cls.model_fields[field].examples or [""]
-            raise UserError(f"{where}: {fault_words(fault, examples[0])}") from error
+            examples = cls.model_fields[field].examples or []
+            raise UserError(f"{where}: {fault_words(fault, examples)}") from error
 
     def trust(self) -> Trust | None:
         """Returns the signer that the model needs; None takes every model.

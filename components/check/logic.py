@@ -1,7 +1,7 @@
 """Checks values against the models of a run's parameters, and says in one line what is wrong."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -97,12 +97,17 @@ def train_workers(values: Mapping[str, Any]) -> list[int]:
     return list(range(1, workers + 1)) if workers > 1 else []
 
 
-def checked(model: type[Checked], given: Mapping[str, Any]) -> Checked:
+def checked(
+    model: type[Checked],
+    given: Mapping[str, Any],
+    said: Callable[[str, str], str] = lambda _, fault: fault,
+) -> Checked:
     """Makes a settings object, or says in one line what is wrong.
 
     Args:
         model: Its type.
         given: Values by name.
+        said: Puts a parameter's fault into the words of who gave the value.
 
     Raises:
         UserError: A name that is misspelt or a value that is not allowed, with what is.
@@ -110,7 +115,8 @@ def checked(model: type[Checked], given: Mapping[str, Any]) -> Checked:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise UserError("; ".join(_line(dict(e), model) for e in error.errors())) from error
+        faults = [(str(e["loc"][0]), _line(dict(e), model)) for e in error.errors()]
+        raise UserError("; ".join(said(*fault) for fault in faults)) from error
 
 
 def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
@@ -126,7 +132,7 @@ def _line(error: dict[str, Any], model: type[BaseModel]) -> str:
         return f"{name} is not known here" + (f"; {did_you_mean(word, known)}" if known else "")
     if error["type"] == "missing":
         return f"{name} is missing"
-    said = f"{name}: {fault_words(error, '' if inside else _example(model, parameter))}"
+    said = f"{name}: {fault_words(error, [] if inside else _examples(model, parameter))}"
     if error["type"] == "literal_error":
         choices = re.findall("'([^']*)'", error["ctx"]["expected"])
         if (meant := did_you_mean(str(error["input"]), choices)).endswith("?"):
@@ -152,9 +158,9 @@ def _plain(kind: Any) -> Any:
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
-def _example(model: type[BaseModel], name: str) -> str:
-    """Returns a value that a parameter may have: its first example, or else its default."""
+def _examples(model: type[BaseModel], name: str) -> list[str]:
+    """Returns values that a parameter may have: its examples, or else its default."""
     field = model.model_fields.get(name)
     if field is None:
-        return ""
-    return str(field.examples[0] if field.examples else field.default or "")
+        return []
+    return list(map(str, field.examples or filter(None, [field.default])))

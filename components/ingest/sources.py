@@ -32,10 +32,11 @@ from components.ingest.sample import GENERATOR_VERSION, write_sample
 from components.ingest.zips import Entry, ZipArchive
 from components.shared.data.class_folders import ClassNames, path_parts
 from components.shared.data.dataset import SourceRecord
-from components.shared.errors import UserError, one_line
+from components.shared.errors import UserError, network_reason
 from components.shared.images.decode import MAX_BYTES
 from components.shared.reports.text import printable
 from components.shared.storage import STORES, Location, Store, open_store, read_location
+from components.shared.storage.near import path_near
 
 SUPPORTED = (
     "a folder, a .zip file, either of them in s3:// or gs://, kaggle://owner/dataset or sample://"
@@ -281,7 +282,8 @@ def _in_store(store: Store) -> _Listing:
             while skipped:
                 yield skipped.pop()
         if empty and not skipped:
-            raise UserError(f"source {store.uri}: there is no such folder; give {SUPPORTED}")
+            near = path_near(store.uri)
+            raise UserError(f"source {store.uri}: there is no such folder; give {SUPPORTED}{near}")
         yield from skipped
 
     return _Listing(found(), lambda name, _: store.read(name, MAX_BYTES), store.read)
@@ -430,8 +432,8 @@ def _download_from_kaggle(uri: str, place: str, version: str) -> tuple[Path, str
         folder = Path(download(f"{handle}/versions/{version}" if version else handle))
     except Exception as error:  # network, HTTP, credentials, disk: kagglehub shares no base class
         raise UserError(
-            f"source {uri}: the download from Kaggle failed: {one_line(error)}; check the name, "
-            "the network and, where the dataset is private, KAGGLE_USERNAME and KAGGLE_KEY"
+            f"source {uri}: the download from Kaggle failed: {network_reason(error)}; check the "
+            "name, the network and, where the dataset is private, KAGGLE_USERNAME and KAGGLE_KEY"
         ) from error
     found = re.search(r"/versions/(\d+)", folder.as_posix())
     return folder, found.group(1) if found else version

@@ -159,8 +159,8 @@ def compare(challenger: Measured, champion: Measured, version: int, margin: floa
         ("sensitivity", challenger.sensitivity, champion.sensitivity),
     )
     failed = tuple(
-        f"{name} on the held-out images is {percent(ours)}; version {version} reaches {percent(theirs)} "
-        f"on the same images, and champion_margin allows {percent(margin)} less"
+        f"{name} on the held-out images is {percent(ours)}; version {version} reaches "
+        f"{percent(theirs)} on the same images, and champion_margin allows {percent(margin)} less"
         for name, ours, theirs in pairs
         if _below(ours, theirs - margin)
     )

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -29,7 +29,6 @@ _SHOULD_BE = {
     "ip_v4_network": "a network, such as 10.1.0.0/16",
     "list_type": "a list",
     "dict_type": "a mapping",
-    "string_type": "a text",
     "string_too_short": "at least {min_length} character long",
     "string_too_long": "at most {max_length} characters long",
 }
@@ -61,27 +60,42 @@ def first_fault(error: ValidationError) -> str:
     return f"{where}: {fault['msg']}"
 
 
-def fault_words(fault: Mapping[str, Any], example: str = "") -> str:
+def fault_words(fault: Mapping[str, Any], examples: Sequence[str] = ()) -> str:
     """Returns what is wrong with a value, such as `0 is not allowed; it should be at least 1`.
 
     Args:
         fault: One of a pydantic error's `errors()`.
-        example: A value that is allowed, for one that is of no pattern; empty where none is known.
+        examples: Values that are allowed, for one that does not match a pattern.
     """
     given, kind, context = fault["input"], fault["type"], fault.get("ctx", {})
     if kind == "string_unicode":
         should_be = "it holds bytes that are not UTF-8"
+    elif kind == "string_type":
+        should_be = f"it should be a text{_as_text(given)}"
     elif kind in _SHOULD_BE:
         should_be = f"it should be {_SHOULD_BE[kind].format(**context)}"
-    elif kind == "string_pattern_mismatch" and example:
-        should_be = f"it should be like {example!r}"
+    elif kind == "string_pattern_mismatch" and examples:
+        should_be = f"it should be like {' or '.join(map(repr, examples))}"
     else:
         told = fault["msg"].removeprefix("Value error, ")
         for subject in ("Input should ", "String should "):
             if told.startswith(subject):
                 told = f"it should {told.removeprefix(subject)}"
         should_be = _NOT_ONE_OF.sub("it should be one of ", told).rstrip(".")
+        if should_be.startswith(f"{given!r} "):  # it says already of what it speaks
+            return should_be
     return f"{given!r} is not allowed; {should_be}"
+
+
+def _as_text(given: object) -> str:
+    """Returns how to write what was given in YAML or JSON as a text; empty where it is none."""
+    if given is None:
+        return "; write '' for an empty one"
+    if isinstance(given, list) and all(isinstance(word, str) for word in given):
+        return f"; write {','.join(given)!r}"
+    if isinstance(given, bool):
+        given = str(given).lower()
+    return f"; write '{given}' in quotes" if isinstance(given, str | int | float) else ""
 
 
 def did_you_mean(word: str, known: Iterable[str], are: str = "there are") -> str:
@@ -113,6 +127,26 @@ def one_line(message: object, limit: int = 300) -> str:
     text = " ".join(str(message).split())
     line = "".join(char for char in text if char.isprintable())[:limit]
     return line or (type(message).__name__ if isinstance(message, BaseException) else "")
+
+
+def network_reason(error: BaseException) -> str:
+    """Returns why a server cannot be reached, without the names of a library's classes.
+
+    Args:
+        error: What a client of HTTP raised; its causes say more.
+    """
+    reason, cause = "", error
+    for _ in range(10):  # causes of causes; a circle has an end too
+        if isinstance(cause, ConnectionRefusedError):
+            return "nothing answers there (connection refused)"
+        if isinstance(cause, OSError) and cause.strerror:
+            reason = str(cause.strerror)
+        inner = [getattr(cause, "reason", None), *cause.args, cause.__cause__, cause.__context__]
+        found = [one for one in inner if isinstance(one, BaseException)]
+        if not found:
+            break
+        cause = found[0]
+    return one_line(reason or getattr(error, "reason", None) or error)
 
 
 def first_line(error: BaseException) -> str:

@@ -1,4 +1,3 @@
-import json
 import os
 import re
 import shlex
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.errors import UserError
 from components.shared.registry import Registry
 from pipelines import cli
 from pipelines.catalogue import Pipeline
@@ -40,7 +38,7 @@ def test_the_console_script() -> None:
     )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: epochs: 0 is not allowed")
+    assert line.startswith("error: --epochs: 0 is not allowed")
 
 
 def test_a_command_whose_packages_are_missing_names_the_first(
@@ -139,12 +137,15 @@ def test_no_command_shows_help_and_an_unknown_one_is_told(invoke: Invoke) -> Non
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--split-strategy", "random"], "split_strategy: 'random' is not allowed; it should be"),
-        (["--held-out-share", "1.5"], "held_out_share: 1.5 is not allowed; it should be less"),
-        (["--min-accuracy", "nan"], "min_accuracy: nan is not allowed"),
-        (["--gpu-node-selector", "{"], "gpu_node_selector: '{' is not JSON"),
-        (["--gpu-tolerations", "{}"], "gpu_tolerations: {} is not allowed"),
-        (["--source", "a", "--source", "a#weight=2"], "source: ['a', 'a#weight=2'] is not allowed"),
+        (["--split-strategy", "random"], "--split-strategy: 'random' is not allowed; it should be"),
+        (["--held-out-share", "1.5"], "--held-out-share: 1.5 is not allowed; it should be less"),
+        (["--min-accuracy", "nan"], "--min-accuracy: nan is not allowed"),
+        (["--gpu-node-selector", "{"], "--gpu-node-selector: '{' is not JSON"),
+        (["--gpu-tolerations", "{}"], "--gpu-tolerations: {} is not allowed"),
+        (
+            ["--source", "a", "--source", "a#weight=2"],
+            "--source: ['a', 'a#weight=2'] is not allowed",
+        ),
         (["--config", "/nowhere/run.yaml"], "/nowhere/run.yaml: cannot read the configuration"),
     ],
 )
@@ -174,13 +175,26 @@ def test_mistakes_are_told_before_anything_runs(
         ("models lst", "no such command 'lst'; did you mean 'list'?"),
         ("run --seed", "option '--seed' requires an argument"),
         ("demo now", "got unexpected extra argument(s) (now); see brain-tumor demo --help"),
-        ("run --tuner radnom", "tuner: 'radnom' is not allowed; it should be 'random', 'bayesian'"),
-        ("run --architectures compact,Efficentnet", "architectures: 'compact,Efficentnet' is not"),
+        (
+            "run --tuner radnom",
+            "--tuner: 'radnom' is not allowed; it should be 'random', 'bayesian'",
+        ),
+        (
+            "run --architectures compact,Efficentnet",
+            "--architectures: 'compact,Efficentnet' is not",
+        ),
         (
             "compile --image 'a b c'",
-            "image: 'a b c' is not allowed; it is not an image reference",
+            "--image: 'a b c' is not allowed; it is not an image reference",
         ),
-        ("compile --cpu '2 cores'", "cpu: '2 cores' is not allowed; it should be like '250m'"),
+        (
+            "compile --cpu '2 cores'",
+            "--cpu: '2 cores' is not allowed; it should be like '2' or '250m'",
+        ),
+        ("run --architectures compct", "--architectures: 'compct' is not a network; did you mean"),
+        ("run --registry s3:/models", "--registry: 's3:/models' is not allowed; write s3:// with"),
+        ("compile --pipeline trainig", "--pipeline: 'trainig' is not allowed; it should be one of"),
+        ("models list --jsn", "no such option: --jsn; there are --registry, --format, --help; see"),
     ],
 )
 def test_every_mistake_is_one_line_in_our_words(
@@ -197,6 +211,8 @@ def test_every_mistake_is_one_line_in_our_words(
         ("run --architectures Reference,compct", "reference"),
         ("cross-validate --architecture xseption", "xception"),
         ("run --split-strategy Grouped", "grouped"),
+        ("compile --pipeline trainig", "training"),
+        ("models list -f jsn", "json"),
     ],
 )
 def test_what_was_meant(told: Callable[..., str], command: str, meant: str) -> None:
@@ -206,15 +222,16 @@ def test_what_was_meant(told: Callable[..., str], command: str, meant: str) -> N
 def test_a_misspelt_name_in_the_configuration(told: Callable[..., str], tmp_path: Path) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("epoch: 20\n")
-    assert told("run", "-c", config) == "'epoch' is not a parameter; did you mean 'epochs'?"
+    said = "'epoch' is not a parameter; did you mean 'epochs'?"
+    assert told("run", "-c", config) == f"{config}: {said}"
 
 
 def test_options_win_over_the_configuration(told: Callable[..., str], tmp_path: Path) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("epochs: -5\nseed: -1\n")
     line = told("run", "-c", config, "--epochs", "-7")
-    assert line.startswith("epochs: -7 is not allowed")
-    assert "; seed: -1 is not allowed" in line
+    assert line.startswith("--epochs: -7 is not allowed")
+    assert f"; {config}: seed: -1 is not allowed" in line
 
 
 def test_markup_in_a_message_is_shown_as_it_is(told: Callable[..., str], tmp_path: Path) -> None:
@@ -240,7 +257,17 @@ def test_compile_and_check(invoke: Invoke, told: Callable[..., str], tmp_path: P
     assert path.read_bytes() == content
 
 
-def test_the_committed_files_are_the_default(invoke: Invoke) -> None:
+def test_only_who_names_the_committed_file_writes_it(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = Pipeline.drift.committed.stat()
+    assert invoke("compile", "--pipeline", "drift", "--image", "mine")[1] == "wrote drift.yaml\n"
+    assert "image: mine" in (tmp_path / "drift.yaml").read_text()
+    assert Pipeline.drift.committed.stat() == before
+
+
+def test_the_committed_files_are_what_is_checked(invoke: Invoke) -> None:
     for pipeline in Pipeline:
         status, out, _ = invoke("compile", "--pipeline", pipeline, "--check")
         assert status == 0
@@ -252,15 +279,15 @@ def test_parameters_are_those_of_the_chosen_pipeline(
     invoke: Invoke, told: Callable[..., str], tmp_path: Path, command: list[str]
 ) -> None:
     command += ["--endpoint", "http://127.0.0.1:9"] if command[0] == "submit" else []
-    assert told(*command, "--folds", 1).startswith("folds: 1 is not allowed")
+    assert told(*command, "--folds", 1).startswith("--folds: 1 is not allowed")
     config = tmp_path / "run.yaml"
     config.write_text("max_trials: 3\n")
-    assert told(*command, "-c", config).startswith("'max_trials' is not a parameter")
+    assert "run.yaml: 'max_trials' is not a parameter" in told(*command, "-c", config)
 
 
 def test_a_parameter_of_the_other_pipeline(told: Callable[..., str]) -> None:
     line = told("submit", "--endpoint", "http://127.0.0.1:9", "--folds", 3)
-    assert line.startswith("'folds' is not a parameter")
+    assert line == "--folds is not of this pipeline"
 
 
 def test_compiling_for_a_schedule(invoke: Invoke, tmp_path: Path) -> None:
@@ -312,12 +339,6 @@ def test_judging_without_a_model_or_a_source_is_one_line(
         assert told(*command).startswith("--source: say which images to take")
         assert "nowhere: there is no such folder" in told(*command, *source)
     assert not (tmp_path / "results").exists()
-
-
-def test_json_for_a_parameter() -> None:
-    assert cli._from_json("gpu_node_selector", json.dumps({"a": "b"})) == {"a": "b"}
-    with pytest.raises(UserError, match="gpu_node_selector: 'x' is not JSON"):
-        cli._from_json("gpu_node_selector", "x")
 
 
 def test_a_working_directory_that_was_deleted_is_one_line(tmp_path: Path) -> None:

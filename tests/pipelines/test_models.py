@@ -47,7 +47,7 @@ def test_an_empty_registry(done: Callable[..., str], told: Told, tmp_path: Path)
     publish(emptied, tmp_path / "model")
     publish(emptied, tmp_path / "other")
     emptied.delete(1)
-    for place, hint in (("registri", "; did you mean 'registry'?"), ("x", "")):
+    for place, hint in (("registri", f"; did you mean '{tmp_path}/registry'?"), ("x", "")):
         where = ("--registry", tmp_path / place)
         for command in (["list"], ["history"], ["verify"], ["show", "champion"], ["fetch", 1, "a"]):
             for output in ((), ("-f", "json")) if command[0] in ("list", "verify") else ((),):

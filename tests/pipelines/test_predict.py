@@ -106,7 +106,10 @@ def _of_csv(text: str) -> list[tuple[str, ...]]:
 def test_answers_as_csv_to_a_file(invoke: Invoke) -> None:
     status, out, err = invoke("predict", "model", *FILES, "--csv", "out/answers.csv")
     assert (status, err) == (1, "")
-    assert out == "1 Brain Tumor, 1 unsure, 1 not classified: out/answers.csv\n"
+    assert out.splitlines() == [
+        "wrote out/answers.csv: answers (1 Brain Tumor, 1 unsure)",
+        "1 not classified: the column error of out/answers.csv says why",
+    ]
     assert _of_csv(Path("out/answers.csv").read_text()) == OF_CSV
     assert [path.name for path in Path("out").iterdir()] == ["answers.csv"]
 
@@ -146,12 +149,19 @@ def test_heat_maps(invoke: Invoke) -> None:
         (["--csv", "scans"], "--csv: scans is not the name of a CSV file"),
         (["--csv", "a.csv", "-f", "json"], "--csv and --format json: give one of the two"),
         (["--csv", "scans/=1+1.png/a.csv"], "scans/=1+1.png/a.csv: File exists"),
-        (["--heatmaps", "scans/=1+1.png"], "scans/=1+1.png: File exists"),
+        (["--heatmaps", "scans/=1+1.png"], "--heatmaps: scans/=1+1.png is a file; give a"),
     ],
 )
 def test_what_cannot_be_written(told: Callable[..., str], options: list[str], reason: str) -> None:
     assert told("predict", "model", "scans", *options).startswith(reason)
     assert Path("scans/=1+1.png").read_bytes() == b"\x10"
+
+
+def test_no_folder_is_made_for_heat_maps_that_there_are_none_of(invoke: Invoke) -> None:
+    status, out, _ = invoke("predict", "model", FILES[-1], "--csv", "a.csv", "--heatmaps", "maps")
+    assert status == 1
+    assert out.startswith("wrote a.csv: no answer\n1 not classified: ")
+    assert not Path("maps").exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--csv", "a.csv"], ["-f", "json"]])

@@ -11,7 +11,7 @@ from components.shared.errors import UserError
 from components.shared.run.parameters import RUNS
 from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
-from pipelines.settings import check_run, check_together, checked, read_config
+from pipelines.settings import check_given, check_run, check_together, checked, read_config
 
 DEFAULTS = {
     pipeline: {parameter.name: parameter.default for parameter in pipeline.run.parameters()}
@@ -180,11 +180,13 @@ def test_a_configuration_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"epochs: [1", "cannot read the configuration"),
+        (b"seed: 1\nepochs: [1", r"run\.yaml, line 2: cannot read it as YAML: expected ',' or"),
+        (b"epochs: 3\nseed: 1\nepochs: 4", "line 3: cannot read it as YAML: 'epochs' is given tw"),
+        (b"gpu_node_selector: {a: b, a: c}", "line 1: cannot read it as YAML: 'a' is given twice"),
         (b"\xff\xfe\x00", "cannot read the configuration"),
         (b"- epochs", "is not a mapping"),
         (b"", "is not a mapping"),
-        (b"!!python/object/apply:os.system ['true']", "cannot read the configuration"),
+        (b"!!python/object/apply:os.system ['true']", "cannot read it as YAML"),
     ],
 )
 def test_a_configuration_file_that_is_none(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -199,6 +201,17 @@ def test_a_configuration_file_that_is_none(tmp_path: Path, content: bytes, reaso
 def test_a_configuration_file_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml: cannot read"):
         read_config(tmp_path / "nowhere.yaml")
+
+
+def test_a_value_that_is_no_text_is_told_how_to_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("architectures: [compact, reference]\nlabels: 12\nregistry:\n")
+    with pytest.raises(UserError) as error:
+        check_given(Pipeline.training.run, {"class_folders": ""}, path)
+    labels, networks, registry = sorted(str(error.value).split(f"{path}: ")[1:], key=len)
+    assert "write 'compact,reference'" in registry
+    assert "write '12' in quotes" in labels
+    assert "write '' for an empty one" in networks
 
 
 def test_keys_that_are_no_names() -> None:
@@ -251,8 +264,10 @@ def test_what_is_of_no_pattern_is_told_by_an_example_that_is_allowed() -> None:
         for name in patterns:
             with pytest.raises(UserError, match=f"^{name}: .* it should be like '") as error:
                 checked(model, {name: "ä b"})
-            (example,) = re.findall("like '(.+)'$", str(error.value))
-            checked(model, {name: example, **({"queue": "a"} if name == "priority_class" else {})})
+            examples = re.findall("'(.+?)'", str(error.value).partition("should be like")[2])
+            for example in examples:
+                other = {"queue": "a"} if name == "priority_class" else {}
+                checked(model, {name: example, **other})
 
 
 def test_a_configuration_without_an_end_is_not_read_to_it() -> None:

@@ -115,7 +115,9 @@ def test_what_a_setting_should_be_is_said_of_the_variable_or_the_option(
     with pytest.raises(UserError, match=r"^--host: 'x' is not allowed; it should be an address"):
         Settings.from_environment(host="x")
     monkeypatch.setenv("BRAIN_TUMOR_SERVE_IMAGE_URL_NETWORKS", "10.1.0.0/16,lan")
-    with pytest.raises(UserError, match=r"^BRAIN_TUMOR_SERVE_IMAGE_URL_NETWORKS: 'lan' is not .* a"):
+    with pytest.raises(
+        UserError, match=r"^BRAIN_TUMOR_SERVE_IMAGE_URL_NETWORKS: 'lan' is not .* a"
+    ):
         Settings.from_environment()
     monkeypatch.delenv("BRAIN_TUMOR_SERVE_IMAGE_URL_NETWORKS")
     monkeypatch.setenv("BRAIN_TUMOR_SERVE_XYZ", "1")

@@ -27,6 +27,7 @@ from components.shared.model_folder.drift_reference import DriftReference
 from components.shared.model_folder.served import Precision, Served, UnsureRange, Word
 from components.shared.model_folder.signing import Trust
 from components.shared.storage.files import MAX_FILES, copy_files, read_regular
+from components.shared.storage.near import path_near
 
 _MAX_BYTES = 4 * 2**20  # of a description
 
@@ -169,7 +170,10 @@ def _numbers(path: Path, uri: str) -> list[str]:
 
 def _folder(path: str | Path) -> Path:
     if not os.path.isdir(path):
-        raise UserError(f"{path}: there is no such folder; give the folder of a registered model")
+        raise UserError(
+            f"{path}: there is no such folder; give the folder of a registered model"
+            f"{path_near(path, Path.is_dir)}"
+        )
     return Path(path)
 
 

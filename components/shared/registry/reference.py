@@ -10,6 +10,7 @@ from components.shared.errors import UserError
 from components.shared.model_folder.contract import NAME
 from components.shared.registry.registry import Registry
 from components.shared.storage import read_location
+from components.shared.storage.near import path_near
 
 
 def split_reference(given: str, registry: str = "") -> tuple[str, str]:
@@ -50,7 +51,7 @@ def version_folder(given: str) -> Iterator[Path]:
     if not registry:
         raise UserError(
             f"model {given}: there is no such folder; give that of a version, or REGISTRY#VERSION, "
-            "such as runs/registry#champion"
+            f"such as runs/registry#champion{path_near(given, Path.is_dir)}"
         )
     models = Registry.open(registry)
     version = models.resolve(reference)

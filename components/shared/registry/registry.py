@@ -32,6 +32,7 @@ from components.shared.model_folder.signing import SIGNING_KEY, Signer, Trust, s
 from components.shared.registry import history
 from components.shared.registry.history import Action, Alias, Event
 from components.shared.storage import NotFound, Store, open_store
+from components.shared.storage.near import path_near
 from components.shared.storage.store import disk_error, is_stale, whole_folder
 from components.shared.strict import Strict
 
@@ -44,7 +45,6 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _FINISHED = re.compile(rf"{NAME}/([1-9][0-9]{{0,8}})/{SUMS}")
 _EVENT = re.compile(rf"{_HISTORY}/[0-9]{{8}}\.json")
 _READERS = 16
-_LOOKED_AT = 1000  # entries beside a folder that is no registry
 _SHOWN = 20  # versions that an error lists, the newest ones
 
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -281,7 +281,7 @@ class Registry:
         if not self.versions() and not self._events():
             raise UserError(
                 f"registry {self.uri}: nothing was ever registered there; check the address"
-                + _registry_near(self.uri)
+                + path_near(self.uri, lambda folder: (folder / NAME).is_dir())
             )
 
     def aliases(self) -> dict[Alias, int]:
@@ -498,25 +498,6 @@ class Registry:
 
     def _read(self, name: str, kind: type[_Record]) -> _Record:
         return _parse(self._store.read(name), kind, self._store.address(name))
-
-
-def _registry_near(uri: str) -> str:
-    """Returns the end of an error about a folder that is no registry: one beside it that is.
-
-    Args:
-        uri: What was given.
-    """
-    if "://" in uri:
-        return ""
-    missing = Path(uri)
-    with contextlib.suppress(OSError):
-        beside = itertools.islice(missing.parent.iterdir(), _LOOKED_AT)
-        found = [
-            path.name for path in beside if path.name != missing.name and (path / NAME).is_dir()
-        ]
-        if found and (meant := did_you_mean(missing.name, found)).endswith("?"):
-            return f"; {meant}"
-    return ""
 
 
 def _folder(version: int) -> str:

@@ -31,8 +31,13 @@ _DEFAULT: Any = Hyperparameters()  # Any: its architecture is any text
 
 def _store_address(address: str) -> str:
     """Checks what an address begins with, where it is no path."""
-    from components.shared.storage.location import STORES  # help and completion need none of it
+    from components.shared.storage.location import (  # help and completion need none of it
+        STORES,
+        read_location,
+    )
 
+    if address:
+        read_location(address)  # raises ValueError, for example for s3:/bucket
     known = (*STORES, "file")
     scheme, found, _ = address.partition("://")
     if found and scheme.lower() not in known:

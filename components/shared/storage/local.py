@@ -50,7 +50,7 @@ def local_folder(uri: str, what: str) -> Path:
         location = read_location(uri)
     except ValueError as error:
         raise UserError(
-            f"{what}: {shown(uri)}: {error}; give a folder, as a path or as file:///path"
+            f"{what}: {shown(uri)}: {error}; give one such as path/to/folder or s3://bucket/folder"
         ) from error
     if location.scheme != "file":
         raise UserError(
