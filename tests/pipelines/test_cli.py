@@ -194,7 +194,7 @@ def test_mistakes_are_told_before_anything_runs(
         ("run --architectures compct", "--architectures: 'compct' is not a network; did you mean"),
         ("run --registry s3:/models", "--registry: 's3:/models' is not allowed; write s3:// with"),
         ("compile --pipeline trainig", "--pipeline: 'trainig' is not allowed; it should be one of"),
-        ("models list --jsn", "no such option: --jsn; there are --registry, --format, --help; see"),
+        ("models list --jsn", "no such option: --jsn; there are --registry, --format; see"),
     ],
 )
 def test_every_mistake_is_one_line_in_our_words(
