@@ -113,12 +113,15 @@ def takes_parameters(*pipelines: Pipeline) -> Callable[[Callable[..., None]], Ca
     return decorated
 
 
-def takes(group: type[Group], name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(
+    group: type[Group], name: str, required: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command an option for each parameter of a group.
 
     Args:
         group: The group's model.
         name: The command's argument that gets it, checked.
+        required: Parameter that has to be given, whatever its default in a run is.
     """
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
@@ -131,7 +134,7 @@ def takes(group: type[Group], name: str) -> Callable[[Callable[..., None]], Call
         own = [
             p for argument, p in inspect.signature(command).parameters.items() if argument != name
         ]
-        options = [_option(parameter) for parameter in group.parameters()]
+        options = [_option(one, required=one.name == required) for one in group.parameters()]
         with_group.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
         return with_group
 
@@ -141,15 +144,16 @@ def takes(group: type[Group], name: str) -> Callable[[Callable[..., None]], Call
 takes_cluster = takes(Cluster, "cluster")  # what is compiled in
 
 
-def _option(parameter: Parameter) -> inspect.Parameter:
+def _option(parameter: Parameter, required: bool = False) -> inspect.Parameter:
     """Returns an option that says what it is for and what it is when unset; unset it is None."""
     kind: Any = str if parameter.type in (dict, list) else parameter.type
     metavar = "|".join(parameter.choices) or ("JSON" if kind is not parameter.type else None)
     if parameter.repeated:
         metavar = kind.__name__  # not that of a list: one is given at a time
     shown = "empty" if parameter.default == "" else json.dumps(parameter.default).strip('"')
+    default = "" if required else f" [dim]\\[default: {escape(shown)}][/]"
     option = typer.Option(
-        help=f"{parameter.description} [dim]\\[default: {escape(shown)}][/]",
+        help=f"{parameter.description}{default}",
         metavar=metavar,
         show_default=False,
         rich_help_panel=parameter.panel,
@@ -158,8 +162,8 @@ def _option(parameter: Parameter) -> inspect.Parameter:
     return inspect.Parameter(
         parameter.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[several | None, option],
+        default=inspect.Parameter.empty if required else None,
+        annotation=Annotated[several if required else several | None, option],
     )
 
 
@@ -339,7 +343,7 @@ Model = Annotated[
 
 
 @app.command()
-@takes(Data, "data")
+@takes(Data, "data", required="source")
 def evaluate(
     model: Model,
     data: Data,
@@ -354,12 +358,11 @@ def evaluate(
     """
     from pipelines.judge import evaluate_version, show_evaluation
 
-    _require_source(data)
     show_evaluation(evaluate_version(model, data, output), output, open_report)
 
 
 @app.command()
-@takes(Data, "data")
+@takes(Data, "data", required="source")
 def compare(
     model: Model,
     other: Model,
@@ -373,12 +376,11 @@ def compare(
     """
     from pipelines.judge import compare_versions, show_comparison
 
-    _require_source(data)
     show_comparison(compare_versions((model, other), data, output), output, open_report)
 
 
 @app.command()
-@takes(Data, "data")
+@takes(Data, "data", required="source")
 @takes(Evaluate, "how")
 def recalibrate(
     model: Model,
@@ -399,13 +401,7 @@ def recalibrate(
     """
     from pipelines.recalibrate import recalibrate_version, show_recalibration
 
-    _require_source(data)
     show_recalibration(recalibrate_version(model, data, how, registry, output))
-
-
-def _require_source(data: Data) -> None:
-    if "source" not in data.model_fields_set:
-        raise UserError("--source: say which images to take; they should be of another source")
 
 
 @app.command()

@@ -22,6 +22,7 @@ from components.shared.model_folder.metadata import ModelMetadata, read_metadata
 from components.shared.model_folder.reader import open_model_folder, settled
 from components.shared.model_folder.signing import Trust
 from components.shared.registry.reference import version_folder
+from components.shared.reports.numbers import counted
 from components.shared.run.parameters import Data
 from components.shared.storage.files import write_atomically
 from components.shared.storage.store import on_disk
@@ -100,8 +101,8 @@ def compare_versions(models: tuple[str, str], data: Data, output: Path) -> Compa
 def show_evaluation(result: ExternalResult, output: Path, open_report: bool = False) -> None:
     """Prints the figures, by what the labels say, and where everything is."""
     table = PlainTable()
-    patients = f", {result.patients:,} patients" if result.patients else ""
-    console.print(f"[bold]{escape(result.name)}[/]: {result.images:,} images{patients}\n")
+    patients = f", {counted(result.patients, 'patient')}" if result.patients else ""
+    console.print(f"[bold]{escape(result.name)}[/]: {counted(result.images, 'image')}{patients}\n")
     table.add_column("")
     whole = result.scores | {"flagged": result.flagged, "unsure": result.unsure()}
     shown = [name for name in _SHOWN if whole.get(name)]
@@ -129,7 +130,8 @@ def show_evaluation(result: ExternalResult, output: Path, open_report: bool = Fa
 
 def _notes(result: ExternalResult) -> Iterator[str]:
     if result.overlap.images:
-        yield f"left out: {result.overlap.images:,} images that the model's own dataset holds"
+        images = counted(result.overlap.images, "image")
+        yield f"left out: {images} that the model's own dataset holds"
     if not result.overlap.checked:
         yield "whether the model's own dataset holds some of these images is unknown"
     if result.unmeasured():

@@ -18,7 +18,7 @@ from components.shared.model_folder.known_images import ImagesOfDataset
 from components.shared.model_folder.metadata import RecalibrationRecord
 from components.shared.model_folder.reader import open_model_folder
 from components.shared.registry import Registry
-from components.shared.reports.numbers import percent
+from components.shared.reports.numbers import counted, percent
 from components.shared.run.parameters import Data, Evaluate
 from components.validate.judged import Judged, find_overlap, judge
 from pipelines.judge import ingested, judged_model, opened
@@ -125,9 +125,9 @@ def _record(
 def show_recalibration(done: Done) -> None:
     """Prints what was fitted, what that is worth, and where the new version is."""
     record, found = done.record, done.found
-    patients = f", {record.patients:,} patients" if record.patients else ""
+    patients = f", {counted(record.patients, 'patient')}" if record.patients else ""
     console.print(
-        f"[bold]{escape(record.source)}[/]: {record.images:,} images{patients}, "
+        f"[bold]{escape(record.source)}[/]: {counted(record.images, 'image')}{patients}, "
         f"{record.groups:,} groups\n"
     )
     table = PlainTable()
@@ -150,8 +150,7 @@ def show_recalibration(done: Done) -> None:
     else:
         console.print(f"[yellow]{escape(found.never_unsure)}[/]")
     if record.left_out:
-        console.print(
-            f"[yellow]left out: {record.left_out:,} images that the model's own dataset holds[/]"
-        )
+        images = counted(record.left_out, "image")
+        console.print(f"[yellow]left out: {images} that the model's own dataset holds[/]")
     console.print(f"version {done.version}  {escape(done.address)}", soft_wrap=True)
     show_next("models", "promote", reference(done.address))

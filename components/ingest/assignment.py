@@ -15,6 +15,7 @@ from components.shared.data.class_folders import (
 )
 from components.shared.data.classes import STRANGER, STRANGERS
 from components.shared.errors import UserError
+from components.shared.reports.numbers import counted
 from components.shared.reports.text import printable
 
 _UNNAMED = "which the labels do not name"
@@ -94,7 +95,7 @@ class Assignment:
             return notes
         name = self._labels.name
         if self._unnamed:
-            notes.append(f"{self._unnamed:,} files are not named in {name}: patient unknown")
+            notes.append(f"{counted(self._unnamed, 'file')} not named in {name}: patient unknown")
         if self._labels.without_patient:
             notes.append(
                 f"rows of {name} without a known patient: {self._labels.without_patient:,} (the "
@@ -103,13 +104,13 @@ class Assignment:
             )
         if self._contradicted:
             notes.append(
-                f"{len(self._contradicted):,} images lie in a folder of another class than {name} "
-                f"says, which counts; the first is {printable(self._contradicted[0])}"
+                f"{counted(len(self._contradicted), 'image')} in a folder of another class than "
+                f"{name} says, which counts; the first is {printable(self._contradicted[0])}"
             )
         if moved := self._labels.patients_of_several_sites():
             notes.append(
-                f"{moved:,} patients in {name} have more than one site; if they are different "
-                "people, write the site into the patient, as in Ulm-17"
+                f"{counted(moved, 'patient')} with more than one site in {name}; if they are "
+                "different people, write the site into the patient, as in Ulm-17"
             )
         return notes
 

@@ -35,6 +35,7 @@ from components.shared.errors import UserError
 from components.shared.images.decode import SHAPE, THUMBNAIL, ImageError, thumbnail
 from components.shared.images.slices import MAX_SLICES, Slices, read
 from components.shared.near_duplicates.heads import HEAD, head
+from components.shared.reports.numbers import counted
 from components.shared.run.progress import track
 from components.shared.storage.files import write_atomically
 
@@ -86,7 +87,7 @@ def decode_part(
         UserError: A class is missing.
     """
     for what, files in source.left_out.items():
-        print(f"left out: {files:,} files, {what}", flush=True)
+        print(f"left out: {counted(files, 'file')}, {what}", flush=True)
     for note in source.notes:
         print(note, flush=True)
     _check_classes(source)

@@ -187,10 +187,10 @@ def test_what_folders_were_found_is_told_with_what_to_give(
     )
     with open_source(str(source)) as opened:
         assert opened.advice(TUMOR).startswith(
-            "found folders: yes (3 files), no (1 files); say what they are with "
+            "found folders: yes (3 files), no (1 file); say what they are with "
             '--class-folders "yes=Brain Tumor,no=Healthy", or'
         )
-        assert opened.notes == ("folders of no class: yes (3 files), no (1 files)",)
+        assert opened.notes == ("folders of no class: yes (3 files), no (1 file)",)
 
 
 @pytest.fixture
@@ -211,18 +211,18 @@ def test_what_a_table_does_not_say_and_says_otherwise_is_told(scans: Path) -> No
     assert source.left_out == {UNNAMED: 2, "hidden (begins with a dot)": 1}
     assert source.notes == (
         "class_folders: no file and no label has the name 'x/y'",
-        "1 images lie in a folder of another class than labels.csv says, which counts; the first "
+        "1 image in a folder of another class than labels.csv says, which counts; the first "
         "is Brain Tumor/a.png",
     )
     table = "path,patient,site\na.png,Jane Doe,Ulm\nd.png,Jane Doe,Bonn\nc.png,n/a,\n"
     source = opened_with(scans, table)
     assert source.left_out == {NO_CLASS: 1, "hidden (begins with a dot)": 1}
     assert source.notes == (
-        "folders of no class: er (1 files)",
-        "1 files are not named in labels.csv: patient unknown",
+        "folders of no class: er (1 file)",
+        "1 file not named in labels.csv: patient unknown",
         "rows of labels.csv without a known patient: 1 (the cell is empty, or a word such as "
         "unknown or NA); a split may divide such a person's images",
-        "1 patients in labels.csv have more than one site; if they are different people, write "
+        "1 patient with more than one site in labels.csv; if they are different people, write "
         "the site into the patient, as in Ulm-17",
     )
 

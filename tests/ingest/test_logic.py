@@ -212,7 +212,7 @@ def test_what_is_left_out_is_said(
     manifest = run(as_zip(tmp_path / "a.zip", files), "out")
     assert manifest.left_out == {"Thumbs.db": 1}
     said = capsys.readouterr().out
-    assert "left out: 1 files, Thumbs.db\n" in said
+    assert "left out: 1 file, Thumbs.db\n" in said
     assert "1 of 25 files (4.0%) are unusable" in said
     assert "Healthy/empty.png (empty" in said
 

@@ -336,7 +336,7 @@ def test_judging_without_a_model_or_a_source_is_one_line(
         ("recalibrate", "nowhere"),
     )
     for command in judging:
-        assert told(*command).startswith("--source: say which images to take")
+        assert told(*command).startswith("missing option '--source'")
         assert "nowhere: there is no such folder" in told(*command, *source)
     assert not (tmp_path / "results").exists()
 

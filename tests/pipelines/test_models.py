@@ -60,7 +60,7 @@ def test_an_empty_registry(done: Callable[..., str], told: Told, tmp_path: Path)
     assert done("list", *where) == f"no versions in {tmp_path}/registry\n"
     assert json.loads(done("verify", "-f", "json", *where)) == []
     assert len(json.loads(done("history", "-f", "json", *where))) == 3
-    assert "no version is champion yet" in told("models", "show", "champion", *where)
+    assert "no version is champion" in told("models", "show", "champion", *where)
 
 
 def test_a_reference_names_its_registry_itself(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from components.shared.data.classes import CLASSES, HEALTHY, STRANGER, STRANGERS, TUMOR
 from components.shared.errors import UserError
+from components.shared.reports.numbers import counted
 from components.shared.reports.text import printable
 
 NO_CLASS = "none"  # what a folder or label is given that is to be left out
@@ -181,7 +182,10 @@ def path_parts(path: str) -> list[str]:
 def folder_counts(folders: Mapping[str, int]) -> str:
     """Returns folders with their numbers of files in words, the largest first."""
     ranked = sorted(folders.items(), key=lambda folder: (-folder[1], folder[0]))
-    shown = [f"{printable(name)[:60]} ({files:,} files)" for name, files in ranked[:_FOLDERS_NAMED]]
+    shown = [
+        f"{printable(name)[:60]} ({counted(files, 'file')})"
+        for name, files in ranked[:_FOLDERS_NAMED]
+    ]
     if len(ranked) > _FOLDERS_NAMED:
         shown.append(f"{len(ranked) - _FOLDERS_NAMED:,} more")
     return ", ".join(shown)

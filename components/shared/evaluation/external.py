@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from components.shared.data.dataset import SUBGROUPS
 from components.shared.evaluation.metrics import MEASURES, Interval
 from components.shared.evaluation.results import Answered, BySubgroup, Subgroup
+from components.shared.reports.numbers import counted
 from components.shared.storage.files import read_json
 from components.shared.strict import Strict
 
@@ -120,7 +121,7 @@ class ExternalResult(BySubgroup):
             for name in shown
             if (score := self.of(name))
         ]
-        return f"{self.name}, {self.images:,} images: {', '.join(told)}"
+        return f"{self.name}, {counted(self.images, 'image')}: {', '.join(told)}"
 
     def tables(self) -> list[tuple[str, tuple[Subgroup, ...]]]:
         """Returns what each table of subgroups is by, such as `site`, and the subgroups."""

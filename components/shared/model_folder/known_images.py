@@ -54,7 +54,7 @@ class ImagesOfDataset:
         """Takes what is to be kept of a dataset."""
         return cls(
             frozenset(record.sha256 for record in dataset.manifest.images),
-            Fingerprints.of(_batches(dataset, "fingerprints taken")),
+            Fingerprints.of(_batches(dataset, "fingerprinted")),
         )
 
     @classmethod

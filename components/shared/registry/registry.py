@@ -268,7 +268,10 @@ class Registry:
             raise UserError(f"{reference!r} names no version; {meant}")
         if not version:
             self.require_history()
-            raise UserError(f"registry {self.uri}: no version is {reference} yet")
+            raise UserError(
+                f"registry {self.uri}: no version is {reference}; 'brain-tumor models list' shows "
+                "the versions, 'brain-tumor models promote' makes one the champion"
+            )
         self._require(version)
         return version
 

@@ -34,6 +34,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def counted(value: int, noun: str) -> str:
+    """Returns a number with its noun, such as `1 file` and `3,907 files`."""
+    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def setting(value: str | int | float | bool | None) -> str:
     """Returns a setting.
 

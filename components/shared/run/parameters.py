@@ -173,7 +173,7 @@ class Data(Group):
         "kaggle://preetviradiya/brian-tumor-dataset",
         description="Where the images are: kaggle://owner/dataset, s3://bucket/folder, "
         "gs://bucket/folder, a folder, a zip, or sample:// for made-up images. Write several as a "
-        "JSON list. Options of one source follow it, for example "
+        "JSON list, or repeat the option. Options of one source follow it, for example "
         "hospital#weight=2#labels=labels.csv.",
     )
     source_version: str = Field(
@@ -184,7 +184,7 @@ class Data(Group):
     labels: str = Field(
         "",
         description="CSV file of labels, for example labels.csv: a path in the source, an absolute "
-        "path, s3:// or gs://. It needs the columns path and label; it may have patient, site, "
+        "path, s3:// or gs://. It needs the column path, and at least one of label, patient, site, "
         "sequence, type and plane. It applies to every source that names no other.",
     )
     class_folders: Annotated[str, AfterValidator(_class_names)] = Field(
@@ -404,13 +404,14 @@ class Evaluate(Group):
         1000,
         ge=100,
         le=100_000,
-        description="Bootstrap resamples behind each confidence interval. Whole duplicate groups "
-        "are resampled.",
+        description="Bootstrap resamples behind each confidence interval. Each draws whole groups: "
+        "near-duplicates and a patient's images stay together.",
     )
     target_sensitivity: Bound = Field(
         0.0,
-        description="Sensitivity that the threshold has to reach on the validation part, 0 to 1. "
-        "0 keeps the threshold near 0.5 unless the validation part clearly favours another.",
+        description="Sensitivity that the threshold has to reach on the images that choose it, "
+        "0 to 1: the validation part, or a site's own images for recalibrate. 0 keeps the "
+        "threshold near 0.5 unless these images clearly favour another.",
     )
     target_error: Share = Field(
         0.02,
@@ -428,7 +429,8 @@ class Validate(Group):
         "",
         description="Other sources to measure the model on before the gate. It never trains on "
         "them. Options follow a source, for example other.zip#labels=labels.csv; a new #version=2 "
-        "makes KFP read it again. Write several as a JSON list. Empty measures on none.",
+        "makes KFP read it again. Write several as a JSON list, or repeat the option. Empty "
+        "measures on none.",
     )
     min_external_sensitivity: Bound = Field(
         0.0,
@@ -474,7 +476,8 @@ class Register(Group):
     registry: Annotated[str, AfterValidator(_store_address)] = Field(
         "",
         description="Registry for the model: a folder, s3://bucket/folder or gs://bucket/folder. "
-        "Empty keeps the model only as an artifact of the run.",
+        "Empty keeps the model of a run on a cluster as its artifact only; a run on this machine "
+        "takes the registry in the folder of --runs.",
     )
     kubeflow_model_registry: str = Field(
         "",
