@@ -41,7 +41,10 @@ def bind_error(host: Address, port: int, error: OSError) -> UserError:
         error: Why.
     """
     reason = (error.strerror or str(error)).lower()
-    return UserError(f"port {port} at {host}: {reason}; choose another one, or stop what has it")
+    return UserError(
+        f"port {port} at {host}: {reason}; choose another one with --port or --grpc-port, or stop "
+        "what has it"
+    )
 
 
 def _bound(host: Address, port: int) -> socket.socket:

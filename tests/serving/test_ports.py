@@ -28,7 +28,7 @@ def test_a_port_that_is_taken_is_one_line(
         port = str(other.getsockname()[1])
         # The folder is none: the port is looked at before.
         said = start_in_vain(tmp_path / "nowhere", option, port)
-    line = f"error: port {port} at 127.0.0.1: address already in use; choose another one, or stop"
+    line = f"error: port {port} at 127.0.0.1: address already in use; choose another one with"
     assert said.startswith(line)
     assert said.count("\n") == 1
 
