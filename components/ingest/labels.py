@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from components.shared.data.class_folders import Assigned, ClassNames, path_parts
-from components.shared.data.classes import CLASSES
+from components.shared.data.classes import CLASSES, STRANGERS
 from components.shared.data.dataset import KINDS, MAX_NAME
 from components.shared.errors import UserError, one_line
 from components.shared.placeholders import is_placeholder
+from components.shared.reports.numbers import counted
 from components.shared.reports.text import printable
 
 MAX_BYTES = 256 * 2**20  # two million rows of usual length
@@ -237,9 +238,9 @@ class _Header:
         if "path" not in known or len(known) < 2:
             # Nothing of the row is shown: where it is no header, it may name a patient.
             raise UserError(
-                f"labels {name}: the first row has to name the columns: path and label, or one of "
-                f"{', '.join(COLUMNS[2:])}; of its {len(cells)} cells these are known: "
-                f"{', '.join(known) or 'none'}"
+                f"labels {name}: the first row has to name the columns path and label, or path "
+                f"and one of {', '.join(COLUMNS[2:])}, with comma, semicolon or tab between them; "
+                f"known of its {counted(len(cells), 'cell')}: {', '.join(known) or 'none'}"
             )
         if len(set(known)) < len(known):
             raise UserError(
@@ -305,7 +306,8 @@ def _assigned(label: str, classes: ClassNames) -> Assigned:
         said = f"the label '{printable(label)[:60]}' is not known" if label else "has no label"
         example = printable(label)[:60] if label and not re.search("[,=]", label) else "glioma"
         raise ValueError(
-            f"{said}; labels are {' and '.join(CLASSES)}, and what --class-folders says of others, "
+            f"{said}; labels are {', '.join((*CLASSES, STRANGERS))}, and what --class-folders says "
+            "of others, "
             f'such as "{example}={CLASSES[0]}", or "{example}=none" to leave these images out'
         )
     return found
