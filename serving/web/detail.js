@@ -141,5 +141,5 @@ function showLegend(explanation) {
   const where = number ? `Slice ${number}, the most suspect one. ` : "";
   $("legend-text").textContent = empty
     ? `${where}The heat map finds no single place that speaks for ${likelier}.`
-    : `${where}The brighter, the more this place speaks for ${likelier}.`;
+    : `${where}Bright places support the answer ${likelier} most.`;
 }

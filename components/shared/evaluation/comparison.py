@@ -96,7 +96,7 @@ def sentences(found: list[Lead]) -> tuple[list[str], list[str]]:
             )
         if unsure:
             against.append(
-                f"leads the {kind.name} in {_listed(unsure)}, by no more than chance can give"
+                f"leads the {kind.name} in {_listed(unsure)}, but chance alone may explain it"
             )
         if ahead:
             for_it.append(f"beats the {kind.name} in {_listed(ahead)}")

@@ -7,6 +7,7 @@ from components.shared.data.groups import group_weights
 
 # The greatest J of a few hundred images lies anywhere by chance.
 STANDARD_ERRORS = 2.0
+_WEIGHTS = "a group of n near-duplicates counts as sqrt(n) images"
 _ROUNDING = 1e-9  # of sums of weights; 1 - 0.9 is a little less than 0.1 in binary
 
 
@@ -17,13 +18,12 @@ def threshold_rule(
     if target_sensitivity:
         return (
             f"the greatest that finds at least {100 * target_sensitivity:g}% of the tumours on "
-            f"{images}, halfway between neighbouring scores; an image counts "
-            "1 / sqrt(near-duplicates)"
+            f"{images}, halfway between neighbouring scores; {_WEIGHTS}"
         )
     return (
         f"the nearest to {usual} within {STANDARD_ERRORS:g} standard errors of the greatest "
         f"sensitivity + specificity - 1 (Youden's J) on {images}, halfway between neighbouring "
-        "scores; an image counts 1 / sqrt(near-duplicates)"
+        f"scores; {_WEIGHTS}"
     )
 
 

@@ -103,8 +103,8 @@ def no_range_sentence(target_error: float, groups: int) -> str:
     """
     needed = fewest_groups(target_error)
     why = (
-        f"an error of {percent(target_error)} needs at least {needed:,} groups to fit the range "
-        f"on, and there are {groups:,}"
+        f"a range that keeps errors at {percent(target_error)} needs at least {needed:,} groups of "
+        f"images to be fitted on, and there are only {groups:,}"
         if groups < needed
         else f"no range of scores keeps to an error of {percent(target_error)} on the {groups:,} "
         "groups to fit it on"
