@@ -109,6 +109,7 @@ export function summary(results) {
     count(state === "failed" ? "failed" : outcomeOf(prediction));
     if (prediction && isUnfamiliar(prediction)) count("unlike a brain MRI slice");
   }
-  const parts = [...counts].map(([what, times]) => `${number(times)} ${what}`);
+  const answersFirst = [...counts].sort(([one], [other]) => (one < other ? -1 : 1)); // by capitals
+  const parts = answersFirst.map(([what, times]) => `${number(times)} ${what}`);
   return `${plural(results.length, "image")}: ${parts.join(", ")}.`;
 }

@@ -68,6 +68,6 @@ def test_registries_that_are_allowed(address: str) -> None:
 def test_names_of_classes_are_checked_before_anything_runs() -> None:
     check_parameters(_values(class_folders="yes=Brain Tumor,no=Healthy,pred=none"))
     with pytest.raises(
-        UserError, match=r"^class_folders: 'yes' is not allowed; .* yes=Brain Tumor"
+        UserError, match=r"^class_folders: 'yes' cannot be read; .* yes=Brain Tumor"
     ):
         check_parameters(_values(class_folders="yes"))

@@ -28,6 +28,8 @@ def path_near(missing: str | Path, usable: Callable[[Path], bool] = Path.exists)
         for number, part in enumerate(parts, 1):
             fits = usable if number == len(parts) else Path.is_dir
             if not fits(found / part):
+                if part.isdecimal():  # a version that is missing is not another one, misspelt
+                    return ""
                 beside = itertools.islice(found.iterdir(), _LOOKED_AT)
                 names = [one.name for one in beside if one.name != part and fits(one)]
                 meant = did_you_mean(part, names)
