@@ -88,7 +88,7 @@ def test_brightness_and_contrast_change_only_what_is_shown(
     assert page.url.endswith("#brightness=200&contrast=150")
     np.testing.assert_array_equal(picture(page, "original"), pixels)
     assert not [request for request in asked if ANSWERS.search(request.url)]
-    expect(page.locator("#viewer")).to_contain_text("not what is classified")
+    expect(page.locator("#viewer")).to_contain_text("The answer stays the same")
     page.get_by_role("button", name="Reset").click()
     assert "#" not in page.url
     assert page.locator("#original .screen").screenshot() == shown
