@@ -29,8 +29,7 @@ def refit_head(
         weights: What each of these counts for, float32 [n].
     """
     rows, weights = _enough(rows, weights)
-    labels = dataset.labels[rows]
-    if len(set(labels.tolist())) < 2:
+    if _of_one_class(labels := dataset.labels[rows]):
         return
     head = model.layers[-1]
     (kernel,) = head.get_weights()[0].T
@@ -53,13 +52,16 @@ def centre_head(
         weights: What each of these counts for, float32 [n].
     """
     rows, weights = _enough(rows, weights)
-    labels = dataset.labels[rows]
-    if len(set(labels.tolist())) < 2:
+    if _of_one_class(labels := dataset.labels[rows]):
         return
     head = model.layers[-1]
     kernel, bias = head.get_weights()
     logits = _features(model, dataset, rows) @ kernel[:, 0] + bias[0]
     head.set_weights([kernel, bias + centring_offset(logits, labels, weights)])
+
+
+def _of_one_class(labels: np.ndarray) -> bool:
+    return len(set(labels.tolist())) < 2
 
 
 def _enough(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
