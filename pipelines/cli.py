@@ -17,6 +17,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from components.shared.command_line.help_page import show_whole
 from components.shared.errors import UserError
 from components.shared.reports.numbers import decimal
 from components.shared.run.parameters import Data, DriftRule, Evaluate, Group, Parameter
@@ -26,7 +27,6 @@ from pipelines.catalogue import Pipeline
 from pipelines.cluster import Cluster
 from pipelines.deploy import deploy
 from pipelines.ending import ended
-from pipelines.help_page import show_whole
 from pipelines.output import Format, PlainTable, console, open_to_every_terminal, print_json
 from serving.cli import serve
 
@@ -147,14 +147,14 @@ takes_cluster = takes(Cluster, "cluster")  # what is compiled in
 def _option(parameter: Parameter, required: bool = False) -> inspect.Parameter:
     """Returns an option that says what it is for and what it is when unset; unset it is None."""
     kind: Any = str if parameter.type in (dict, list) else parameter.type
-    metavar = "|".join(parameter.choices) or ("JSON" if kind is not parameter.type else None)
+    metavar = "|".join(parameter.choices) or ("json" if kind is not parameter.type else "")
     if parameter.repeated:
         metavar = kind.__name__  # not that of a list: one is given at a time
     shown = "empty" if parameter.default == "" else json.dumps(parameter.default).strip('"')
     default = "" if required else f" [dim]\\[default: {escape(shown)}][/]"
     option = typer.Option(
         help=f"{parameter.description}{default}",
-        metavar=metavar,
+        metavar=f"<{metavar}>" if metavar else None,
         show_default=False,
         rich_help_panel=parameter.panel,
     )
@@ -235,7 +235,7 @@ def compile(
     kubernetes_manifest: Annotated[
         str | None,
         typer.Option(
-            metavar="NAMESPACE",
+            metavar="<namespace>",
             help="Write Pipeline and PipelineVersion objects for this namespace, for GitOps.",
         ),
     ] = None,
@@ -409,17 +409,18 @@ def predict(
     model: Model,
     files: Annotated[list[Path], typer.Argument(help="Images and volumes, or folders of them.")],
     slices: Annotated[
-        int | None, typer.Option(min=1, help="Most slices to read of a volume. 16 if not set.")
+        int | None,
+        typer.Option(min=1, help="Maximum number of slices to read of a volume. 16 if not set."),
     ] = None,
     output: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.table,
     csv: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV file to write answers to, or - to print them so."),
+        typer.Option(metavar="<path>", help="CSV file to write answers to, or - to print them so."),
     ] = None,
     heatmaps: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder for pictures of the images with the evidence over them."
+            metavar="<path>", help="Folder for pictures of the images with the evidence over them."
         ),
     ] = None,
 ) -> None:

@@ -5,7 +5,6 @@ the program. 2 is what the user can mend. 128 + n is stopped by the signal n, so
 """
 
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -14,19 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
-from pydantic import ValidationError
 from rich.markup import escape
 
-from components.shared.errors import UserError, did_you_mean, fault_words, one_line
+from components.shared.command_line.start import INTERRUPTED
+from components.shared.command_line.usage import UsageError, usage_fault
+from components.shared.errors import UserError, one_line
 from components.shared.reports.text import printable
 from pipelines.output import errors
 
-_FEW = 6  # options that fit one line
-FAULT, MISTAKE, INTERRUPTED = 1, 2, 128 + signal.SIGINT
-# Of what is wrong with a command line; typer exports only some of its subclasses.
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-
-_MEANT = re.compile(r"(Did you mean|\(Possible options:) (?P<names>[^?)]+)[?)]")
+FAULT, MISTAKE = 1, 2
 
 
 class FaultError(Exception):
@@ -53,7 +48,7 @@ def ended(command: Callable[[], int | None]) -> int:
         return _stopped() if status == INTERRUPTED else status
     except UserError as error:
         return _refused(str(error))
-    except _UsageError as error:
+    except UsageError as error:
         return _misused(error)
     except typer.Abort as error:  # a question was not answered with yes
         asked = isinstance(error.__context__, KeyboardInterrupt)
@@ -126,30 +121,8 @@ def say_stopped(line: str) -> None:
 
 
 def _misused(error: Exception) -> int:
-    """Says what typer found wrong, in our words."""
-    if type(error).__name__ == "NoArgsIsHelpError":  # which has been shown
-        return MISTAKE
-    context = getattr(error, "ctx", None)
-    see = f"see {context.command_path} --help" if context else ""
-    parameter, cause = getattr(error, "param", None), error.__cause__
-    if parameter and isinstance(cause, ValidationError):
-        option = parameter.get_error_hint().replace("'", "").lower()
-        fault = cause.errors()[0]
-        choices = re.findall("'([^']+)'", fault["msg"].partition(" is not one of ")[2])
-        near = did_you_mean(str(fault["input"]), choices)
-        end = near if near.endswith("?") else see
-        return _refused(f"{option}: {fault_words(dict(fault))}; {end}")
-    told = " ".join(str(error.format_message()).split()).rstrip(".")  # type: ignore[attr-defined]
-    told = told[:1].lower() + told[1:]
-    meant = _MEANT.search(told)
-    options = [one.opts[0] for one in context.command.params if one.opts] if context else []
-    if not meant and told.startswith("no such option") and len(options) <= _FEW:
-        return _refused(f"{told}; there are {', '.join(options)}; {see}")
-    if not meant:
-        return _refused("; ".join(filter(None, (told, see))))
-    said = told[: meant.start()].rstrip(". ")
-    word, names = said.split()[-1].strip("'"), re.findall(r"[\w-]+", meant["names"])
-    return _refused(f"{said}; {did_you_mean(word, names)}")
+    fault = usage_fault(error)
+    return _refused(fault) if fault else MISTAKE
 
 
 def _disk_refused(error: OSError) -> int:

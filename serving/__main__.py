@@ -1,5 +1,5 @@
 """`python -m serving MODEL`: the predictor without the rest of the command line."""
 
-from serving.cli import main
+from components.shared.command_line.start import start
 
-main()
+start("serving.cli")

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from components.shared.command_line.help_page import show_whole
+from components.shared.command_line.start import INTERRUPTED
+from components.shared.command_line.usage import UsageError, usage_fault
 from components.shared.errors import UserError
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -109,11 +112,25 @@ def _print_error(line: str) -> None:
 
 def main() -> None:
     """Entry point of `python -m serving`: an error is one line, exit status 2."""
-    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich")
+    app = typer.Typer(
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
     app.command()(serve)
+    show_whole(app)
     try:
-        app()
+        sys.exit(app(prog_name="python -m serving", standalone_mode=False))
+    except UsageError as error:
+        _refuse(usage_fault(error) or "")
     except UserError as error:
-        _write_termination_message(str(error))
-        _print_error(str(error))
-        sys.exit(2)
+        _refuse(str(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _refuse(line: str) -> NoReturn:
+    _write_termination_message(line)
+    _print_error(line)
+    sys.exit(2)

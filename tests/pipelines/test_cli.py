@@ -70,7 +70,7 @@ def test_what_needs_no_command_imports_none_of_their_packages(words: list[str]) 
     code = (
         "import atexit, sys\n"
         "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
-        "from pipelines.cli import main\n"
+        "from pipelines.__main__ import main\n"
         "main()"
     )
     arguments = words
@@ -342,7 +342,7 @@ def test_judging_without_a_model_or_a_source_is_one_line(
 
 
 def test_a_working_directory_that_was_deleted_is_one_line(tmp_path: Path) -> None:
-    command = 'mkdir gone; cd gone; rmdir ../gone; exec "$0" -m pipelines.cli run'
+    command = 'mkdir gone; cd gone; rmdir ../gone; exec "$0" -m pipelines run'
     done = subprocess.run(
         ["sh", "-c", command, sys.executable],
         cwd=tmp_path,

@@ -59,3 +59,19 @@ def test_outside_of_a_pod_the_termination_log_is_left_alone(
     monkeypatch.setattr(cli, "TERMINATION_LOG", str(log))
     _refused([str(tmp_path / "nowhere")], monkeypatch)
     assert log.is_dir() == (kind == "folder")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--grpc", "8"], "no such option: --grpc; did you mean '--grpc-port'?"),
+        (["--port", "70000"], "--port / --http_port: '70000' is not allowed"),
+    ],
+    ids=["option", "port"],
+)
+def test_a_mistake_in_its_options_is_one_line(
+    words: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _refused(words, monkeypatch)
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"error: {line}")

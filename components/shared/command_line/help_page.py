@@ -1,5 +1,6 @@
-"""The pages of `--help`: whole at any width of the terminal."""
+"""The pages of `--help`, whole at any width of the terminal."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,22 +9,39 @@ from rich.columns import Columns
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typing_extensions import override
+
+_LIST = re.compile(r"^<list\[(\w+)\]>$")
+_BETWEEN = re.compile(r"^<\w+ range> ?\[(\S+)<=x<=(\S+)\]$")
+_AT_LEAST = re.compile(r"^<\w+ range> ?\[x>=(\S+)\]$")
 
 
 def show_whole(*apps: typer.Typer) -> None:
-    """Lets no help of these apps' commands cut the name of an option or an address."""
-    for command in (command for app in apps for command in app.registered_commands):
-        command.cls = _Command
+    """Lets no help of these apps and their commands cut the name of an option or an address."""
+    for app in apps:
+        app.info.cls = _Group
+        for command in app.registered_commands:
+            command.cls = _Command
+
+
+def _use_our_table() -> None:
+    from typer import rich_utils  # 40 ms, which a command without --help need not take
+
+    rich_utils.Table = _OptionsTable  # type: ignore[attr-defined]
 
 
 class _Command(TyperCommand):
     @override
     def format_help(self, *arguments: Any, **options: Any) -> None:
-        from typer import rich_utils  # 40 ms, which a command without --help need not take
+        _use_our_table()
+        super().format_help(*arguments, **options)
 
-        rich_utils.Table = _OptionsTable  # type: ignore[attr-defined]
+
+class _Group(TyperGroup):
+    @override
+    def format_help(self, *arguments: Any, **options: Any) -> None:
+        _use_our_table()
         super().format_help(*arguments, **options)
 
 
@@ -42,12 +60,21 @@ class _OptionsTable(Table):
         ):
             if isinstance(text, Text):
                 text.overflow = "fold"
-        # A switch takes no value.
-        super().add_row(*("" if _plain(cell) == "<bool>" else cell for cell in row), **options)
+        super().add_row(*map(_value, row), **options)
         for column in self.columns:
             column.overflow = "fold"
         for at in names[:1]:
             self.columns[at].no_wrap = True
+
+
+def _value(cell: RenderableType | None) -> RenderableType | None:
+    """Returns what an option takes, for example `<0 to 65535>`. A switch takes nothing."""
+    if not isinstance(cell, Text):
+        return cell
+    plain = _LIST.sub(lambda found: f"<{found[1].lower()}>", cell.plain)
+    plain = _AT_LEAST.sub(r"<\1 or more>", _BETWEEN.sub(r"<\1 to \2>", plain))
+    plain = "" if plain == "<bool>" else plain
+    return cell if plain == cell.plain else Text(plain, cell.style, overflow="fold")
 
 
 def _plain(cell: RenderableType | None) -> str:
