@@ -59,7 +59,7 @@ def ended(command: Callable[[], int | None]) -> int:
         return _refused(
             f"this command needs the package {error.name}, which is not installed here; run "
             "`make install` in a checkout, or install brain-tumor with the extra that has it: "
-            "train and cpu, stores, clinic, deploy, serve, signing"
+            "train and cpu, stores, clinic, deploy, serve, signing, tracing"
         )
     except OSError as error:
         return _disk_refused(error)

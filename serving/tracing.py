@@ -44,7 +44,7 @@ def start() -> None:
         _provider = TracerProvider(shutdown_on_exit=False)
         _provider.add_span_processor(BatchSpanProcessor(exporters.OTLPSpanExporter()))
     except ImportError as error:
-        raise UserError("traces need the extra `tracing` of this package") from error
+        raise UserError("traces need the extra tracing; `make install` installs it") from error
     except (ValueError, TypeError) as error:
         raise UserError(f"a variable of OpenTelemetry, OTEL_*, is not usable: {error}") from error
     _tracer = _provider.get_tracer("brain_tumor")

@@ -95,12 +95,15 @@ class Assignment:
             return notes
         name = self._labels.name
         if self._unnamed:
-            notes.append(f"{counted(self._unnamed, 'file')} not named in {name}: patient unknown")
+            notes.append(
+                f"{counted(self._unnamed, 'file')} not named in {name}: the patient is unknown, "
+                "except where a DICOM's tags say it"
+            )
         if self._labels.without_patient:
             notes.append(
                 f"rows of {name} without a known patient: {self._labels.without_patient:,} (the "
                 "cell is empty, or a word such as unknown or NA); a split may divide such a "
-                "person's images"
+                "person's images, except where a DICOM's tags say the patient"
             )
         if self._contradicted:
             notes.append(

@@ -219,9 +219,11 @@ def test_what_a_table_does_not_say_and_says_otherwise_is_told(scans: Path) -> No
     assert source.left_out == {NO_CLASS: 1, "hidden (begins with a dot)": 1}
     assert source.notes == (
         "folders of no class: er (1 file)",
-        "1 file not named in labels.csv: patient unknown",
+        "1 file not named in labels.csv: the patient is unknown, except where a DICOM's tags say "
+        "it",
         "rows of labels.csv without a known patient: 1 (the cell is empty, or a word such as "
-        "unknown or NA); a split may divide such a person's images",
+        "unknown or NA); a split may divide such a person's images, except where a DICOM's "
+        "tags say the patient",
         "1 patient with more than one site in labels.csv; if they are different people, write "
         "the site into the patient, as in Ulm-17",
     )

@@ -118,12 +118,16 @@ class Trust:
                 self._verifier().set_hashing_config(_everything()).verify(
                     folder, folder / SIGNATURE
                 )
+        except ModuleNotFoundError:
+            raise
         except Exception as error:  # the file is hostile, and what it provokes is not listed
             raise UserError(f"{folder}: {SIGNATURE} does not fit: {_misfit(error)}") from error
 
     def _check(self, file: Path) -> None:
         try:
             self._verifier()
+        except ModuleNotFoundError:  # says nothing of the key
+            raise
         except Exception as error:
             # Of a key without a curve, such as RSA's, the package says only that it has none.
             why = "" if isinstance(error, AttributeError) else f": {one_line(error)}"

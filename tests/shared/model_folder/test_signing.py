@@ -222,3 +222,15 @@ def test_a_machine_without_a_token_opens_no_browser(
     with pytest.raises(UserError, match="has no such token"):
         Signer(token="ambient").sign(folder)
     assert not (folder / "model.sig").exists()
+
+
+def test_a_missing_package_is_no_fault_of_the_key_or_of_the_signature(
+    folder: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = keys
+    signer, trust = Signer(private), Trust.of(public, "", "", None)
+    signer.sign(folder)
+    monkeypatch.setitem(sys.modules, "model_signing", None)
+    for step in (lambda: Trust.of(public, "", "", None), lambda: trust.verify(folder)):
+        with pytest.raises(ModuleNotFoundError, match="model_signing"):
+            step()
