@@ -379,3 +379,22 @@ def test_a_second_version_is_compared(compared: tuple[Page, str], folder: Path) 
     page.get_by_label("Compare with").select_option("")
     expect(page.get_by_role("columnheader", name="Change")).to_be_hidden()
     expect(page.locator("#compared")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [390, 768])
+def test_a_narrow_table_shows_every_column_whole(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    choose(page, file("a-name-of-many-letters.png", drawn()), file("b.png", grey(128)))
+    expect(page.locator("#rows .of-suspicion")).to_contain_text(["%", "%"])
+    for heading in ("Image", "Answer", "Tumour", "Uncertainty"):
+        expect(page.locator("#columns").get_by_role("button", name=heading)).to_be_visible()
+    assert page.locator("#table").evaluate("(table) => table.scrollWidth <= table.clientWidth")
+    beside = (
+        "(row) => [row.querySelector('.name').getBoundingClientRect().right,"
+        " row.cells[1].getBoundingClientRect().left]"
+    )
+    for row in page.locator("#rows tr").all():
+        name, answer = row.evaluate(beside)
+        assert name <= answer
+    line = "(cells) => new Set(cells.map((cell) => getComputedStyle(cell).borderBottomColor)).size"
+    assert page.locator("#rows td").evaluate_all(line) == 1  # also below "Unsure"
