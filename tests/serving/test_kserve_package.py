@@ -12,6 +12,18 @@ from tests.serving.conftest import ROOT
     ("code", "printed"),
     [
         ("import serving.server, sys; print('kubernetes' in sys.modules)", "False"),
+        ("import serving.server, sys; print('pandas' in sys.modules)", "False"),
+        (
+            "import serving.server; from kserve.protocol.infer_type import *; "
+            "tensor = InferInput('ages', [2], 'INT32', [3, 4]); "
+            "print(InferRequest('m', [tensor]).as_dataframe().ages.sum())",
+            "7",
+        ),
+        (
+            "import serving.server, pandas; from kserve.utils.utils import get_predict_input; "
+            "print(type(get_predict_input({'instances': [{'age': [3]}]})) is pandas.DataFrame)",
+            "True",
+        ),
         ("import serving, kserve; print(kserve.KServeClient.__name__)", "KServeClient"),
         ("import serving; from kserve import Model, constants; print(Model.__name__)", "Model"),
         ("import kserve, serving; print(kserve.KServeClient.__name__)", "KServeClient"),
