@@ -17,7 +17,7 @@ def import_lazily() -> None:
 
     The `__init__` imports clients for clusters and with them Kubernetes' client: 46 MB of memory
     and half a second of CPU in each replica. It still runs as soon as one of its own names is asked
-    for. Pandas takes 37 MB more, and is imported as soon as KServe makes a data frame.
+    for. Importing pandas takes 34 MB more. It is imported as soon as KServe makes a data frame.
     """
     if "kserve" not in sys.modules:
         sys.meta_path.insert(0, _Finder())
