@@ -34,7 +34,7 @@ from components.shared.data.dataset import (
 from components.shared.errors import UserError
 from components.shared.images.decode import THUMBNAIL
 from components.shared.near_duplicates.grouping import NearDuplicates
-from components.shared.near_duplicates.heads import HEAD
+from components.shared.near_duplicates.heads import BRIGHTNESSES, HEAD
 from components.shared.reports.numbers import percent
 
 
@@ -104,7 +104,7 @@ def _near_duplicates(
     path = output / ".heads.npy"
     heads = (read_heads(*at, chunk) for at, chunk in parts.chunks())
     try:
-        save_array(path, len(labels), (HEAD, HEAD), heads)
+        save_array(path, len(labels), (len(BRIGHTNESSES), HEAD, HEAD), heads)
         found = NearDuplicates(
             np.load(output / THUMBNAILS, mmap_mode="r"), np.load(path, mmap_mode="r")
         )

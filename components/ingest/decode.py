@@ -34,7 +34,7 @@ from components.shared.data.dataset import ImageRecord, QuarantinedFile
 from components.shared.errors import UserError
 from components.shared.images.decode import SHAPE, THUMBNAIL, ImageError, thumbnail
 from components.shared.images.slices import MAX_SLICES, Slices, read
-from components.shared.near_duplicates.heads import HEAD, head
+from components.shared.near_duplicates.heads import BRIGHTNESSES, HEAD, heads
 from components.shared.reports.numbers import counted
 from components.shared.run.progress import track
 from components.shared.storage.files import write_atomically
@@ -49,7 +49,7 @@ _IMAGES_AT_ONCE = 64  # whose arrays are copied
 _ARRAYS = (
     (pixels_path, SHAPE),
     (thumbnails_path, (THUMBNAIL, THUMBNAIL)),
-    (heads_path, (HEAD, HEAD)),
+    (heads_path, (len(BRIGHTNESSES), HEAD, HEAD)),
 )
 
 _EXTENSIONS = {
@@ -235,7 +235,7 @@ def _decode_file(file: SourceFile, max_slices: int) -> list[_Image] | Quarantine
             plane=file.plane,
             source=file.source,
         )
-        arrays = image.pixels, thumbnail(image.pixels), head(image.pixels)
+        arrays = image.pixels, thumbnail(image.pixels), heads(image.pixels)
         images.append(_Image(record, arrays, identifiers))
     return images
 

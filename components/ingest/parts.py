@@ -99,7 +99,7 @@ def read_thumbnails(folder: Path, number: int, chunk: Chunk) -> np.ndarray:
 
 
 def read_heads(folder: Path, number: int, chunk: Chunk) -> np.ndarray:
-    """Returns the heads of a chunk's images, uint8 [n, 40, 40].
+    """Returns the heads of a chunk's images, uint8 [n, 3, 40, 40].
 
     Raises:
         UserError: They are missing or have changed.

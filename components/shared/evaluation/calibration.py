@@ -8,7 +8,7 @@ from components.shared.data.classes import TUMOR
 from components.shared.data.groups import group_weights
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-PRIOR_DEVIATION = 0.5  # of the temperature's logarithm
+PRIOR_DEVIATION = 0.2  # of the temperature's logarithm
 _DOUBT = np.finfo(np.float64).eps  # the least; a probability of exactly 1 has no logit
 
 
@@ -16,9 +16,8 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) 
     """Finds by which number to divide the logits.
 
     It is the one of least log loss plus a normal prior on its logarithm, which holds it near 1
-    while there is little to go by: a few right answers make no certainty. A group of
-    near-duplicates weighs as much as the square root of its size: less than so many images tell,
-    more than one.
+    while there is little to go by: a few right answers make no certainty. Groups of near-duplicates
+    count alike, because a group tells about as much as one image.
 
     Args:
         labels: int [n], 0 Brain Tumor, 1 Healthy. Of the validation part.
@@ -28,7 +27,7 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) 
     Returns:
         The temperature, 0.05 to 20; above 1 where the scores are too sure.
     """
-    weights = group_weights(groups)
+    weights = group_weights(groups, 1)
     right = np.where(labels == TUMOR, 1.0, -1.0) * _logits(scores)
 
     def loss(log_temperature: float) -> float:

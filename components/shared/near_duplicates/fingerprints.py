@@ -17,7 +17,7 @@ import numpy as np
 
 from components.shared.errors import UserError, one_line
 from components.shared.images.decode import thumbnail
-from components.shared.near_duplicates.heads import BRIGHT, head
+from components.shared.near_duplicates.heads import BRIGHT, BRIGHTNESSES, head
 from components.shared.near_duplicates.matcher import orientation_free_features, unit_rows
 from components.shared.storage.files import write_atomically
 
@@ -28,7 +28,6 @@ _NUMBERS = _OF_THUMBNAIL + 1 + _OF_HEAD + 1
 # A head's is that of the groups. A thumbnail's has to be closer: 0.98 would take strangers for
 # twins, and what lies between is found by its head.
 _THUMBNAIL_LIMIT, _HEAD_LIMIT = 0.99, 0.96
-BRIGHTNESSES = (BRIGHT, 0.06, 0.3)  # so that the head is found in another tone too
 _AT_ONCE = 1024
 
 

@@ -1,12 +1,12 @@
 """Groups of near-duplicates, and pictures that two classes claim.
 
 Two images are twins when their grey 32x32 thumbnails correlate above 0.98, or what is brighter
-than what in their heads above 0.96. Thumbnails tell what was re-encoded, resized, sharpened,
+than what in two of their heads above 0.96. Thumbnails tell what was re-encoded, resized, sharpened,
 flipped or turned, heads also what was cropped, widened or given another tone. Groups are the
 connected components of twins.
 """
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from components.shared.data.groups import join_links
 from components.shared.near_duplicates.matcher import Matcher
 
 THUMBNAIL_CORRELATION, HEAD_CORRELATION = 0.98, 0.96
-_MAX_PAIRS = 10_000_000  # of images of two labels; half a minute
+_MAX_PAIRS = 3_000_000  # of images of two labels; half a minute
 _PAIRS_AT_ONCE = 1 << 18
 
 
@@ -22,7 +22,7 @@ class NearDuplicates:
     """The near-duplicates among some images.
 
     The same pictures give the same answers, whatever the number of threads. Beside the pictures,
-    which may be mapped from disk, this takes 1.2 KB of memory an image.
+    which may be mapped from disk, this takes 3 KB of memory an image.
     """
 
     def __init__(self, thumbnails: np.ndarray, heads: np.ndarray) -> None:
@@ -30,10 +30,11 @@ class NearDuplicates:
 
         Args:
             thumbnails: uint8 [n, 32, 32], grey.
-            heads: uint8 [n, 40, 40]; all 0 where an image has none.
+            heads: uint8 [n, h, 40, 40]: h heads of each image, all 0 where it has none.
         """
+        self._of_image = heads.shape[1]
         self._thumbnails = Matcher(thumbnails, THUMBNAIL_CORRELATION)
-        self._heads = Matcher(heads, HEAD_CORRELATION)
+        self._heads = Matcher(heads.reshape(-1, *heads.shape[2:]), HEAD_CORRELATION)
 
     def groups(self) -> np.ndarray:
         """Groups near-duplicates.
@@ -46,7 +47,7 @@ class NearDuplicates:
         links = (
             np.stack([flat[:-1], flat[1:]], axis=1),
             self._thumbnails.links("different thumbnails"),
-            self._heads.links("different heads"),
+            self._heads.links("different heads") // self._of_image,
         )
         return join_links(len(self._thumbnails.flat), np.concatenate(links))
 
@@ -78,7 +79,8 @@ class NearDuplicates:
         self, members: np.ndarray, labels: np.ndarray, allowed: int
     ) -> tuple[np.ndarray, int]:
         """Returns which images of a group are contradicted, bool [m], and the pairs compared."""
-        same = np.stack([self._thumbnails.first[members], self._heads.first[members], labels])
+        heads = self._heads.first.reshape(-1, self._of_image)[members]
+        same = np.stack([self._thumbnails.first[members], *heads.T, labels])
         _, first, copy_of = np.unique(same, axis=1, return_index=True, return_inverse=True)
         images, label = members[first], labels[first]  # that differ, or their labels do
         by_label = [np.flatnonzero(label == which) for which in np.unique(label)]
@@ -105,7 +107,16 @@ class NearDuplicates:
     def _are_twins(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Tells which pairs of images are twins, bool [p]."""
         twins = self._thumbnails.flat[left] & self._thumbnails.flat[right]
-        for matcher in (self._thumbnails, self._heads):
-            rest = np.flatnonzero(~(twins | matcher.flat[left] | matcher.flat[right]))
-            twins[rest] = matcher.are_twins(left[rest], right[rest])
+        self._add_twins(twins, self._thumbnails, left, right)
+        for one, other in product(range(self._of_image), repeat=2):
+            heads = (self._of_image * left + one, self._of_image * right + other)
+            self._add_twins(twins, self._heads, *heads)
         return twins
+
+    @staticmethod
+    def _add_twins(
+        twins: np.ndarray, matcher: Matcher, left: np.ndarray, right: np.ndarray
+    ) -> None:
+        """Marks the pairs of pictures that are twins, of those that are not marked yet."""
+        rest = np.flatnonzero(~(twins | matcher.flat[left] | matcher.flat[right]))
+        twins[rest] = matcher.are_twins(left[rest], right[rest])

@@ -2,6 +2,8 @@
 
 The head is the largest bright region with what it encloses. Its box is cut out, so that margins do
 not count, and each grey level becomes its rank, so that brightness, contrast and gamma do not.
+A tone or a margin also moves what counts as bright, and with it the box. So near-duplicates are
+looked for among heads of three brightnesses.
 """
 
 import numpy as np
@@ -9,11 +11,25 @@ from PIL import Image
 from scipy.ndimage import label
 
 HEAD = 40  # pixels a side
-BRIGHT = 0.15  # of the way from the darkest to the lightest, but for 2% of the pixels each
+# Of the way from the darkest to the lightest, but for 2% of the pixels each.
+BRIGHT = 0.15
+BRIGHTNESSES = (BRIGHT, 0.06, 0.3)
 _LEAST_AREA = 0.02  # share of the image; a smaller region is no head
 # The box's edges: so much of the head's area lies beyond them, and so much of its width is added.
 # Single pixels, such as those of letters beside the head, do not move such an edge.
 _BEYOND, _ADDED = 0.01, 0.02
+
+
+def heads(pixels: np.ndarray) -> np.ndarray:
+    """Cuts the head out at each of three brightnesses; any two of twins may be alike.
+
+    Args:
+        pixels: uint8 [150, 150, 3].
+
+    Returns:
+        uint8 [3, 40, 40], each as `head` returns it.
+    """
+    return np.stack([head(pixels, bright) for bright in BRIGHTNESSES])
 
 
 def head(pixels: np.ndarray, bright: float = BRIGHT) -> np.ndarray:

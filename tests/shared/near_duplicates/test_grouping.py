@@ -23,7 +23,7 @@ from components.shared.near_duplicates.grouping import (
     THUMBNAIL_CORRELATION,
     NearDuplicates,
 )
-from components.shared.near_duplicates.heads import head
+from components.shared.near_duplicates.heads import heads
 from components.shared.near_duplicates.matcher import Matcher, correlation
 
 DATASET = os.environ.get("BRAIN_TUMOR_DATASET")
@@ -41,7 +41,7 @@ def small(image: Image.Image, kind: str = "PNG", **options: object) -> np.ndarra
 
 def by_thumbnail(thumbnails: np.ndarray) -> np.ndarray:
     """The groups of images without a head."""
-    return NearDuplicates(thumbnails, np.zeros((len(thumbnails), 40, 40), np.uint8)).groups()
+    return NearDuplicates(thumbnails, np.zeros((len(thumbnails), 3, 40, 40), np.uint8)).groups()
 
 
 def twins_of_every_pair(pictures: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
@@ -58,6 +58,14 @@ def twins_of_every_pair(pictures: np.ndarray, limit: float) -> tuple[np.ndarray,
         for oriented in (turned, turned[:, :, ::-1]):
             twins |= rows @ oriented.reshape(len(rows), -1).T > limit
     return twins, flat
+
+
+def twins_by_either(thumbnails: np.ndarray, three: np.ndarray) -> np.ndarray:
+    """Which images are twins, bool [n, n], by their thumbnails or by any two of their heads."""
+    twins, _ = twins_of_every_pair(thumbnails, THUMBNAIL_CORRELATION)
+    by_head, _ = twins_of_every_pair(three.reshape(-1, 40, 40), HEAD_CORRELATION)
+    count = len(thumbnails)
+    return twins | by_head.reshape(count, 3, count, 3).any(axis=(1, 3))
 
 
 def every_pair(thumbnails: np.ndarray) -> np.ndarray:
@@ -222,12 +230,11 @@ def test_mixed_groups() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_twins_by_thumbnail_and_by_head_are_joined(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    thumbnails, heads = (smooth_images(rng, 200, 2.5, side) for side in (32, 40))
-    heads[:60] = 0  # no head, which makes no twins
-    twins, _ = twins_of_every_pair(thumbnails, THUMBNAIL_CORRELATION)
-    by_head, _ = twins_of_every_pair(heads, HEAD_CORRELATION)
-    expected = connected_components(twins | by_head, directed=False)[1]
-    assert partition(NearDuplicates(thumbnails, heads).groups()) == partition(expected)
+    thumbnails, pictures = smooth_images(rng, 200, 2.5), smooth_images(rng, 600, 2.5, 40)
+    pictures[:120] = 0  # no head, which makes no twins
+    three = rng.permutation(pictures).reshape(200, 3, 40, 40)
+    expected = connected_components(twins_by_either(thumbnails, three), directed=False)[1]
+    assert partition(NearDuplicates(thumbnails, three).groups()) == partition(expected)
 
 
 def test_a_crop_in_another_tone_has_the_same_head(drawn_head: Callable) -> None:
@@ -239,7 +246,7 @@ def test_a_crop_in_another_tone_has_the_same_head(drawn_head: Callable) -> None:
     images = [decoded(image) for image in originals + copies]
     thumbnails = np.stack([thumbnail(pixels) for pixels in images])
     assert by_thumbnail(thumbnails).tolist() == list(range(8))
-    both = NearDuplicates(thumbnails, np.stack([head(pixels) for pixels in images]))
+    both = NearDuplicates(thumbnails, np.stack([heads(pixels) for pixels in images]))
     assert both.groups().tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
     claimed = both.contradicted(both.groups(), np.array([0, 0, 1, 1, 0, 1, 0, 1]))
     assert claimed.tolist() == [False, True, True, False, False, True, True, False]
@@ -255,7 +262,7 @@ def contradicted(angles: list[float], labels: list[int]) -> list[bool]:
     turns = np.array(angles)[:, np.newaxis]
     pictures = 128 + 30 * (np.cos(turns) * one + np.sin(turns) * other)
     thumbnails = np.rint(pictures).astype(np.uint8).reshape(-1, 32, 32)
-    found = NearDuplicates(thumbnails, np.zeros((len(angles), 40, 40), np.uint8))
+    found = NearDuplicates(thumbnails, np.zeros((len(angles), 3, 40, 40), np.uint8))
     answer: list[bool] = found.contradicted(found.groups(), np.array(labels)).tolist()
     return answer
 
@@ -284,7 +291,7 @@ def test_contradicted_pictures(
 
 
 def test_images_without_any_picture_are_contradicted_too() -> None:
-    found = NearDuplicates(np.zeros((4, 32, 32), np.uint8), np.zeros((4, 40, 40), np.uint8))
+    found = NearDuplicates(np.zeros((4, 32, 32), np.uint8), np.zeros((4, 3, 40, 40), np.uint8))
     assert found.contradicted(found.groups(), np.array([0, 1, 1, 0])).all()
 
 
