@@ -49,7 +49,7 @@ from components.ingest.sources import open_source
 from components.shared.data.classes import CLASSES
 from components.shared.data.dataset import ImageDataset, ImageRecord, Manifest
 from components.shared.images.decode import SHAPE, THUMBNAIL
-from components.shared.near_duplicates.heads import HEAD
+from components.shared.near_duplicates.heads import BRIGHTNESSES, HEAD
 from components.shared.storage.files import file_digest
 
 SIZES = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -81,9 +81,12 @@ def write_parts(folder: Path, count: int) -> None:
     for chunk in range(chunks):
         numbers = order[chunk * FILES_IN_A_CHUNK : (chunk + 1) * FILES_IN_A_CHUNK]
         thumbnails_sha256, heads_sha256 = (
-            save_array(path(folder, chunk), len(numbers), small.shape[1:], [small])
-            for path, side in ((thumbnails_path, THUMBNAIL), (heads_path, HEAD))
-            for small in [rng.integers(0, 256, (len(numbers), side, side), dtype=np.uint8)]
+            save_array(path(folder, chunk), len(numbers), shape, [small])
+            for path, shape in (
+                (thumbnails_path, (THUMBNAIL, THUMBNAIL)),
+                (heads_path, (len(BRIGHTNESSES), HEAD, HEAD)),
+            )
+            for small in [rng.integers(0, 256, (len(numbers), *shape), dtype=np.uint8)]
         )
         save_array(pixels_path(folder, chunk), len(numbers), SHAPE, [])
         with open(pixels_path(folder, chunk), "r+b") as file:

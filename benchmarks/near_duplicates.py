@@ -3,7 +3,7 @@
     python -m benchmarks.near_duplicates --source path/to/archive.zip --others path/to/others.zip
 
 First, how many groups thumbnails give, and how many pairs of these groups heads join at each limit:
-heads as the grouping cuts them out, and any two of heads cut out at three brightnesses.
+heads of one brightness, and any two of three brightnesses, as the grouping does it.
 Then, how many changed copies of images of the source are found: by the grouping of a dataset that
 holds both, and by fingerprints. Last, how many images of the other set fingerprints take for
 near-duplicates. `--sheet pairs.png` draws one pair of images for each pair of groups that heads
@@ -13,7 +13,7 @@ join, to be looked at.
 import argparse
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import product
 
@@ -25,10 +25,14 @@ from rich.table import Table
 from components.ingest.sources import open_source
 from components.shared.data.groups import join_links
 from components.shared.images.decode import ImageError, decode, thumbnail
-from components.shared.near_duplicates.fingerprints import BRIGHTNESSES, Fingerprints
-from components.shared.near_duplicates.grouping import HEAD_CORRELATION, THUMBNAIL_CORRELATION
-from components.shared.near_duplicates.heads import BRIGHT, head, head_region
-from components.shared.near_duplicates.matcher import Matcher, correlation, orientations, unit_rows
+from components.shared.near_duplicates.fingerprints import Fingerprints
+from components.shared.near_duplicates.grouping import (
+    HEAD_CORRELATION,
+    THUMBNAIL_CORRELATION,
+    NearDuplicates,
+)
+from components.shared.near_duplicates.heads import head_region, heads
+from components.shared.near_duplicates.matcher import Matcher, orientations, unit_rows
 
 LIMITS = (0.97, 0.96, 0.95, 0.94, 0.93)
 CELL, COLUMNS = 96, 8  # of the sheet of pairs
@@ -97,24 +101,23 @@ def images_of(source: str, labels: str = "") -> list[np.ndarray]:
 
 
 def joined_by_heads(
-    images: list[np.ndarray], groups: np.ndarray, brightnesses: Sequence[float]
+    images: list[np.ndarray], groups: np.ndarray, brightnesses: int
 ) -> list[tuple[float, int, int]]:
     """Compares every pair of images.
 
     Args:
         images: uint8 [150, 150, 3] each.
         groups: The group of each so far, int64 [n].
-        brightnesses: That heads are cut out at.
+        brightnesses: How many, of those that heads are cut out at.
 
     Returns:
         For each pair of groups whose heads correlate above the least limit, the correlation and the
         images of the nearest pair; the most alike first.
     """
-    heads = [
-        unit_rows(np.stack([head(image, bright) for image in images])) for bright in brightnesses
-    ]
+    cut = np.stack([heads(image) for image in images])
+    rows = [unit_rows(cut[:, which]) for which in range(brightnesses)]
     nearest: dict[tuple[int, int], tuple[float, int, int]] = {}
-    for start, (left, right) in product(range(0, len(images), 256), product(heads, heads)):
+    for start, (left, right) in product(range(0, len(images), 256), product(rows, rows)):
         turned = orientations(left[start : start + 256])
         products = turned.reshape(-1, right.shape[1]) @ right.T
         best = products.reshape(len(turned), 8, -1).max(axis=1)
@@ -153,10 +156,10 @@ def copy(pixels: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np
 
 def linked(image: np.ndarray, copied: np.ndarray) -> bool:
     """Tells whether two images of one dataset, uint8 [150, 150, 3] each, are linked directly."""
-    return (
-        correlation(thumbnail(image), thumbnail(copied)) > THUMBNAIL_CORRELATION
-        or correlation(head(image), head(copied)) > HEAD_CORRELATION
-    )
+    groups = NearDuplicates(
+        np.stack([thumbnail(image), thumbnail(copied)]), np.stack([heads(image), heads(copied)])
+    ).groups()
+    return bool(groups[0] == groups[1])
 
 
 def main() -> None:
@@ -174,7 +177,7 @@ def main() -> None:
     thumbnails = np.stack([thumbnail(image) for image in images])
     groups = join_links(len(images), Matcher(thumbnails, THUMBNAIL_CORRELATION).links("thumbnails"))
     console.print(f"{len(images):,} images, {groups.max() + 1:,} groups by thumbnails")
-    once, thrice = (joined_by_heads(images, groups, at) for at in ((BRIGHT,), BRIGHTNESSES))
+    once, thrice = (joined_by_heads(images, groups, count) for count in (1, 3))
     table = Table("heads above", "pairs joined, one brightness", "three", box=None)
     for limit in LIMITS:
         counts = [str(sum(pair[0] > limit for pair in pairs)) for pairs in (once, thrice)]

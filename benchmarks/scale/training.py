@@ -15,9 +15,9 @@ from benchmarks.scale.units import Units
 PART = 5 * 2**20  # bytes of one upload request of KFP's launcher
 CHUNK = 2048  # images whose pixels are a file
 PAGE = 1000  # keys of a listing request
-# CPU seconds to compare a million thumbnails and a million heads, and by which power they grow, as
-# `benchmarks.duplicates` measured them (docs/experiments.md).
-COMPARED = ((749, 1.6), (1289, 1.7))
+# How many thumbnails and heads an image has, the CPU seconds to compare a million of each, and by
+# which power they grow, as `benchmarks.duplicates` measured them (docs/experiments.md).
+COMPARED = ((1, 749, 1.6), (3, 1289, 1.7))
 ASSEMBLED = 35.6e-6  # CPU seconds an image to write the manifest, by `benchmarks.ingest`
 
 
@@ -150,7 +150,9 @@ class Listing:
 
 def near_duplicates_seconds(images: float) -> float:
     """Returns the CPU seconds in which images are compared."""
-    return sum(seconds * (images / 1e6) ** power for seconds, power in COMPARED)
+    return sum(
+        seconds * (pictures * images / 1e6) ** power for pictures, seconds, power in COMPARED
+    )
 
 
 def interpolated(pairs: list[tuple[int, float]], at: float) -> float:
