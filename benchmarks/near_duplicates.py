@@ -26,13 +26,9 @@ from components.ingest.sources import open_source
 from components.shared.data.groups import join_links
 from components.shared.images.decode import ImageError, decode, thumbnail
 from components.shared.near_duplicates.fingerprints import Fingerprints
-from components.shared.near_duplicates.grouping import (
-    HEAD_CORRELATION,
-    THUMBNAIL_CORRELATION,
-    NearDuplicates,
-)
+from components.shared.near_duplicates.grouping import HEAD_CORRELATION, THUMBNAIL_CORRELATION
 from components.shared.near_duplicates.heads import head_region, heads
-from components.shared.near_duplicates.matcher import Matcher, orientations, unit_rows
+from components.shared.near_duplicates.matcher import Matcher, correlation, orientations, unit_rows
 
 LIMITS = (0.97, 0.96, 0.95, 0.94, 0.93)
 CELL, COLUMNS = 96, 8  # of the sheet of pairs
@@ -156,10 +152,10 @@ def copy(pixels: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np
 
 def linked(image: np.ndarray, copied: np.ndarray) -> bool:
     """Tells whether two images of one dataset, uint8 [150, 150, 3] each, are linked directly."""
-    groups = NearDuplicates(
-        np.stack([thumbnail(image), thumbnail(copied)]), np.stack([heads(image), heads(copied)])
-    ).groups()
-    return bool(groups[0] == groups[1])
+    return correlation(thumbnail(image), thumbnail(copied)) > THUMBNAIL_CORRELATION or any(
+        correlation(one, other) > HEAD_CORRELATION
+        for one, other in product(heads(image), heads(copied))
+    )
 
 
 def main() -> None:
