@@ -24,7 +24,7 @@ def run(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, error: float
 
 
 def test_what_is_too_sure_gets_honest_and_no_image_judges_what_it_decided() -> None:
-    labels, honest, groups = site(1, 500)
+    labels, honest, groups = site(1, 2_000)
     found = run(labels, expit(SHARPNESS * logit(honest)), groups, 0.03)
     assert found.fit.temperature == pytest.approx(SHARPNESS, rel=0.15)
     assert found.after.ece.value < found.before.ece.value - 0.01
