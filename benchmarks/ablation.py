@@ -10,6 +10,7 @@ state folder, so a killed run goes on; after a change in components/ it is train
 import argparse
 import functools
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -36,6 +37,7 @@ from components.shared.run.code import code_digest
 from components.shared.storage.files import write_atomically
 from components.shared.training.fit import fit
 from components.split.logic import make_folds
+from pipelines.ending import ended
 
 CODE = code_digest(fit.__module__, predict_rows.__module__)
 
@@ -254,4 +256,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

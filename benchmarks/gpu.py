@@ -12,6 +12,7 @@ runs.
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
@@ -33,6 +34,7 @@ from components.shared.networks.reference import REFERENCE
 from components.shared.training import fit as fitting
 from components.shared.training import hardware
 from components.split.logic import make_split
+from pipelines.ending import ended
 
 NETWORKS = {"compact": Hyperparameters(), "reference": REFERENCE}
 
@@ -241,4 +243,4 @@ def _in_turn(work: Work, rounds: int) -> dict[str, list[list[float]]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -24,6 +24,8 @@ import orjson
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 from PIL import Image
 
+from pipelines.ending import ended
+
 PORT = 18470
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 PREDICT = "/v1/models/brain-tumor:predict"
@@ -190,4 +192,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -38,6 +38,7 @@ from components.shared.model_folder.contract import SCORE
 from components.shared.networks.compact import compact_cnn
 from components.shared.networks.features import with_features
 from components.split.logic import make_split
+from pipelines.ending import ended
 
 BATCH = 64
 ROUNDS = 5
@@ -257,4 +258,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -25,6 +25,7 @@ from components.shared.model_folder.runtimes.tensorflow import use_cpus
 from components.shared.networks.hyperparameters import Hyperparameters
 from components.shared.networks.reference import REFERENCE
 from components.shared.networks.table import network
+from pipelines.ending import ended
 
 Answer = Callable[[tf.Tensor], tf.Tensor]
 
@@ -96,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -51,6 +51,7 @@ from components.shared.data.dataset import ImageDataset, ImageRecord, Manifest
 from components.shared.images.decode import SHAPE, THUMBNAIL
 from components.shared.near_duplicates.heads import BRIGHTNESSES, HEAD
 from components.shared.storage.files import file_digest
+from pipelines.ending import ended
 
 SIZES = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 DECODED_UP_TO = 100_000
@@ -238,4 +239,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(ended(lambda: main(sys.argv[1:])))

@@ -13,6 +13,7 @@ join, to be looked at.
 import argparse
 import io
 import math
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import product
@@ -29,6 +30,7 @@ from components.shared.near_duplicates.fingerprints import Fingerprints
 from components.shared.near_duplicates.grouping import HEAD_CORRELATION, THUMBNAIL_CORRELATION
 from components.shared.near_duplicates.heads import head_region, heads
 from components.shared.near_duplicates.matcher import Matcher, correlation, orientations, unit_rows
+from pipelines.ending import ended
 
 LIMITS = (0.97, 0.96, 0.95, 0.94, 0.93)
 CELL, COLUMNS = 96, 8  # of the sheet of pairs
@@ -202,4 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.serving.processes import Server, free_ports
+from pipelines.ending import ended
 
 START_SECONDS = 120.0
 ARENAS = "2"  # as Dockerfile.serve sets it
@@ -125,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -18,6 +18,7 @@ import os
 import random
 import signal
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ from components.tune.rounds import read_proposal, read_round, write_round
 from components.tune.settings import Settings
 from components.tune.trial import Trial, Trials
 from components.tune.walk import Walk
+from pipelines.ending import ended
 
 WORKERS = (1, 2, 4)
 LEARNERS = (1, 4, 8)
@@ -335,4 +337,4 @@ def _found(algorithm: str, trials: int, workers: int, seed: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

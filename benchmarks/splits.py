@@ -8,6 +8,7 @@ duplicate group. In the split by name the validation part is the held-out part.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +30,7 @@ from components.shared.networks.hyperparameters import Training
 from components.shared.networks.reference import REFERENCE
 from components.shared.training.fit import fit
 from components.split.logic import make_split
+from pipelines.ending import ended
 
 PARTS = {"grouped": ("validation", "held_out"), "by-name": ("validation",)}
 
@@ -91,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -20,6 +20,7 @@ import argparse
 import math
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -48,6 +49,7 @@ from components.shared.networks.reference import REFERENCE
 from components.shared.training import fit as fitting
 from components.shared.training.hardware import precision
 from components.split.logic import make_split
+from pipelines.ending import ended
 
 
 def reference_model(values: Hyperparameters) -> keras.Model:
@@ -304,4 +306,4 @@ def print_table(network: str, courses: dict[str, list[list[Epoch]]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -11,6 +11,7 @@ by group each group counts once. Without arguments the answers are made up.
 
 import argparse
 import csv
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from components.shared.data.dataset import ImageDataset
 from components.shared.data.groups import group_weights
 from components.shared.evaluation.results import PREDICTIONS, Evaluation
 from components.shared.evaluation.unsure import Range, choose_range, doubt
+from pipelines.ending import ended
 
 TARGETS = (0.005, 0.01, 0.02, 0.03, 0.05)
 CHANCE = 0.1  # that learn then test is wrong
@@ -144,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

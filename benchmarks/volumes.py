@@ -10,6 +10,7 @@ Of all volumes those six slices in the middle count. Without --labels, the volum
 
 import argparse
 import csv
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from components.ingest.sample import draw_slice
 from components.shared.data.classes import CLASSES, TUMOR
 from components.shared.images import deep
 from components.shared.images.decode import squeezed
+from pipelines.ending import ended
 from serving.classifier import Classifier
 
 SLICES = 6
@@ -162,4 +164,4 @@ def _drawn(tumour: bool) -> Volumes:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -61,84 +61,84 @@ class Cluster(Group):
     image: Annotated[str, AfterValidator(check_image)] = Field(
         "brain-tumor-train:0.1.0",
         description="Image of all steps, built from Dockerfile.train. Use a digest or a tag that "
-        "never moves: KFP's cache compares the name",
+        "never moves: KFP's cache compares the name.",
     )
     cpu: str = Field(
         "250m",
         pattern=_CPU,
         examples=["2", "250m"],
-        description="CPUs that a step requests, for example 2 or 250m. It may use more",
+        description="CPUs that a step requests, for example 2 or 250m. It may use more.",
     )
     memory: str = Field(
         "2Gi",
         pattern=_MEMORY,
-        description="Memory request and limit of a step, for example 512Mi",
+        description="Memory request and limit of a step, for example 512Mi.",
     )
     training_cpu: str = Field(
         "250m",
         pattern=_CPU,
         examples=["2", "250m"],
-        description="CPUs that a step that trains requests",
+        description="CPUs that a step that trains requests.",
     )
     training_memory: str = Field(
-        "3Gi", pattern=_MEMORY, description="Memory request and limit of a step that trains"
+        "3Gi", pattern=_MEMORY, description="Memory request and limit of a step that trains."
     )
     shared_memory: str = Field(
-        "2Gi", pattern=_MEMORY, description="Size of /dev/shm for the steps that train"
+        "2Gi", pattern=_MEMORY, description="Size of /dev/shm for the steps that train."
     )
     queue: LabelOrNone = Field(
         "",
-        description="Kueue's LocalQueue of every step's pod. Empty uses none",
+        description="Kueue's LocalQueue of every step's pod. Empty uses none.",
     )
     priority_class: LabelOrNone = Field(
         "",
-        description="Kueue's WorkloadPriorityClass of these pods. Empty uses none",
+        description="Kueue's WorkloadPriorityClass of these pods. Empty uses none.",
     )
     run_as_user: UserId = Field(
         65532,
         description="User id of every step, never root. 0 takes the image's user, or the one that "
-        "OpenShift assigns",
+        "OpenShift assigns.",
     )
-    run_as_group: UserId = Field(65532, description="Group id of every step. 0 as for the user")
+    run_as_group: UserId = Field(65532, description="Group id of every step. 0 as for the user.")
     image_pull_secret: NameOrNone = Field(
         "",
-        description="Secret to pull the image with. Empty uses none",
+        description="Secret to pull the image with. Empty uses none.",
     )
     volume_claim: VolumeOrNone = Field(
         "",
         description=f"PersistentVolumeClaim to mount at {VOLUME}: killed steps resume from it and "
-        "models are registered on it",
+        "models are registered on it.",
     )
     kaggle_secret: Name = Field(
         "kaggle-credentials",
-        description="Secret with the keys username and key. A public dataset needs none",
+        description="Secret with the keys username and key. A public dataset needs none.",
     )
     store_secret: Name = Field(
         "store-credentials",
         description=f"Secret with the keys {', '.join(STORE_VARIABLES)}, as far as an S3 store "
-        "needs them. It may be missing",
+        "needs them. It may be missing.",
     )
     gcs_secret: VolumeOrNone = Field(
         "",
         description="Secret with the key gcloud-application-credentials.json, for Google Cloud "
-        "Storage without workload identity",
+        "Storage without workload identity.",
     )
     signing_secret: VolumeOrNone = Field(
         "",
-        description=f"Secret with the key {SIGNING_KEY}, which signs registered versions",
+        description=f"Secret with the key {SIGNING_KEY}, which signs registered versions.",
     )
     public_key_config_map: VolumeOrNone = Field(
         "",
         description=f"ConfigMap with the key {PUBLIC_KEY}: steps refuse versions that are not "
-        "signed with its private key",
+        "signed with its private key.",
     )
     parallelism: int = Field(
         0,
         ge=0,
         le=100,
-        description="Maximum number of folds, or of other sources, at a time. 0 runs all at once",
+        description="Maximum number of folds, or of other sources, at a time. 0 runs all at once.",
     )
-    caching: bool = Field(True, description="Reuse finished steps of earlier runs")
+    caching: bool = Field(True, description="Reuse finished steps of earlier runs.")
 
     @field_validator("priority_class")
     @classmethod

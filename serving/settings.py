@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from components.shared.errors import UserError, did_you_mean, fault_words
+from components.shared.errors import UserError, did_you_mean, fault_words, reason
 from components.shared.images.slices import MAX_SLICES
 from components.shared.model_folder.signing import Trust
 
@@ -269,7 +269,7 @@ class Settings(BaseSettings):
             with open(self.storage_uri_file, encoding="utf-8") as file:
                 return file.read(_MAX_CHARACTERS).strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.storage_uri_file}: cannot read: {error}") from error
+            raise UserError(f"{self.storage_uri_file}: cannot read: {reason(error)}") from error
 
 
 def _meant(name: str, fields: Iterable[str]) -> str:

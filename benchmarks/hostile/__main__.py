@@ -34,6 +34,7 @@ from benchmarks.serving.load import Load, summed_up
 from benchmarks.serving.measure import SMALL
 from benchmarks.serving.payloads import make_payloads
 from benchmarks.serving.processes import Server, StartError, free_ports, listens
+from pipelines.ending import ended
 
 MIB = 2**20
 POD_BYTES = 2 * 2**30  # the memory that manifests/base gives the predictor
@@ -268,4 +269,4 @@ def _p99(load: Load) -> float:
 
 
 if __name__ == "__main__":  # not for the processes that multiprocessing starts
-    main()
+    sys.exit(ended(main))

@@ -10,9 +10,11 @@ elsewhere.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from benchmarks.recipes.recipes import RECIPES
+from pipelines.ending import ended
 
 
 def _folds(text: str) -> tuple[int, ...]:
@@ -90,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -11,12 +11,14 @@ holds after the largest batch, Python and NumPy with it.
 """
 
 import argparse
+import sys
 from importlib.util import find_spec
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.runtimes.measure import NEEDS, measure
+from pipelines.ending import ended
 
 
 def main() -> None:
@@ -52,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -15,6 +15,7 @@ follows.
 
 import argparse
 import json
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from rich.table import Table
 from benchmarks.scale.state import ROUND, TRIAL, State
 from benchmarks.scale.training import Cluster, Cost, Training, Work
 from benchmarks.scale.units import MEASURED, Units
+from pipelines.ending import ended
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,4 +122,4 @@ def _time(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

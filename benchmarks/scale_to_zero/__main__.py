@@ -24,6 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.ending import ended
 from tests.cluster.cluster import Cluster, ServedNamespace
 from tests.cluster.zero import answers, scaled_to_zero, start_asking, wait_for_zero
 
@@ -89,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.shared.errors import UserError, first_fault, one_line
+from components.shared.errors import UserError, first_fault, network_reason, one_line
 from components.shared.model_folder.drift_reference import Quantity
 
 TOKEN_VARIABLE = "PROMETHEUS_TOKEN"
@@ -178,7 +178,7 @@ class Prometheus:
                         raise self._unusable(f"too slowly: not whole in {_SECONDS:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise UserError(
-                f"{self._address} cannot be reached: {one_line(error)}; check the address of "
+                f"{self._address} cannot be reached: {network_reason(error)}; check the address of "
                 "Prometheus"
             ) from error
         if response.status_code != httpx.codes.OK:

@@ -50,6 +50,7 @@ class Assignment:
         self._classes, self._labels, self._table = classes, labels, table
         self._judging = judging
         self._folders: Counter[str] = Counter()  # of files in no class
+        self._spreadsheet = ""  # the first CSV file in no class, which may say the classes
         self._unnamed = 0  # of which the table knows no patient
         self._contradicted: list[str] = []  # their folder says another class than the table
 
@@ -81,7 +82,11 @@ class Assignment:
         """Returns what to do where the source has no image of a class."""
         if self._labels and self._labels.says_labels:
             return f"name some in {self._labels.name}"
-        return advice(self._folders, lacking)
+        told = advice(self._folders, lacking)
+        if not self._spreadsheet:
+            return told
+        name = printable(self._spreadsheet)
+        return f'{told}; if {name} says the class of each image, give --labels "{name}"'
 
     def notes(self) -> list[str]:
         """Returns what people should know of the assignment, a line each, in plain text."""
@@ -131,6 +136,8 @@ class Assignment:
         if assigned.label is None:
             if assigned is by_folder and not assigned.chosen:
                 self._count_folder(file.name)
+                if not self._spreadsheet and file.name.lower().endswith(".csv"):
+                    self._spreadsheet = file.name
             return None, assigned.reason
         if assigned.label == STRANGER and not self._judging:
             return None, _STRANGER

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from components.shared.data.dataset import ImageRecord, QuarantinedFile, SourceRecord
-from components.shared.errors import UserError
+from components.shared.errors import UserError, reason
 from components.shared.storage.files import file_digest, read_json
 
 PART = "part.json"
@@ -111,7 +111,7 @@ def _read_array(path: Path, sha256: str) -> np.ndarray:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot read: {error}; {_AGAIN}") from error
+        raise UserError(f"{path}: cannot read: {reason(error)}; {_AGAIN}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"{path}: has changed since it was written; {_AGAIN}")
     array: np.ndarray = np.load(io.BytesIO(content))  # which reads no pickle

@@ -149,6 +149,18 @@ def network_reason(error: BaseException) -> str:
     return one_line(reason or getattr(error, "reason", None) or error)
 
 
+def reason(error: BaseException) -> str:
+    """Returns why a file or folder could not be used, without an error's number and path.
+
+    Args:
+        error: What was raised, such as `[Errno 2] No such file or directory: 'a'`.
+
+    Returns:
+        What the system said, such as `No such file or directory`, or the error's own words.
+    """
+    return one_line(getattr(error, "strerror", None) or error)
+
+
 def first_line(error: BaseException) -> str:
     """Returns the first line of what a library said, whose further lines are for programmers.
 

@@ -7,6 +7,7 @@ restarts.
 
 import gzip
 import json
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -271,5 +272,14 @@ def test_an_address_that_is_none(address: str) -> None:
 
 
 def test_nobody_there() -> None:
-    with pytest.raises(UserError, match="cannot be reached"):
+    with pytest.raises(UserError, match=r"cannot be reached: nothing answers there \(conn"):
         _served("http://127.0.0.1:1")
+
+
+def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(UserError, match=r"^http://prom cannot be reached: Name or service not"):
+        _served("http://prom")

@@ -256,9 +256,18 @@ def test_a_class_that_a_table_does_not_name_is_its_to_name(scans: Path) -> None:
     assert (
         opened_with(scans, "path,label\na.png,Healthy\n").advice(TUMOR) == "name some in labels.csv"
     )
-    assert "give a source with image folders" in opened_with(scans, "path,site\na.png,x\n").advice(
-        TUMOR
-    )
+    told = opened_with(scans, "path,site\na.png,x\n").advice(TUMOR)
+    assert "give a source with image folders" in told
+    assert "--labels" not in told
+
+
+def test_a_table_that_nobody_gave_is_suggested(tmp_path: Path, as_folder: Writer) -> None:
+    files = dict.fromkeys(("mri/1.png", "mri/2.png", "mri/Sheet of 2024.CSV"), b"x")
+    with open_source(str(as_folder(tmp_path / "a", files))) as opened:
+        assert opened.advice(TUMOR).endswith(
+            "; if mri/Sheet of 2024.CSV says the class of each image, "
+            'give --labels "mri/Sheet of 2024.CSV"'
+        )
 
 
 def test_a_source_is_another_when_what_is_known_of_it_is(scans: Path) -> None:

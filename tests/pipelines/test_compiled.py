@@ -325,6 +325,8 @@ def test_the_user_interface_shows_what_each_parameter_is(
         assert "\n" not in definition["description"]
         assert definition["isOptional"] is True
         assert definition["defaultValue"] == parameter.default
+    for parameter in Cluster.parameters():
+        assert parameter.description.endswith(".")
     assert spec["pipelineInfo"]["displayName"]
     assert spec["pipelineInfo"]["description"]
 

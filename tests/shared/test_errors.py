@@ -1,6 +1,10 @@
 """What libraries say, fit for a line."""
 
-from components.shared.errors import first_line, one_line
+from pathlib import Path
+
+import pytest
+
+from components.shared.errors import first_line, one_line, reason
 
 
 def test_all_that_a_library_said_is_one_line() -> None:
@@ -15,3 +19,10 @@ def test_an_error_without_a_word_is_named() -> None:
 
 def test_the_first_line_is_enough() -> None:
     assert first_line(OSError("\nno such file\nat <0x7f> in graph")) == "no such file"
+
+
+def test_why_a_file_cannot_be_used_has_no_number() -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        Path("nowhere/file").read_text()
+    assert reason(caught.value) == "No such file or directory"
+    assert reason(OSError("is a link")) == "is a link"

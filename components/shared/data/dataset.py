@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from components.shared.data.classes import CLASSES, STRANGER
 from components.shared.data.groups import join_groups
-from components.shared.errors import UserError, first_fault
+from components.shared.errors import UserError, first_fault, reason
 from components.shared.images.decode import SHAPE, THUMBNAIL
 from components.shared.storage.files import file_digest
 from components.shared.strict import Strict
@@ -404,7 +404,7 @@ def _read(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read the {what}: {error}") from error
+        raise UserError(f"{path}: cannot read the {what}: {reason(error)}") from error
 
 
 def _map(path: Path, shape: tuple[int, ...], sha256: str | None) -> np.ndarray:
@@ -412,7 +412,7 @@ def _map(path: Path, shape: tuple[int, ...], sha256: str | None) -> np.ndarray:
     try:
         array = np.lib.format.open_memmap(path, mode="r")  # which never reads a pickle
     except Exception as error:  # hostile headers raise nearly anything
-        raise UserError(f"{path}: cannot read: {error}; ingest the data again") from error
+        raise UserError(f"{path}: cannot read: {reason(error)}; ingest the data again") from error
     if array.shape != shape or array.dtype != np.uint8:
         raise UserError(
             f"{path}: holds {array.dtype} {list(array.shape)} where the manifest says "

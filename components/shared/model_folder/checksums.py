@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path, PurePosixPath
 
-from components.shared.errors import UserError
+from components.shared.errors import UserError, reason
 from components.shared.model_folder.contract import SIGNATURE, SUMS
 from components.shared.storage.files import (
     open_regular,
@@ -62,7 +62,8 @@ def _read_sums(folder: Path) -> dict[str, str]:
         text = read_regular(folder / SUMS, _MAX_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{folder}: cannot read {SUMS}, so this is not a complete model folder: {error}"
+            f"{folder}: cannot read {SUMS} ({reason(error)}), so this is not a complete model "
+            "folder; give that of a registered version, such as runs/registry/brain-tumor/1"
         ) from error
     listed: dict[str, str] = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
@@ -91,4 +92,4 @@ def _digest(path: Path) -> str:
         with open(path, "rb", opener=open_regular) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{shown(str(path))}: cannot read: {error.strerror or error}") from error
+        raise UserError(f"{shown(str(path))}: cannot read: {reason(error)}") from error

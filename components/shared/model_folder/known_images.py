@@ -12,7 +12,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from components.shared.data.dataset import ImageDataset
-from components.shared.errors import UserError
+from components.shared.errors import UserError, reason
 from components.shared.model_folder.contract import KNOWN_FILES, KNOWN_IMAGES
 from components.shared.near_duplicates.fingerprints import Fingerprints
 from components.shared.run.progress import track
@@ -76,7 +76,9 @@ class ImagesOfDataset:
         try:
             files = read_regular(path, _MAX_BYTES).decode("ascii").split()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot read: {error}; register the model again") from error
+            raise UserError(
+                f"{path}: cannot read: {reason(error)}; register the model again"
+            ) from error
         return cls(frozenset(files), Fingerprints.open(Path(folder, KNOWN_IMAGES)))
 
     def write(self, folder: str | Path) -> None:

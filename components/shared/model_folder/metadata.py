@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, ValidationError
 
 from components.shared.data.dataset import PARTS, ImageDataset, SourceRecord, Split, Strategy
-from components.shared.errors import UserError, first_fault
+from components.shared.errors import UserError, first_fault, reason
 from components.shared.evaluation.external import ExternalResult
 from components.shared.evaluation.metrics import Interval, Scores
 from components.shared.evaluation.results import (
@@ -302,7 +302,7 @@ def read_metadata(folder: str | Path) -> ModelMetadata:
     try:
         content = read_regular(path, _MAX_BYTES)
     except OSError as error:
-        raise UserError(f"{path}: cannot read it: {error}; register again") from error
+        raise UserError(f"{path}: cannot read it: {reason(error)}; register again") from error
     return parse_metadata(content, str(path))
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from components.shared.data.classes import CLASSES, HEALTHY
-from components.shared.errors import UserError, first_fault
+from components.shared.errors import UserError, first_fault, reason
 from components.shared.model_folder.checksums import verify
 from components.shared.model_folder.contract import (
     CARD,
@@ -152,7 +152,9 @@ def _temporary_folder() -> Iterator[Path]:
     try:
         temporary = TemporaryDirectory(prefix="model-")
     except OSError as error:
-        raise UserError(f"no folder for a copy of the model: {error}; mount one at /tmp") from error
+        raise UserError(
+            f"no folder for a copy of the model: {reason(error)}; mount one at /tmp"
+        ) from error
     with temporary as folder:
         yield Path(folder)
 
@@ -192,7 +194,7 @@ def _linked_from(path: Path) -> Path:
             for name in names
         )
     except (OSError, RuntimeError) as error:  # RuntimeError: links that go round
-        raise UserError(f"{path}: holds links that lead nowhere: {error}") from error
+        raise UserError(f"{path}: holds links that lead nowhere: {reason(error)}") from error
     if not same:
         raise UserError(f"{path}: its entries are not all linked from one folder; copy the model")
     return source
@@ -207,7 +209,9 @@ def _read_card(path: Path) -> str:
     try:
         text = _bytes_of(path / CARD).decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path / CARD}: cannot read: {error}; register the model again") from error
+        raise UserError(
+            f"{path / CARD}: cannot read: {reason(error)}; register the model again"
+        ) from error
     # Front matter is for programs.
     return text.split("\n---\n", 1)[-1] if text.startswith("---\n") else text
 
@@ -229,4 +233,6 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return read_regular(path, _MAX_BYTES)
     except OSError as error:
-        raise UserError(f"{path}: cannot read: {error}; register the model again") from error
+        raise UserError(
+            f"{path}: cannot read: {reason(error)}; register the model again"
+        ) from error

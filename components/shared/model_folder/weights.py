@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from components.shared.errors import UserError, first_line
+from components.shared.errors import UserError, first_line, reason
 from components.shared.model_folder.contract import WEIGHTS
 from components.shared.storage.files import open_regular, write_atomically
 
@@ -63,7 +63,7 @@ def read_weights(folder: str | Path, shapes: Sequence[tuple[int, ...]]) -> list[
             "start a training from it"
         ) from error
     except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}; {_RESTORE}") from error
+        raise UserError(f"{path}: cannot read: {reason(error)}; {_RESTORE}") from error
     if len(content) != 4 * count:
         raise UserError(f"{path}: is cut off, or too long; {_RESTORE}")
     vector = np.frombuffer(content, "<f4")

@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 from numpy.lib.stride_tricks import as_strided
 
-from components.shared.errors import UserError
+from components.shared.errors import UserError, reason
 
 _EPSILON = 1e-3  # of its normalizations
 _STEM = "_conv_stem"
@@ -167,7 +167,7 @@ def _read_weights(of: Lite) -> dict[str, np.ndarray]:
     try:
         data = resources.files(of.package).joinpath(of.file).read_bytes()
     except (ModuleNotFoundError, OSError) as error:
-        raise UserError(f"ImageNet's weights cannot be read: {error}; {install}") from error
+        raise UserError(f"ImageNet's weights cannot be read: {reason(error)}; {install}") from error
     if hashlib.sha256(data).hexdigest() != of.sha256:
         raise UserError(f"ImageNet's weights: {of.package}/{of.file} has changed; {install}")
     file = io.BytesIO(data)

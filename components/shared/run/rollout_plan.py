@@ -76,7 +76,7 @@ def storage_uri(address: str, served_from: str) -> str:
     if scheme not in _READABLE:
         raise UserError(
             f"{address}: KServe cannot read this folder; register to s3:// or gs://, or say with "
-            "served_from where it finds the registry, such as pvc://claim/registry"
+            "--served-from where it finds the registry, such as pvc://claim/registry"
         )
     found = "/".join((served_from.rstrip("/"), *address.rstrip("/").rsplit("/", 2)[-2:]))
     return f"{found}/" if scheme in _BY_PREFIX else found

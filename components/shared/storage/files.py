@@ -11,7 +11,7 @@ from typing import TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from components.shared.errors import UserError, first_fault
+from components.shared.errors import UserError, first_fault, reason
 
 MAX_FILES, MAX_BYTES, MAX_DEPTH = 10_000, 2 * 2**30, 50  # of a folder that can be a model
 _PIECE = 2**20
@@ -82,7 +82,7 @@ def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read: {error}; {remedy}") from error
+        raise UserError(f"{path}: cannot read: {reason(error)}; {remedy}") from error
     except ValidationError as error:
         raise UserError(f"{path}: {first_fault(error)}; {remedy}") from error
 
@@ -201,7 +201,7 @@ def copy_files(folder: Path, copy: Path) -> None:
                     left -= len(piece)
         except OSError as error:
             raise UserError(
-                f"{folder}: cannot copy {shown(file)} to {copy}: {error.strerror or error}"
+                f"{folder}: cannot copy {shown(file)} to {copy}: {reason(error)}"
             ) from error
 
 

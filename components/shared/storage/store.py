@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.shared.errors import UserError
+from components.shared.errors import UserError, reason
 from components.shared.storage.files import regular_files
 
 LIMIT = 16 * 2**20
@@ -363,7 +363,7 @@ def disk_error(where: object, error: OSError) -> UserError:
         error: What it said.
     """
     return UserError(
-        f"{where}: {error.strerror or error}; check the path, its permissions and the free space"
+        f"{where}: {reason(error)}; check the path, its permissions and the free space"
     )
 
 

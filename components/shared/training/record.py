@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from components.shared.data.dataset import Split
-from components.shared.errors import UserError
+from components.shared.errors import UserError, reason
 from components.shared.networks.hyperparameters import BATCH_SIZE
 from components.shared.storage.files import read_json
 from components.shared.strict import Strict
@@ -78,7 +78,7 @@ def read_history(folder: str | Path) -> dict[str, np.ndarray]:
     except KeyError as error:
         raise UserError(f"{path}: has no column {error}; train the model again") from error
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot read: {error}; train the model again") from error
+        raise UserError(f"{path}: cannot read: {reason(error)}; train the model again") from error
     if not rows:
         raise UserError(f"{path}: holds no epoch; train the model again")
     return history
