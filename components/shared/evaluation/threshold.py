@@ -38,8 +38,7 @@ def choose_threshold(
 
     The threshold lies halfway between two neighbouring scores (or between an outermost score
     and 0 or 1), so that a rounding error in a score changes no answer. A group of near-duplicates
-    weighs as much as the square root of its size, as where the temperature is fitted: else the
-    few largest groups would choose.
+    weighs as much as the square root of its size: else the few largest groups would choose.
 
     Without a target it is the usual one, unless validation says otherwise by more than chance: the
     nearest to it within two standard errors of the greatest Youden's J.
