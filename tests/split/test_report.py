@@ -50,7 +50,7 @@ def test_patients_are_told_where_they_are_known(
     write_split_report(tmp_path / "report.html", known, split)
     write_folds_report(tmp_path / "folds.html", known, [split])
     assert "7 patients are known" in (tmp_path / "report.html").read_text()
-    assert "all images of its patient" in (tmp_path / "folds.html").read_text()
+    assert "near-duplicates and all images of its patient" in (tmp_path / "folds.html").read_text()
     write_folds_report(tmp_path / "folds.html", dataset, [split])
     assert "patient" not in (tmp_path / "folds.html").read_text()
 
@@ -63,7 +63,7 @@ def test_contradicted_images_are_counted(
     both = (split.train[0], split.held_out[0], split.held_out[1])
     known.manifest = dataset.manifest.model_copy(update={"contradicted": both})
     text = written(tmp_path, known, split)
-    assert "3 images are contradicted" in text
+    assert "image. 3 images are contradicted" in text
     assert "1 of them is in a train" in text
     without = split.model_copy(update={"train": split.train[1:]})
     assert "None of them is in a train" in written(tmp_path, known, without)

@@ -61,9 +61,10 @@ def write_reports(
     folder = Path(folder)
 
     def write(file: str, page: str) -> Path:
+        unsaid = {name: said for name, said in facts.items() if f"<dt>{name}</dt>" not in page}
         for mark, template in ((_SIBLINGS, "siblings"), (_FACTS, "run_facts")):
             template = f"shared/reports/{template}.html.j2"
-            page = page.replace(mark, render(template, reports=reports, facts=facts, here=file), 1)
+            page = page.replace(mark, render(template, reports=reports, facts=unsaid, here=file), 1)
         write_atomically(folder / file, page)
         return folder / file
 

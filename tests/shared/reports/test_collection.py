@@ -11,7 +11,13 @@ HOSTILE = "<script>alert(1)</script>"
 
 def _write(folder: Path) -> Path:
     html, card = folder / "a", folder / "b.md"
-    write_report(html, "shared/reports/text.html.j2", {"data": HOSTILE}, title="A", body=HOSTILE)
+    write_report(
+        html,
+        "shared/reports/text.html.j2",
+        {"data": HOSTILE, "commit": "1a2b"},
+        title="A",
+        body=HOSTILE,
+    )
     card.write_text(
         f"---\nlicense: apache-2.0\n---\n# Card\n\n{escape_markdown(HOSTILE)}\n\n## One\n\n"
         "| a | b |\n|---|---|\n| 1 | 2 |\n\n## Two\n\n## Three\n"
@@ -20,7 +26,7 @@ def _write(folder: Path) -> Path:
         folder / "report",
         "Training run",
         [Report("a", "First", "One.", html), Report("b", "Second", "Two.", card)],
-        {"run": "run-1", "command": f"brain-tumor run --source '{HOSTILE}'"},
+        {"run": "run-1", "commit": "1a2b", "command": f"brain-tumor run --source '{HOSTILE}'"},
         verdict="Good.",
         cards=[("Accuracy", "95.0%", "93.0% to 97.0%")],
         about="On 3 images.",
@@ -40,6 +46,7 @@ def test_each_page_links_to_the_others_and_says_which_run_it_is_of(tmp_path: Pat
             assert f'<a href="{other}"' in page
         assert "<dt>run</dt> <dd>run-1</dd>" in page
         assert "<dt>command</dt> <dd><code>brain-tumor run --source &#39;&lt;script" in page
+        assert page.count("<dt>commit</dt>") == 1
         assert "alert(1)</script>" not in page
 
 
