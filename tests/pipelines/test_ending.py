@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +119,10 @@ def test_ctrl_c_is_one_word_and_130() -> None:
     script = PROGRAM.format("import time; print('begun', flush=True); time.sleep(60)")
 
     def answer(said: str) -> str:
-        return "\x03" if said == "begun\r\n" else ""
+        if said != "begun\r\n":
+            return ""
+        time.sleep(0.5)  # so that the program is in its sleep, not in the write
+        return "\x03"
 
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     status, said = run_on_terminal([sys.executable, "-c", script], environment, answer=answer)

