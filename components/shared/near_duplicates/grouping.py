@@ -22,7 +22,7 @@ class NearDuplicates:
     """The near-duplicates among some images.
 
     The same pictures give the same answers, whatever the number of threads. Beside the pictures,
-    which may be mapped from disk, this takes 3 KB of memory an image.
+    which may be mapped from disk, this takes 4 KB of memory an image.
     """
 
     def __init__(self, thumbnails: np.ndarray, heads: np.ndarray) -> None:
