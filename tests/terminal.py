@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -79,11 +80,12 @@ def run_on_terminal(
     """
     ours, theirs = pty.openpty()
     _size(theirs, columns)
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        preexec_fn=lambda: os.login_tty(theirs),  # so that Ctrl-C is a signal to the program
-    )
+
+    def begin() -> None:
+        os.login_tty(theirs)  # so that Ctrl-C is a signal to the program
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a test run in the background ignores
+
+    process = subprocess.Popen(command, env=environment, preexec_fn=begin)
     os.close(theirs)
     said = b""
     with process, suppress(OSError):  # that nobody has the other end any more
