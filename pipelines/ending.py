@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import typer
 from rich.markup import escape
 
+from components.shared.command_line.missing import missing_package
 from components.shared.command_line.start import INTERRUPTED
 from components.shared.command_line.usage import UsageError, usage_fault
 from components.shared.errors import UserError, one_line
@@ -56,11 +57,7 @@ def ended(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return _stopped()
     except ModuleNotFoundError as error:
-        return _refused(
-            f"this command needs the package {error.name}, which is not installed here; run "
-            "`make install` in a checkout, or install brain-tumor with the extra that has it: "
-            "train and cpu, stores, clinic, deploy, serve, signing, tracing"
-        )
+        return _refused(missing_package(error))
     except OSError as error:
         return _disk_refused(error)
     except FaultError as error:

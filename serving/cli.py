@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from components.shared.command_line.help_page import show_whole
+from components.shared.command_line.missing import missing_package
 from components.shared.command_line.start import INTERRUPTED
 from components.shared.command_line.usage import UsageError, usage_fault
 from components.shared.errors import UserError
@@ -72,8 +73,11 @@ def serve(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # only what went wrong
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # so that no Keras is imported: 1 s of CPU
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else a line for each bad header of a client
-    from serving.server import serve as run  # imports KServe
-    from serving.settings import Settings
+    try:
+        from serving.server import serve as run  # imports KServe
+        from serving.settings import Settings
+    except ModuleNotFoundError as error:
+        raise UserError(missing_package(error, "serve")) from error
 
     settings = Settings.from_environment(**{k: v for k, v in given.items() if v is not None})
     with _lent(model) as folder:
@@ -100,9 +104,8 @@ def _write_termination_message(line: str) -> None:
 
 
 def _print_error(line: str) -> None:
-    from serving.logs import as_json  # imports KServe
-
-    if as_json():
+    logs = sys.modules.get("serving.logs")  # imports KServe, and nothing was set up before it was
+    if logs and logs.as_json():
         logging.getLogger("brain_tumor").critical(line)
     else:
         Console(stderr=True, highlight=False).print(
@@ -126,6 +129,8 @@ def main() -> None:
         _refuse(usage_fault(error) or "")
     except UserError as error:
         _refuse(str(error))
+    except ModuleNotFoundError as error:
+        _refuse(missing_package(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,16 +54,6 @@ def test_each_end_has_its_status_and_a_line(
     assert printed.out == ""
     assert printed.err.startswith(f"error: {line}")
     assert printed.err.count("\n") == 1
-
-
-def test_a_missing_package_is_answered_with_every_extra_of_the_commands(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    ended(_raising(ModuleNotFoundError("No module", name="kserve")))
-    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    of_commands = set(extras["optional-dependencies"]) - {"cuda", "recipes", "docs", "dev"}
-    named = capsys.readouterr().err.rpartition("extra that has it: ")[2]
-    assert set(re.findall(r"\w+", named)) - {"and"} == of_commands
 
 
 @pytest.mark.parametrize("status", [None, 0, 1])
