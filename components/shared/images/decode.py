@@ -157,7 +157,20 @@ def squeezed(image: Image.Image) -> np.ndarray:
         image = image.convert("L")
     elif image.mode not in ("RGB", "L"):
         image = image.convert("RGB")
+    image = _without_copies(image)
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR).convert("RGB"))
+
+
+def _without_copies(image: Image.Image) -> Image.Image:
+    """Returns one channel of an image whose three are alike: resizing it takes half the time.
+
+    Most scans are saved so. The result is the same, bit for bit, as channels are resized alone.
+    """
+    if image.mode != "RGB":
+        return image
+    red, green, blue = image.split()
+    pixels = red.tobytes()
+    return red if pixels == green.tobytes() and pixels == blue.tobytes() else image
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:

@@ -226,6 +226,7 @@ def test_what_is_refused(data: bytes, reason: str) -> None:
 
 JPEGS = {
     "grey": (lambda: picture().convert("L"), {}),
+    "grey in three channels": (lambda: picture().convert("L").convert("RGB"), {}),
     "colour": (picture, {"subsampling": 2}),
     "colour 4:4:4": (picture, {"subsampling": 0}),
     "colour 4:2:2": (picture, {"subsampling": 1}),
@@ -255,6 +256,17 @@ def test_a_jpeg_has_the_pixels_that_pillow_gives(name: str) -> None:
     image.draft(None, (300, 300))
     expected = image.convert("RGB").resize(SHAPE[:2], Image.Resampling.BILINEAR)
     assert np.array_equal(decode(data).pixels, np.asarray(expected))
+
+
+@pytest.mark.parametrize("channel", [None, 0, 1, 2])
+def test_three_channels_are_one_only_where_every_pixel_is_grey(channel: int | None) -> None:
+    pixels = np.array(picture().convert("L").convert("RGB"))
+    if channel is not None:
+        pixels[-1, -1, channel] ^= 128
+    expected = Image.fromarray(pixels).resize(SHAPE[:2], Image.Resampling.BILINEAR)
+    assert np.array_equal(
+        decode(encoded(Image.fromarray(pixels), "PNG")).pixels, np.asarray(expected)
+    )
 
 
 @pytest.mark.parametrize("shape", [(60, 90), (900, 1200), (900, 1200, 3)])
