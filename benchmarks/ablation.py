@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from benchmarks.augmentation import OtherTones
 from benchmarks.images import open_external, open_images
 from benchmarks.recipes.judging import Course, External, Fold, Truth, print_judged
 from components.shared.data.dataset import ImageDataset, Split
@@ -124,6 +125,9 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     "images count alike": lambda: _with(group_power=0.0),
     "random weights": lambda: _network("random", _random),
     "blur too": lambda: _with(augmentation=functools.partial(StrongAugmentation, blurred=0.3)),
+    "a tenth inverted": lambda: _with(augmentation=functools.partial(OtherTones, inverted=0.1)),
+    "amplitudes mixed": lambda: _with(augmentation=functools.partial(OtherTones, mixed=0.5)),
+    "bias fields": lambda: _with(augmentation=functools.partial(OtherTones, bias_field=0.2)),
     "no smaller heads": lambda: _with(augmentation=NARROW),
     "last layer as trained": lambda: _with(refit_head=False),
     "reference network": lambda: Variant(
