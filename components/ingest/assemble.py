@@ -35,7 +35,7 @@ from components.shared.errors import UserError
 from components.shared.images.decode import THUMBNAIL
 from components.shared.near_duplicates.grouping import NearDuplicates
 from components.shared.near_duplicates.heads import BRIGHTNESSES, HEAD
-from components.shared.reports.numbers import percent
+from components.shared.reports.numbers import counted, percent
 
 
 def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: float) -> None:
@@ -74,6 +74,7 @@ def assemble(folders: Sequence[str | Path], output: str | Path, max_bad_share: f
     )
     groups, contradicted = _near_duplicates(parts, output, seen.labels)
     patients = number_patients(keys for _, chunk in parts.chunks() for keys in chunk.patients)
+    _note_patients_of_several_sources(parts, patients)
     manifest = Manifest(
         source=parts.source.source,
         source_version=parts.source.source_version or seen.content_version,
@@ -213,6 +214,18 @@ def _check_share(part: Part, seen: _Scan, allowed: float) -> None:
             if share > allowed:
                 raise UserError(f"source {address}: {found}; mend the data or raise max_bad_share")
             print(f"{name}: {found}" if name else found, flush=True)
+
+
+def _note_patients_of_several_sources(parts: _Parts, patients: np.ndarray) -> None:
+    sources = (record.source for _, chunk in parts.chunks() for record in chunk.images)
+    seen = set(zip(patients.tolist(), sources, strict=True))
+    of_each = Counter(patient for patient, _ in seen if patient >= 0)
+    if shared := sum(count > 1 for count in of_each.values()):
+        print(
+            f"{counted(shared, 'patient')} in more than one source; if they are different people, "
+            "write the source into the patient, as in Ulm-17",
+            flush=True,
+        )
 
 
 def _hand_over_pixels(parts: _Parts, output: Path) -> Iterator[Shard]:

@@ -209,7 +209,10 @@ def _split(
     for name, indices in parts.items():
         for label, class_name in enumerate(CLASSES):
             if not (dataset.labels[indices] == label).any():
-                why = _grouping(dataset, label) if strategy == "grouped" else ""
+                why = ""
+                if strategy == "grouped":
+                    joined = _joined(dataset, parts["held_out"], source) if source else ""
+                    why = joined or _grouping(dataset, label)
                 raise UserError(
                     f"split {strategy}: no '{class_name}' image is left for the {name} part; "
                     f"{why}give images of more patients, or other shares"
@@ -222,6 +225,19 @@ def _split(
         validation=tuple(parts["validation"].tolist()),
         held_out=tuple(parts["held_out"].tolist()),
         source=source,
+    )
+
+
+def _joined(dataset: ImageDataset, held_out: np.ndarray, source: str) -> str:
+    """Says how many images of other sources are of the held-out one's groups; nothing if none."""
+    alike = int(np.isin(dataset.groups, dataset.groups[held_out]).sum()) - len(held_out)
+    if not alike:
+        return ""
+    return (
+        f"while {source} is held out, {alike:,} of the {len(dataset) - len(held_out):,} images of "
+        "other sources are left out, because they share a patient's ID or a near-duplicate with "
+        "it; if one ID means different people, give the labels a column patient with names such "
+        "as Ulm-17; otherwise "
     )
 
 

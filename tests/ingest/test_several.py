@@ -87,6 +87,26 @@ def test_near_duplicates_are_found_across_sources(made: ImageDataset) -> None:
     assert None not in patients
 
 
+@pytest.mark.parametrize("prefix", ["", "Bonn-"])
+def test_patients_that_two_sources_name_alike_are_noted(
+    tmp_path: Path,
+    hospital: str,
+    as_folder: Writer,
+    drawn: Callable[..., Image.Image],
+    encoded: Callable,
+    prefix: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = f"path,label,patient\na.png,mass,{prefix}p1\nb.png,normal,{prefix}p2\nc.png,normal,NA"
+    images = {f"{name}.png": encoded(drawn(600 + i)) for i, name in enumerate("abc")}
+    bonn = as_folder(tmp_path / "bonn", {**images, "labels.csv": table.encode()})
+    classes = "mass=Brain Tumor,normal=Healthy"
+    with open_sources(json.dumps([hospital, str(bonn)]), "", "labels.csv", classes) as source:
+        ingest(source, tmp_path / "out", tmp_path / "state")
+    noted = "2 patients in more than one source; if they are different people, write the source"
+    assert (noted in capsys.readouterr().out) == (prefix == "")
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers_gives_the_same_bytes(
     made: ImageDataset, both: str, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
