@@ -135,6 +135,24 @@ def test_heat_maps_of_gradients_still_work(tmp_path: Path) -> None:
         np.testing.assert_allclose(found[name], values, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("axes", [[], [2], [-2], [1, -1], [3, 2, 1]])
+def test_axes_are_reversed_alike(axes: list[int], tmp_path: Path) -> None:
+    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        bytes_, numbers = tf.reverse(images, axes), tf.cast(images, tf.float32) / 255
+        both = (
+            tf.cast(bytes_[:, :2, :3, :], tf.float32) / 255 + tf.reverse(numbers, axes)[:, :2, :3]
+        )
+        return {"probability_healthy": both[:, 0, 0, 0] / 2, "features": tf.reshape(both, (-1, 18))}
+
+    folder = save(tmp_path / "model", answer, with_heatmap(answer))
+    found, expected = (
+        OpenVinoRuntime(folder).classify(IMAGES),
+        TensorFlowRuntime(folder).classify(IMAGES),
+    )
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-6, err_msg=name)
+
+
 def test_openvino_comes_first(tmp_path: Path) -> None:
     def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"probability_healthy": tf.cast(images[:, 0, 0, 0], tf.float32) / 255}

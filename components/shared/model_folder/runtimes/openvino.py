@@ -17,7 +17,7 @@ from components.shared.model_folder.contract import (
     SERVING,
     VARIABLES,
 )
-from components.shared.model_folder.runtimes.gradients import CONVERSIONS
+from components.shared.model_folder.runtimes.conversions import CONVERSIONS
 from components.shared.model_folder.runtimes.runtime import Outputs
 from components.shared.model_folder.runtimes.signatures import with_default_signature
 from components.shared.model_folder.served import Precision

@@ -1,7 +1,8 @@
-"""Operations of gradients that OpenVINO cannot read by itself.
+"""Operations of TensorFlow that OpenVINO cannot read by itself, or reads as something slow.
 
-Versions that were registered while heat maps were made of gradients have them in their graphs.
-Both are about shapes alone; TensorFlow's documentation of the raw operations says what they do.
+Versions that were registered while heat maps were made of gradients have two of gradients in their
+graphs, which are about shapes alone. TensorFlow's documentation of the raw operations says what
+they do.
 """
 
 from collections.abc import Callable
@@ -49,6 +50,19 @@ def _concat_offset(node: "NodeContext") -> list[Any]:
     return offsets
 
 
+def _reverse(node: "NodeContext") -> list[Any]:
+    """Returns a tensor with some axes reversed.
+
+    OpenVINO's own reading is an operation for sequences, which takes a twentieth of an answer.
+    """
+    from openvino import opset13 as op
+
+    axes = op.convert(node.get_input(1), "i64")
+    each = op.shape_of(axes)
+    last, before_first = (op.broadcast(_scalar(end), each) for end in (-1, np.iinfo(np.int64).min))
+    return [op.slice(node.get_input(0), last, before_first, last, axes).output(0)]
+
+
 def _scalar(value: int) -> Any:
     from openvino import opset13 as op
 
@@ -64,4 +78,5 @@ def _vector(*values: int) -> Any:
 CONVERSIONS: dict[str, Callable[["NodeContext"], list[Any]]] = {
     "BroadcastGradientArgs": _broadcast_gradient_args,
     "ConcatOffset": _concat_offset,
+    "ReverseV2": _reverse,
 }
