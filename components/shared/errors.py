@@ -146,7 +146,7 @@ def network_reason(error: BaseException) -> str:
         if not found:
             break
         cause = found[0]
-    return one_line(reason or getattr(error, "reason", None) or error)
+    return one_line(reason or getattr(cause, "reason", None) or cause)
 
 
 def reason(error: BaseException) -> str:

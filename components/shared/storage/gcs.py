@@ -18,7 +18,7 @@ from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 from typing_extensions import override
 
-from components.shared.errors import UserError, one_line
+from components.shared.errors import UserError, network_reason, one_line
 from components.shared.storage import transfer
 from components.shared.storage.store import NotFound, disk_error
 from components.shared.storage.transfer import (
@@ -28,7 +28,6 @@ from components.shared.storage.transfer import (
     ObjectStore,
     Piece,
     in_parallel,
-    reason,
 )
 
 _TIMEOUT = (10, 60)  # seconds, to connect and to read
@@ -195,7 +194,7 @@ class GCSStore(ObjectStore):
                 "roles/storage.objectUser on the bucket"
             )
         answer = getattr(error, "response", None)
-        said = f"HTTP status {answer.status_code}" if answer is not None else reason(error)
+        said = f"HTTP status {answer.status_code}" if answer is not None else network_reason(error)
         return UserError(
             f"{where}: cannot talk to {self._bucket.client.api_endpoint}: {said}; check the "
             "network and the service"

@@ -13,6 +13,7 @@ STORES = {
     "s3": ("components.shared.storage.s3", "S3Store"),
     "gs": ("components.shared.storage.gcs", "GCSStore"),
 }
+_MISSPELT = re.compile(rf"(?P<scheme>{'|'.join(STORES)})(:(?!//)|//)", re.I)
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,11 @@ def read_location(uri: str) -> Location:
     """
     found = _SCHEME.match(uri)
     scheme = found["scheme"].lower() if found else "file"
+    if misspelt := _MISSPELT.match(uri):
+        raise ValueError(f"write {misspelt['scheme'].lower()}:// with a colon and two slashes")
     if scheme != "file":
         if not uri.startswith("://", len(scheme)):
-            raise ValueError(f"write {scheme}:// with two slashes")
+            raise ValueError(f"write {scheme}:// with a colon and two slashes")
         return Location(scheme, uri[len(scheme) + 3 :])
     try:
         path = _file_path(uri) if found else Path(uri).expanduser()

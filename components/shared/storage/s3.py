@@ -6,6 +6,7 @@ import configparser
 import hashlib
 import os
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -28,7 +29,7 @@ from minio.error import MinioException, S3Error, ServerError
 from typing_extensions import override
 from urllib3.exceptions import HTTPError, SSLError
 
-from components.shared.errors import UserError, one_line
+from components.shared.errors import UserError, network_reason, one_line, reason
 from components.shared.storage import transfer
 from components.shared.storage.aws_config import configured_endpoint
 from components.shared.storage.store import NotFound, disk_error, is_stale
@@ -38,7 +39,6 @@ from components.shared.storage.transfer import (
     DamagedError,
     ObjectStore,
     Piece,
-    reason,
 )
 
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
@@ -81,7 +81,7 @@ class S3Store(ObjectStore):
             timeout=_TIMEOUT,
             maxsize=transfer.THREADS,
             cert_reqs="CERT_REQUIRED" if _verifies() else "CERT_NONE",
-            ca_certs=os.environ.get("AWS_CA_BUNDLE") or None,
+            ca_certs=_authorities(),
         )
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         if not region and not url.netloc.endswith(".amazonaws.com"):  # AWS itself is asked
@@ -236,11 +236,11 @@ class S3Store(ObjectStore):
         except SSLError as error:
             raise UserError(
                 f"{where}: {self.endpoint} shows a certificate that cannot be trusted: "
-                f"{reason(error)}; set AWS_CA_BUNDLE to its authority's file"
+                f"{network_reason(error)}; set AWS_CA_BUNDLE to its authority's file"
             ) from error
         except HTTPError as error:
             raise UserError(
-                f"{where}: cannot talk to {self.endpoint}: {reason(error)}; check "
+                f"{where}: cannot talk to {self.endpoint}: {network_reason(error)}; check "
                 "AWS_ENDPOINT_URL, the network and the server"
             ) from error
         except (MinioException, ValueError, ParseError, configparser.Error) as error:
@@ -299,11 +299,24 @@ class _RepeatingPool(urllib3.PoolManager):
         return self.repeat(lambda: self.once(method, url, **options))
 
 
+def _authorities() -> str | None:
+    """Returns the file of authorities to trust; none where the system's are."""
+    path = os.environ.get("AWS_CA_BUNDLE")
+    if path:
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as error:  # of the file or of what it holds
+            raise UserError(
+                f"AWS_CA_BUNDLE: {path}: {reason(error)}; give a PEM file of authorities to trust"
+            ) from error
+    return path or None
+
+
 def _log_retry(state: tenacity.RetryCallState) -> None:
     """Says once for each request that it is repeated."""
     if state.attempt_number == 1:
         error = state.outcome and state.outcome.exception()
-        what = reason(error) if isinstance(error, Exception) else "the server is busy"
+        what = network_reason(error) if isinstance(error, Exception) else "the server is busy"
         print(f"S3: {what}; trying again for {transfer.RETRY_SECONDS:.0f} s", flush=True)
 
 

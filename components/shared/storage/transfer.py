@@ -3,7 +3,6 @@
 import builtins
 import contextlib
 import hashlib
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,7 +16,7 @@ import google_crc32c
 import tenacity
 from typing_extensions import override
 
-from components.shared.errors import UserError, one_line
+from components.shared.errors import UserError
 from components.shared.run.progress import Meter
 from components.shared.storage.store import (
     LIMIT,
@@ -41,7 +40,6 @@ FIRST_WAIT, MAX_WAIT = 0.2, 5.0  # seconds between two attempts, at most, jitter
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})  # 409: a write at the same moment
 
 _DAMAGE_ATTEMPTS = 3
-_CONNECTION = re.compile(r"^HTTPS?Connection\([^)]*\): ")  # how urllib3 begins, in Python's words
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -308,16 +306,6 @@ class ObjectStore(Store):
 
     def _below(self, prefix: str) -> str:
         return f"{self._key(prefix)}/" if prefix else self._root
-
-
-def reason(error: Exception) -> str:
-    """Returns what went wrong in the first place, in one line: network libraries wrap errors.
-
-    Args:
-        error: What a library raised.
-    """
-    inner = getattr(error, "reason", None) or (error.args[-1] if error.args else None)
-    return reason(inner) if isinstance(inner, Exception) else _CONNECTION.sub("", one_line(error))
 
 
 def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3.exceptions import InsecureRequestWarning
 
-from components.shared.errors import UserError
+from components.shared.errors import UserError, network_reason
 from components.shared.storage import Store, open_store, transfer
 from components.shared.storage.store import name_fault
 from tests.stores import (
@@ -192,6 +193,8 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_store("s3://models/a", "registry").create("x", b"x")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(key))
     refused(lambda: open_store("s3://models/a", "registry").read("x"), "AWS_CA_BUNDLE")
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere.pem")
+    refused(lambda: open_store("s3://models/a", "registry"), "AWS_CA_BUNDLE: /nowhere.pem: No such")
     monkeypatch.delenv("AWS_CA_BUNDLE")
     monkeypatch.setenv("S3_VERIFY_SSL", "0")
     with pytest.warns(InsecureRequestWarning):
@@ -226,9 +229,28 @@ def test_a_refused_connection_is_told_without_pythons_words() -> None:
     server = urllib3.connection_from_url(f"http://127.0.0.1:{free_ports(1)[0]}", retries=False)
     with pytest.raises(urllib3.exceptions.HTTPError) as caught:
         server.request("GET", "/")
-    assert transfer.reason(caught.value) == (
-        "Failed to establish a new connection: [Errno 111] Connection refused"
-    )
+    assert network_reason(caught.value) == "nothing answers there (connection refused)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(b"", "Remote end closed connection without response"), (b"no HTTP\r\n", "no HTTP")],
+)
+def test_an_answer_that_is_none_is_told_without_pythons_words(answer: bytes, said: str) -> None:
+    def answers() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1024)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=answers).start()
+        server = urllib3.connection_from_url(
+            f"http://127.0.0.1:{listening.getsockname()[1]}", retries=False
+        )
+        with pytest.raises(urllib3.exceptions.HTTPError) as caught:
+            server.request("GET", "/")
+    assert network_reason(caught.value) == said
 
 
 def test_an_endpoint_without_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
