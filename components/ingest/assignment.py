@@ -8,6 +8,7 @@ from components.ingest.labels import Labels, Row
 from components.ingest.listing import Found, Listed
 from components.shared.data.class_folders import (
     IN_NO_CLASS,
+    MASKS_BY_NAME,
     ClassNames,
     advice,
     folder_counts,
@@ -134,7 +135,7 @@ class Assignment:
         elif None not in (assigned.label, by_folder.label) and assigned.label != by_folder.label:
             self._contradicted.append(file.name)
         if assigned.label is None:
-            if assigned is by_folder and not assigned.chosen:
+            if assigned is by_folder and not assigned.chosen and assigned.reason != MASKS_BY_NAME:
                 self._count_folder(file.name)
                 if not self._spreadsheet and file.name.lower().endswith(".csv"):
                     self._spreadsheet = file.name

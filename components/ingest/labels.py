@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from components.shared.data.class_folders import Assigned, ClassNames, path_parts
+from components.shared.data.class_folders import Assigned, ClassNames, likely_class, path_parts
 from components.shared.data.classes import CLASSES, STRANGERS
 from components.shared.data.dataset import KINDS, MAX_NAME
 from components.shared.errors import UserError, one_line
@@ -307,7 +307,7 @@ def _assigned(label: str, classes: ClassNames) -> Assigned:
         example = printable(label)[:60] if label and not re.search("[,=]", label) else "glioma"
         raise ValueError(
             f"{said}; labels are {', '.join((*CLASSES, STRANGERS))}, and what --class-folders says "
-            "of others, "
-            f'such as "{example}={CLASSES[0]}", or "{example}=none" to leave these images out'
+            f'of others, such as "{example}={likely_class(example)}", or "{example}=none" to leave '
+            "these images out"
         )
     return found

@@ -18,13 +18,16 @@ def is_inside(place: str) -> bool:
     return "://" not in place and not place.startswith(("/", "~", "file:"))
 
 
-def read_table(given: str, inside: Callable[[str, int], bytes]) -> tuple[str, bytes]:
+def read_table(
+    given: str, inside: Callable[[str, int], bytes], source: str = ""
+) -> tuple[str, bytes]:
     """Reads the bytes of a table.
 
     Args:
         given: A path inside the source, such as `data/labels.csv`; an absolute path; `s3://` or
             `gs://`. With `#sha256=DIGEST` behind it, a table that has changed is refused.
         inside: Reads a file of the source, of at most so many bytes, or raises.
+        source: Its address, for error messages.
 
     Returns:
         The place without the digest, and the content.
@@ -39,7 +42,7 @@ def read_table(given: str, inside: Callable[[str, int], bytes]) -> tuple[str, by
         raise UserError(f"labels {place}: {error}") from error
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        where = "in the source" if is_inside(place) else "from where this step runs"
+        where = f"in the source {source}" if is_inside(place) else "from where this step runs"
         raise UserError(
             f"labels {place}: cannot be read {where}: {reason}; give a path inside the source, an "
             "absolute path, s3:// or gs://"

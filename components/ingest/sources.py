@@ -162,7 +162,7 @@ def open_source(
             listing = _in_zip(stack, Path(location.place), uri)
         else:
             raise UserError(f"source {uri}: {_NO_SUCH_PLACE}")
-        assignment = _assignment(listing, labels, classes, judging)
+        assignment = _assignment(listing, labels, classes, judging, uri)
         files = _listed(listing, assignment, uri)
         stack.callback(files.close)
         yield Source(
@@ -248,11 +248,13 @@ def _zip_in_store(location: Location) -> tuple[Store, str]:
     return open_store(folder, "source"), name
 
 
-def _assignment(listing: _Listing, labels: str, classes: ClassNames, judging: bool) -> Assignment:
+def _assignment(
+    listing: _Listing, labels: str, classes: ClassNames, judging: bool, uri: str
+) -> Assignment:
     """Reads the labels, if there are some, before the files that they are of."""
     if not labels:
         return Assignment(classes, judging=judging)
-    place, content = read_table(labels, listing.find)
+    place, content = read_table(labels, listing.find, uri)
     inside = plain_name(place) if is_inside(place) else ""
     read = Labels(printable(place), content, classes)
     return Assignment(classes, read, inside, judging=judging)

@@ -130,6 +130,7 @@ def test_whatever_a_writer_of_csv_quotes_comes_back(
         (f"path,plane\na.png,{'s' * 65}\n", "the plane has 65 characters, at most 64"),
         ("path,type,TYPE\na.png,glioma,none\n", "names a column twice"),
         (f"path,sequence\na.png,{chr(27) * 40}\n", "the sequence has 160 characters"),
+        ("path,label\na.png,Normal\n", 'such as "Normal=Healthy", or "Normal=none" to leave'),
         ("path,label\na.png,glioma\n", "'glioma' is not known; labels are Brain Tumor, Healthy"),
         ("path,label\na.png,glioma\n", '--class-folders says of others, such as "glioma=Brain'),
         ("path,label\na.png,\x1b]0;x\x07\n", r"'\x1b]0;x\x07' is not known"),

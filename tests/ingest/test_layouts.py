@@ -34,7 +34,7 @@ KINDS = ("glioma", "meningioma", "pituitary")
 OF_KINDS = ",".join(f"{kind}=Brain Tumor" for kind in KINDS)
 OF_TUMORS = ",".join(f"{kind}_tumor=Brain Tumor" for kind in KINDS)
 NO_CLASS = "in no class folder"
-FOLDERS_TOLD = (NO_CLASS, "below", "masks")
+FOLDERS_TOLD = (NO_CLASS, "below")
 UNNAMED = "which the labels do not name"
 
 # The names are those of docs/data.md.
@@ -284,13 +284,13 @@ def test_a_source_is_another_when_what_is_known_of_it_is(scans: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("lost.csv", "cannot be read in the source: No such file or directory"),
-        ("deep", "cannot be read in the source: "),
+        ("lost.csv", "/scans: No such file or directory; give a path inside the source"),
+        ("deep", "cannot be read in the source "),
         ("../labels.csv", "it leads out of the source"),
         ("link.csv", "it is a link, or is behind a link"),
         ("linked/labels.csv", "it is a link, or is behind a link"),
         ("/lost/labels.csv", "cannot be read from where this step runs: No such file"),
-        ("pipe", "cannot be read in the source: is a link or no regular file"),
+        ("pipe", "/scans: is a link or no regular file"),
         ("kaggle://owner/set", "kaggle:// has no files that can be read one by one"),
         ("file://elsewhere/labels.csv", "names another machine"),
         ("labels.csv#sha256=00", "has changed since the run was started"),

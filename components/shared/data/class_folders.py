@@ -17,6 +17,7 @@ from components.shared.reports.text import printable
 
 NO_CLASS = "none"  # what a folder or label is given that is to be left out
 IN_NO_CLASS = "in no class folder"
+MASKS_BY_NAME = "masks, by their names"
 
 _KNOWN = {"brain tumor": TUMOR, "brain tumour": TUMOR, "healthy": HEALTHY}
 _KNOWN |= {STRANGERS.lower(): STRANGER}
@@ -113,7 +114,7 @@ class ClassNames:
         name = path[at + 1 :]
         found = self._in_folder(path[: max(at, 0)])
         if found.label is not None and _MASK.search(name):
-            return Assigned(None, "masks, by their names")
+            return Assigned(None, MASKS_BY_NAME)
         return found
 
     def unused(self) -> list[str]:
@@ -163,6 +164,11 @@ def advice(folders: Mapping[str, int], lacking: int) -> str:
         f"found folders: {folder_counts(folders)}; say what they are with --class-folders "
         f'"{option}", or give a source with {names}'
     )
+
+
+def likely_class(name: str) -> str:
+    """Returns the class that other datasets mean by a name; the first where none is usual."""
+    return CLASSES[_usual(_normal(name)) or TUMOR]
 
 
 def telling_folder(path: str) -> str:
