@@ -32,6 +32,9 @@ def release(folder: Path, cpu: str, cuda: str) -> None:
     name, _, digest = cuda.partition("@")
     # The component for GPUs changes the image that the base names.
     written = {
+        # Nobody builds an image by its digest, and the release has it.
+        "# The image must hold TensorFlow for CUDA:\n#   docker build --file Dockerfile.serve "
+        f"--build-arg LOCK=serve-cuda --tag {IMAGE}:{tag}-cuda .\n": "",
         f"  - name: {IMAGE}\n    newTag: {tag}-cuda\n": f"  - name: {cpu.partition('@')[0]}\n"
         f"    newName: {name}\n    digest: {digest}\n",
         f"{IMAGE}:{tag}-cuda": cuda,

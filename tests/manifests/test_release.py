@@ -19,6 +19,7 @@ def test_every_image_of_a_release_has_its_digest(tmp_path: Path) -> None:
     assert [pod["spec"]["containers"][0]["image"] for pod in local.of("Pod")] == [CPU]
     gpu = (str(folder / "components/gpu"),)
     assert objects(folder / "overlays/s3", components=gpu).container["image"] == CUDA
+    assert "docker build" not in (folder / "components/gpu/kustomization.yaml").read_text()
     chart = (folder / "chart/templates/servingruntime.yaml").read_text()
     assert f'default "{CPU}"' in chart
     assert f'default "{CUDA}"' in chart
