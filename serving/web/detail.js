@@ -45,11 +45,10 @@ function showAnswer(prediction, card) {
   const positive = positiveOf(probabilities);
   const unsure = isUnsure(prediction);
   $("unfamiliar").hidden = !isUnfamiliar(prediction);
-  $("label").textContent = unsure ? "Unsure" : label;
-  $("probability").textContent = (unsure ? `${label} ` : "") + percent(probability);
+  $("label").textContent = unsure ? "Unsure," : label;
+  $("probability").textContent = (unsure ? `leaning to ${label} ` : "") + percent(probability);
   $("verdict").className = verdictOf(prediction);
   $("unsure").hidden = !unsure;
-  $("leaning").textContent = label;
   $("shares").replaceChildren(
     ...Object.entries(probabilities).flatMap(([name, share]) =>
       shareOf(name, share, name === positive ? threshold : null),

@@ -341,8 +341,8 @@ def test_an_unsure_answer_says_so_in_a_colour_of_its_own(page: Page, scheme: Any
         expect(page.locator("#unsure")).to_be_visible(visible=name == "unsure")
         colours[name] = page.locator("#verdict").evaluate("(e) => getComputedStyle(e).color")
         if name == "unsure":
-            expect(page.locator("#verdict")).to_have_text("Unsure Brain Tumor 40.0%")
-            expect(page.locator("#unsure")).to_contain_text("It only leans to Brain Tumor")
+            expect(page.locator("#verdict")).to_have_text("Unsure, leaning to Brain Tumor 40.0%")
+            expect(page.locator("#unsure")).to_contain_text("The model does not know")
             expect(page.locator("#threshold")).to_contain_text("From 22.0% to 60.0% it is unsure")
             expect(page.get_by_role("status")).to_have_text(
                 "unsure.png: Unsure, leaning to Brain Tumor, 40.0%."
