@@ -96,7 +96,7 @@ def test_the_text_says_what_the_numbers_mean(tmp_path: Path, metadata: ModelMeta
         "at least 85.0%",
         "those of version 2",
         "Classes: 0 Brain Tumor, 1 Healthy.",
-        "train 20, validation 8, held\\_out 12",
+        "train 20, validation 8, held out 12",
         "| called Brain Tumor | called Healthy |",
         "Beyond 0.625 the image is flagged",
         "0.0% of the validation images, which the limit was set on, and 1.2% of the held-out ones",

@@ -342,7 +342,7 @@ def test_the_champion_is_fetched_from_an_object_store(
     assert first.uri == f"{s3_uri}/brain-tumor/1"
     second = register(s3_uri, registered_folder=tmp_path / "model")
     assert second.version == 2
-    assert f"lies in {s3_uri}/brain-tumor/2" in second.summary.replace("\\", "")
+    assert f"is in {s3_uri}/brain-tumor/2" in second.summary.replace("\\", "")
     registry = Registry.open(s3_uri)
     assert registry.metadata(2).gate.champion_version == 1
     registry.fetch(2, tmp_path / "fetched")

@@ -287,6 +287,7 @@ def stability_sentences(found: Stability) -> tuple[list[str], list[str]]:
             f"than chance does (AUROC {decimal(alone.value)}, {decimal(alone.low)} to "
             f"{decimal(alone.high)})."
         )
+    steady = []
     for name, family in FAMILIES.items():
         changes = (change for change in found.changes if change.family == name)
         worst = max(changes, key=lambda change: change.flips.value)
@@ -298,8 +299,10 @@ def stability_sentences(found: Stability) -> tuple[list[str], list[str]]:
                 f"{decimal(worst.auroc.value)} after)."
             )
         elif worst.flips.value < STEADY:
-            for_it.append(
-                f"The model keeps more than {percent(1 - STEADY, 0)} of its answers when images "
-                f"are {family.done}."
-            )
+            steady.append(family.done)
+    if steady:
+        for_it.append(
+            f"The model keeps more than {percent(1 - STEADY, 0)} of its answers when images are "
+            f"{'; '.join(steady)}."
+        )
     return against, for_it

@@ -46,7 +46,7 @@ def checklist(model: ModelMetadata) -> list[Item]:
         + (" and patients" if patients else "; patients are unknown")
         + ("" if data.split_strategy == "grouped" else ". This split, by file name, breaks them")
     )
-    counts = ", ".join(f"{name} {count:,}" for name, count in data.images.items())
+    counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in data.images.items())
     subgroups = ", ".join(model.metrics.subgroups()) or "none is known"
     architecture = f"{training.get('architecture', 'unknown')}"
     parameters = training.get("parameters")
@@ -91,8 +91,8 @@ def checklist(model: ModelMetadata) -> list[Item]:
             "5a",
             "7",
             "data sources",
-            f"{data.source}, version {data.source_version or 'unknown'}. {UNKNOWN} for which "
-            "patients they stand.",
+            f"{data.source}, version {data.source_version or 'unknown'}. {UNKNOWN}: which patients "
+            "they are of.",
         ),
         Item("5b", "", "dates", unsaid),
         Item("6a", "", "setting, centres", unsaid),

@@ -47,7 +47,7 @@ _INTENDED_USE = (
     "For engineers: a worked example of training, measuring and rolling out a classifier.",
 )
 _NOT_INTENDED_USE = (
-    "Not for physicians, patients or screening services: diagnosis, triage or any other decision "
+    "Physicians, patients or screening services: diagnosis, triage or any other decision "
     "about a patient. It is not a medical device and was never tested as one.",
     "Any given population or scanner: the dataset tells of neither, so how good the model is for "
     "one of them is unknown.",

@@ -83,9 +83,13 @@ def _page(report: Report) -> str:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     body = parser.render(_FRONT_MATTER.sub("", text).lstrip())
     title, _, body = body.removeprefix("<h1>").partition("</h1>")
+    body = _SCORE.sub(r'<td class="score"><b>\1</b><br><small>\2</small></td>', body)
+    body = _LONG.sub(r'<td class="long">\1</td>', body)
     body = re.sub(r"<table>.*?</table>", _IN_BOX, body, flags=re.DOTALL)
     body = body.replace("<th></th>", "<td></td>")  # Markdown knows no table without headings
     return render("shared/reports/text.html.j2", facts={}, title=Markup(title), body=Markup(body))
 
 
+_SCORE = re.compile(r"<td>([^<>\s]+) \(([^<>\s]+ to [^<>\s]+)\)</td>")
+_LONG = re.compile(r"<td>([^<>]{40,})</td>")
 _IN_BOX = r'<div class="scroll" tabindex="0">\g<0></div>'

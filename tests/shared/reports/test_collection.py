@@ -20,7 +20,7 @@ def _write(folder: Path) -> Path:
     )
     card.write_text(
         f"---\nlicense: apache-2.0\n---\n# Card\n\n{escape_markdown(HOSTILE)}\n\n## One\n\n"
-        "| a | b |\n|---|---|\n| 1 | 2 |\n\n## Two\n\n## Three\n"
+        "| a | b |\n|---|---|\n| 1 | 98.4% (89.9% to 99.8%) |\n\n## Two\n\n## Three\n"
     )
     return write_reports(
         folder / "report",
@@ -55,6 +55,7 @@ def test_markdown_becomes_a_page_of_the_same_look(tmp_path: Path) -> None:
     assert "<h1>Card</h1>" in card
     assert "apache-2.0" not in card
     assert '<div class="scroll" tabindex="0"><table>' in card
+    assert '<td class="score"><b>98.4%</b><br><small>89.9% to 99.8%</small></td>' in card
     assert '<h2 id="part-2">Two</h2>' in card
     assert '<a href="#part-2">Two</a>' in card
 
