@@ -20,6 +20,7 @@ from components.shared.command_line.start import INTERRUPTED
 from components.shared.command_line.usage import UsageError, usage_fault
 from components.shared.errors import UserError, one_line
 from components.shared.reports.text import printable
+from components.shared.storage.store import disk_error
 from pipelines.output import errors
 
 FAULT, MISTAKE = 1, 2
@@ -129,8 +130,7 @@ def _disk_refused(error: OSError) -> int:
         return FAULT
     if sys.stdout and not error.filename:
         _drop_output()  # else Python says at its end once more that it cannot be written
-    where = printable(str(error.filename or "standard output"))
-    return _refused(f"{where}: {error.strerror or one_line(error)}")
+    return _refused(str(disk_error(printable(str(error.filename or "standard output")), error)))
 
 
 def _drop_output() -> None:

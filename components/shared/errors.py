@@ -1,6 +1,7 @@
 """The one error that is the user's to mend, and the words for what is wrong."""
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,6 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 _NOT_ONE_OF = re.compile("^.* is not one of ")  # as typer says of choices
+# What the system says of a path with something of the other kind, in our words.
+_KINDS = dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file is where a folder is needed") | {
+    errno.EISDIR: "a folder is where a file is needed"
+}
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 # What pydantic's types of errors say, in our words.
 _SHOULD_BE = {
     "greater_than": "greater than {gt}",
@@ -124,7 +130,7 @@ def one_line(message: object, limit: int = 300) -> str:
         message: What it said; the name of its type stands for an error without a word.
         limit: Characters to show at most.
     """
-    text = " ".join(str(message).split())
+    text = _NUMBER.sub("", " ".join(str(message).split()))
     line = "".join(char for char in text if char.isprintable())[:limit]
     return line or (type(message).__name__ if isinstance(message, BaseException) else "")
 
@@ -158,7 +164,8 @@ def reason(error: BaseException) -> str:
     Returns:
         What the system said, such as `No such file or directory`, or the error's own words.
     """
-    return one_line(getattr(error, "strerror", None) or error)
+    said = _KINDS.get(getattr(error, "errno", None) or 0) or getattr(error, "strerror", None)
+    return one_line(said or error)
 
 
 def first_line(error: BaseException) -> str:

@@ -305,7 +305,10 @@ def test_compiling_kubernetes_objects(
     assert told("compile", "-o", path, "--kubernetes-manifest", "").startswith(
         "'' is not the name of"
     )
-    assert told("compile", "-o", tmp_path) == f"{tmp_path}: Is a directory"
+    assert told("compile", "-o", tmp_path) == (
+        f"{tmp_path}: a folder is where a file is needed; "
+        "check the path, its permissions and the free space"
+    )
     line = told("compile", "-o", path, "--kubernetes-manifest", "Kube Flow")
     assert line.startswith("'Kube Flow' is not the name of a namespace")
 

@@ -101,7 +101,10 @@ def test_a_full_disk_behind_standard_output_is_one_line(call: str) -> None:
     with open("/dev/full", "w") as full:
         done = _run(call, stdout=full)
     assert done.returncode == 2
-    assert done.stderr == "error: standard output: No space left on device\n"
+    assert done.stderr == (
+        "error: standard output: No space left on device; "
+        "check the path, its permissions and the free space\n"
+    )
 
 
 def test_ctrl_c_is_one_word_and_130() -> None:

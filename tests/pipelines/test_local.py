@@ -26,7 +26,7 @@ def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_runs_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for root, reason in (
-        (tmp_path / "file" / "runs", "Not a directory"),
+        (tmp_path / "file" / "runs", "a file is where a folder is needed"),
         (tmp_path / "r\udcff", "is not plain text"),
     ):
         with pytest.raises(UserError, match=reason) as caught:

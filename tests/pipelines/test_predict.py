@@ -148,7 +148,10 @@ def test_heat_maps(invoke: Invoke) -> None:
         ),
         (["--csv", "scans"], "--csv: scans is not the name of a CSV file"),
         (["--csv", "a.csv", "-f", "json"], "--csv and --format json: give one of the two"),
-        (["--csv", "scans/=1+1.png/a.csv"], "scans/=1+1.png/a.csv: File exists"),
+        (
+            ["--csv", "scans/=1+1.png/a.csv"],
+            "scans/=1+1.png/a.csv: a file is where a folder",
+        ),
         (["--heatmaps", "scans/=1+1.png"], "--heatmaps: scans/=1+1.png is a file; give a"),
     ],
 )

@@ -36,6 +36,7 @@ def test_relative_and_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("s3://bucket/models", "s3:// is not supported"),
         ("gs://bucket", "gs:// is not supported"),
+        ("s3//bucket/models", "s3:// with a colon and two slashes"),
         ("", "is not a path"),
         ("file://elsewhere/models", "another machine"),
         ("s3:/bucket/models", "write s3:// with a colon and two slashes"),
