@@ -200,7 +200,7 @@ def cross_validate(
 ) -> None:
     """Measure a training on images it has not seen, fold by fold, on this machine.
 
-    It also lists labels that are probably wrong. If it was stopped, give the same command again: it
+    It also lists labels that may be wrong. If it was stopped, give the same command again: it
     resumes.
 
     [dim]brain-tumor cross-validate --source path/to/archive.zip --folds 5 --epochs 20[/]

@@ -37,7 +37,7 @@ _REPORTS = {  # by the output of the step: file, title and meaning
         "Cross-validation",
         "What the training is worth, with each image held out once.",
     ),
-    "suspicious_labels": ("labels", "Labels in doubt", "Images whose label is probably wrong."),
+    "suspicious_labels": ("labels", "Labels in doubt", "Images whose label may be wrong."),
 }
 _CARDS = ("accuracy", "sensitivity", "specificity", "auroc")
 

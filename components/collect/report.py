@@ -95,7 +95,9 @@ def write_cross_validation_report(
             for fold in result.folds
         ],
         settings={
-            name.replace("_", " "): setting(value) for name, value in result.settings.items()
+            name.replace("_", " "): setting(value)
+            for name, value in result.settings.items()
+            if value != ""  # "none" beside pretrained weights would deny the network's own
         },
         dots=plot(draw_folds(result)),
         calibration=calibration_plot(labels, scores, uncalibrated),
