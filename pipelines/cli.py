@@ -407,7 +407,10 @@ def recalibrate(
 @app.command()
 def predict(
     model: Model,
-    files: Annotated[list[Path], typer.Argument(help="Images and volumes, or folders of them.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(readable=False, help="Images and volumes, or folders of them."),
+    ],
     slices: Annotated[
         int | None,
         typer.Option(min=1, help="Maximum number of slices to read of a volume. 16 if not set."),

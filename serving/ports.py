@@ -41,10 +41,12 @@ def bind_error(host: Address, port: int, error: OSError) -> UserError:
         error: Why.
     """
     reason = (error.strerror or str(error)).lower()
-    return UserError(
-        f"port {port} at {host}: {reason}; choose another one with --port or --grpc-port, or stop "
-        "what has it"
-    )
+    advice = "choose another one with --port or --grpc-port"
+    if error.errno == errno.EADDRINUSE:
+        advice += ", or stop what has it"
+    if error.errno == errno.EADDRNOTAVAIL:
+        advice = "give an address of this machine as --host"
+    return UserError(f"port {port} at {host}: {reason}; {advice}")
 
 
 def _bound(host: Address, port: int) -> socket.socket:

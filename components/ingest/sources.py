@@ -32,7 +32,7 @@ from components.ingest.sample import GENERATOR_VERSION, write_sample
 from components.ingest.zips import Entry, ZipArchive
 from components.shared.data.class_folders import ClassNames, path_parts
 from components.shared.data.dataset import SourceRecord
-from components.shared.errors import UserError, network_reason
+from components.shared.errors import UserError, network_reason, reason
 from components.shared.images.decode import MAX_BYTES
 from components.shared.reports.text import printable
 from components.shared.storage import STORES, Location, Store, open_store, read_location
@@ -390,7 +390,7 @@ def _zip_errors_translated(uri: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"source {uri}: cannot read it as a zip: {error}; give {SUPPORTED}"
+            f"source {uri}: cannot read it as a zip: {reason(error)}; give {SUPPORTED}"
         ) from error
 
 

@@ -92,4 +92,6 @@ def _digest(path: Path) -> str:
         with open(path, "rb", opener=open_regular) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{shown(str(path))}: cannot read: {reason(error)}") from error
+        raise UserError(
+            f"{shown(str(path))}: cannot read: {reason(error)}; check its permissions"
+        ) from error
