@@ -86,7 +86,7 @@ compile: $(VENV)/.installed ## Write the compiled pipelines again
 	$(BIN)/brain-tumor compile --output pipelines/drift.yaml --pipeline drift
 
 docs: $(VENV)/.docs ## Build the documentation as a site, its notebook too, into build/site
-	OMP_NUM_THREADS=1 $(BIN)/mkdocs build
+	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 readmes: $(VENV)/.installed ## Write the README of each component from its code
 	$(BIN)/python -m docs.component_readmes

@@ -186,7 +186,8 @@ def _fold(
     }
     if not keep_contradicted:
         _leave_out_contradicted(dataset, parts)
-    return _split(dataset, "grouped", seed, parts, source)
+    instead = "other shares" if source else "fewer folds or other shares"
+    return _split(dataset, "grouped", seed, parts, source, instead)
 
 
 def _leave_out_contradicted(dataset: ImageDataset, parts: dict[str, np.ndarray]) -> None:
@@ -204,6 +205,7 @@ def _split(
     seed: int,
     parts: dict[str, np.ndarray],
     source: str | None = None,
+    instead: str = "other shares",
 ) -> Split:
     """Returns the split of these parts; each must hold both classes."""
     for name, indices in parts.items():
@@ -215,7 +217,7 @@ def _split(
                     why = joined or _grouping(dataset, label)
                 raise UserError(
                     f"split {strategy}: no '{class_name}' image is left for the {name} part; "
-                    f"{why}give images of more patients, or other shares"
+                    f"{why}give images of more patients, or {instead}"
                 )
     return Split(
         strategy=strategy,
