@@ -235,7 +235,7 @@ def test_too_few_folds(dataset: ImageDataset, folds: int) -> None:
 
 @pytest.mark.parametrize(("folds", "share"), [(16, 0.2), (3, 0.0), (3, 1.0), (100, 0.2)])
 def test_folds_that_leave_a_part_empty(dataset: ImageDataset, folds: int, share: float) -> None:
-    with pytest.raises(UserError, match="image is left for the .* fewer folds or other"):
+    with pytest.raises(UserError, match=r"image is left for the .* fewer folds or other"):
         make_folds(dataset, folds, share)
 
 
