@@ -20,6 +20,7 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from prometheus_client import REGISTRY
 
+from components.shared.errors import UserError
 from serving import logs, metrics, tracing
 from serving.cgroup import available_cpus
 from serving.classifier import Classifier
@@ -62,6 +63,11 @@ def _serve(folder: str | Path, name: str, settings: Settings) -> None:
     if settings.traces:
         tracing.start()
     tokens = Tokens(settings.tokens_file) if settings.tokens_file else None
+    if settings.http_port == settings.grpc_port != 0:
+        raise UserError(
+            f"port {settings.http_port} is given for REST and for gRPC; "
+            "choose another one with --port or --grpc-port"
+        )
     listener = take(settings.host, settings.http_port)
     take(settings.host, settings.grpc_port).close()  # gRPC wants to open it itself
     classifier = Classifier(folder, available_cpus(), settings.trust(), settings.storage_uri())

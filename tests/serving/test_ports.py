@@ -33,6 +33,12 @@ def test_a_port_that_is_taken_is_one_line(
     assert said.count("\n") == 1
 
 
+def test_one_port_for_both_is_one_line(tmp_path: Path, start_in_vain: Callable[..., str]) -> None:
+    said = start_in_vain(tmp_path / "nowhere", "--port", "8765", "--grpc-port", "8765")
+    assert said.startswith("error: port 8765 is given for REST and for gRPC; choose another one")
+    assert said.count("\n") == 1
+
+
 def test_a_second_server_shares_no_port(predictor: Any) -> None:
     for port in (predictor.port, predictor.grpc_port):
         for host in (LOCAL, ports.EVERYWHERE):
