@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from components.shared.command_line.help_page import show_whole
 from components.shared.command_line.missing import missing_package
@@ -108,6 +106,9 @@ def _print_error(line: str) -> None:
     if logs and logs.as_json():
         logging.getLogger("brain_tumor").critical(line)
     else:
+        from rich.console import Console  # 5 MB, which a server that starts need not take
+        from rich.markup import escape
+
         Console(stderr=True, highlight=False).print(
             f"[red]error:[/] {escape(line)}", soft_wrap=True
         )

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from grpc_reflection.v1alpha.reflection import enable_server_reflection
 from kserve.errors import InvalidInput
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
@@ -21,6 +20,7 @@ from serving.errors import PredictorError
 from serving.grpc_connections import close_longest_idle
 from serving.grpc_health import Health
 from serving.grpc_reader import Reader
+from serving.grpc_reflection import Reflection
 from serving.intake import Intake
 from serving.ports import bind_error
 from serving.predictor import Predictor
@@ -29,7 +29,7 @@ from serving.settings import Settings
 from serving.tokens import TokenInterceptor, Tokens
 
 _SERVICE = "inference.GRPCInferenceService"
-_SERVICES = (_SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
+_SERVICES = (_SERVICE, "grpc.health.v1.Health")
 _MAX_METADATA = 8 * 2**10  # gRPC's own default, which it lets some of pass
 _MAX_AGE = 300_000  # of a connection, ms
 _MAX_CALL = 120_000  # ms
@@ -134,7 +134,7 @@ class GrpcServer:
         )
         add_GRPCInferenceServiceServicer_to_server(self._servicer, self._server)
         add_HealthServicer_to_server(self._health, self._server)
-        enable_server_reflection(_SERVICES, self._server)
+        self._server.add_generic_rpc_handlers((Reflection(_SERVICES),))
         host = self._settings.host
         address = f"[{host}]" if host.version == 6 else str(host)
         try:

@@ -21,6 +21,8 @@ def import_lazily() -> None:
     """
     if "kserve" not in sys.modules:
         sys.meta_path.insert(0, _Finder())
+        # httpx does without its own command, and that brings rich, Pygments and Click.
+        sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 
 class _Finder(MetaPathFinder):

@@ -1,5 +1,6 @@
 """OpenVINO as the runtime: for CPUs. It reads the SavedModel as it is, without TensorFlow."""
 
+import sys
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,8 @@ from components.shared.model_folder.served import Precision
 if TYPE_CHECKING:
     import openvino
 
+# Its converter of other formats, which it does without: 6 MB that no answer needs.
+sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
 
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 
