@@ -29,7 +29,7 @@ RANGE = {
 def on_config(config: MkDocsConfig) -> None:
     """Puts each decision that docs/decisions/README.md links into the navigation."""
     pages = re.findall(r"\((\w+\.md)\)", (ROOT / "docs/decisions/README.md").read_text())
-    for section in config.nav:
+    for section in config.nav or ():
         for entry in next(iter(section.values())) if isinstance(section, dict) else ():
             if isinstance(entry, dict) and "Decisions" in entry:
                 index = entry["Decisions"]
