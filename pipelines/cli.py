@@ -206,13 +206,11 @@ def cross_validate(
     [dim]brain-tumor cross-validate --source path/to/archive.zip --folds 5 --epochs 20[/]
     """
     from pipelines.local import run_local, show_cross_validation
-    from pipelines.next_step import show_next
+    from pipelines.next_step import show_next_run
 
     result = run_local(Pipeline.cross_validation, given, runs, console)
     show_cross_validation(result, console, open_report)
-    sources = given.get("source", [])
-    named = [sources] if isinstance(sources, str) else sources
-    show_next("run", *(word for source in named for word in ("--source", source)))
+    show_next_run(given)
 
 
 @app.command()

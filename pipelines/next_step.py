@@ -4,11 +4,14 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
 from components.shared.model_folder.contract import NAME
+from components.shared.run.parameters import Data
 from pipelines.output import console
 
 PROGRAM = "brain-tumor"
@@ -22,6 +25,20 @@ def show_next(*words: str) -> None:
     """
     command = shlex.join([_program(), *words])
     console.print(f"{'next':<8}{escape(command)}", soft_wrap=True)
+
+
+def show_next_run(given: Mapping[str, Any]) -> None:
+    """Prints the command that trains on the images of a cross-validation.
+
+    Args:
+        given: Parameters of the cross-validation, by name.
+    """
+    words = []
+    for name in (*Data.model_fields, "from_model"):
+        values = given.get(name) or ()
+        for value in values if isinstance(values, list | tuple) else (values,):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    show_next("run", *words)
 
 
 def reference(address: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.next_step import reference, show_next
+from pipelines.next_step import reference, show_next, show_next_run
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,14 @@ def test_what_a_shell_would_take_apart_is_quoted(capsys: pytest.CaptureFixture[s
     show_next(*words)
     (line,) = capsys.readouterr().out.splitlines()
     assert shlex.split(line) == ["next", "brain-tumor", *words]
+
+
+def test_a_run_after_a_cross_validation_reads_the_same_images(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_next_run({"folds": 3, "slices": 5, "labels": "l.csv", "source": "a", "from_model": "r#1"})
+    show_next_run({"source": ["a", "b#weight=2"], "labels": ""})
+    one, several = capsys.readouterr().out.splitlines()
+    told = ["run", "--source", "a", "--labels", "l.csv", "--slices", "5", "--from-model", "r#1"]
+    assert shlex.split(one) == ["next", "brain-tumor", *told]
+    assert shlex.split(several)[2:] == ["run", "--source", "a", "--source", "b#weight=2"]
