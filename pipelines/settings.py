@@ -11,6 +11,7 @@ from components.check.logic import (
     check_external_bounds,
     check_served_from,
     check_shared_state,
+    check_sources_of_folds,
     checked,
 )
 from components.shared.errors import UserError, one_line
@@ -107,6 +108,7 @@ def check_together(given: dict[str, Any], cluster: Cluster) -> None:
     check_served_from(defaults | given)
     check_external_bounds(defaults | given)
     check_shared_state(defaults | given)
+    check_sources_of_folds(defaults | given)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ValidationError
 from typing_extensions import is_typeddict
 
+from components.shared.data.sources import read_sources
 from components.shared.errors import UserError, did_you_mean, fault_words
 from components.shared.reports.text import printable
 from components.shared.run.parameters import RUNS
@@ -27,7 +28,7 @@ def check_parameters(values: Mapping[str, Any]) -> None:
     """
     run = next(run for run in RUNS if run.model_fields.keys() == values.keys())
     faults = []
-    checks = (check_served_from, check_external_bounds, check_shared_state)
+    checks = (check_served_from, check_external_bounds, check_shared_state, check_sources_of_folds)
     for check in (partial(checked, run), *checks):
         try:
             check(values)
@@ -81,6 +82,21 @@ def check_shared_state(values: Mapping[str, Any]) -> None:
         raise UserError(
             f"{several[0]}: the workers leave their results in state_root; set it to a folder "
             "that all pods share"
+        )
+
+
+def check_sources_of_folds(values: Mapping[str, Any]) -> None:
+    """Checks that there are several sources where each is to be held out once.
+
+    Args:
+        values: Of all parameters; only the cross-validation has folds.
+
+    Raises:
+        UserError: There is only one.
+    """
+    if values.get("folds_by") == "source" and len(read_sources(values["source"])) < 2:
+        raise UserError(
+            "folds_by source: there is only one source; give several, or folds_by group"
         )
 
 

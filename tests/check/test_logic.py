@@ -45,6 +45,15 @@ def test_a_bound_on_other_sources_needs_some() -> None:
         check_parameters(_values(validate_sources='["a.zip", "a.zip"]'))
 
 
+def test_leaving_a_source_out_needs_several() -> None:
+    values = _values(Pipeline.cross_validation, folds_by="source")
+    check_parameters(values | {"source": '["a.zip", "b.zip"]'})
+    with pytest.raises(
+        UserError, match=r"^folds_by source: there is only one source; give several"
+    ):
+        check_parameters(values)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
