@@ -60,9 +60,21 @@ function rowOfCells(cells, scope) {
     ...cells.map((cell, index) =>
       scope === "col" || index === 0
         ? element(cell ? "th" : "td", cell ? { scope } : {}, ...inline(cell))
-        : element("td", {}, ...inline(cell)),
+        : dataCell(cell),
     ),
   );
+}
+
+const SCORE = /^(\S+) \((\S+ to \S+)\)$/;
+const LONG = 40; // characters, from which a cell keeps a width on a phone
+
+/** Makes a cell; a figure has its interval below, so that neither folds. */
+function dataCell(text) {
+  const [, figure, interval] = text.match(SCORE) ?? [];
+  if (!interval) return element("td", { className: text.length < LONG ? "" : "long" }, ...inline(text));
+  const below = element("small", { className: "soft", textContent: interval });
+  const value = element("strong", { textContent: figure });
+  return element("td", { className: "score" }, value, element("br"), below);
 }
 
 const INLINE = /\\([!-/:-@[-`{-~])|&(lt|gt|amp);|\*\*((?:\\.|[^\\])+?)\*\*|`([^`]+)`/g;
