@@ -13,7 +13,8 @@ import orjson
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.infer_type import InferResponse
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
-from kserve.protocol.rest.server import metrics_handler
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Route
@@ -157,6 +158,10 @@ def make_routes(
             return FileResponse(WEB / "index.html", headers=page_headers | _BY_ACCEPT)
         return _json(await dataplane.live(), _BY_ACCEPT)
 
+    async def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(REGISTRY), headers={"Content-Type": content_type})
+
     async def described(request: Request) -> Response:
         return Response(written, media_type="application/json")
 
@@ -205,7 +210,7 @@ def make_routes(
         ("/predict", "POST", reference),
         ("/card", "GET", card),
         ("/samples", "GET", samples),
-        ("/metrics", "GET", metrics_handler),
+        ("/metrics", "GET", metrics),
         ("/openapi.json", "GET", described),
         ("/docs", "GET", docs),
     ]

@@ -11,7 +11,28 @@ from tests.serving.conftest import ROOT
 @pytest.mark.parametrize(
     ("code", "printed"),
     [
-        ("import serving.server, sys; print({'kubernetes', 'pandas'} & {*sys.modules})", "set()"),
+        (
+            "import serving.server, sys; "
+            "print({'kubernetes', 'pandas', 'fastapi', 'rich'} & {*sys.modules})",
+            "set()",
+        ),
+        (
+            "import serving.server, sys; from serving.kserve_package import _Later; "
+            "print({name.partition('.')[0] for name, module in sys.modules.items() "
+            "if module and any(isinstance(value, _Later) for value in vars(module).values())})",
+            "{'kserve'}",
+        ),
+        (
+            "import serving.server, asyncio; from kserve.errors import InvalidInput, "
+            "invalid_input_handler as handler; "
+            "print(asyncio.run(handler(None, InvalidInput('no'))).body.decode())",
+            '{"error":"no"}',
+        ),
+        (
+            "import serving.server; from fastapi import FastAPI; import kserve.model_server as m; "
+            "print(FastAPI().title, m.app)",
+            "FastAPI None",
+        ),
         (
             "import serving.server; from kserve.protocol.infer_type import *; "
             "tensor = InferInput('ages', [2], 'INT32', [3, 4]); "
