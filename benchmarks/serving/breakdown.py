@@ -49,6 +49,7 @@ def alone(model: Path, course: Course) -> Alone:
 
 def _alone(model: Path, files: dict[str, list[bytes]]) -> Alone:
     from components.shared.images.decode import SHAPE, decode
+    from serving.cgroup import available_cpus
     from serving.classifier import Classifier
 
     def cost(work: object, images: int) -> tuple[float, float]:
@@ -67,7 +68,7 @@ def _alone(model: Path, files: dict[str, list[bytes]]) -> Alone:
         size: cost(lambda some=some: [decode(file) for file in some], len(some))[0]
         for size, some in files.items()
     }
-    classifier = Classifier(model)
+    classifier = Classifier(model, available_cpus())  # as the server: a batch on each CPU
     rng = np.random.default_rng(0)
     inference = {}
     for size in _SIZES:
